@@ -1,0 +1,149 @@
+package runner
+
+import "time"
+
+// Action is what a job does.
+type Action string
+
+// The actions.
+const (
+	Plan  Action = "plan"
+	Apply Action = "apply"
+)
+
+// Project is what is planned and applied: a directory, a workspace and, for projects that have one,
+// a name.
+type Project struct {
+	// Dir is relative to the repository's root, cleaned, with forward slashes; "." is the root.
+	Dir       string `json:"dir"`
+	Workspace string `json:"workspace"`
+	Name      string `json:"name,omitempty"`
+}
+
+// Tool is one terraform or tofu binary.
+type Tool struct {
+	// Distribution is "terraform" or "opentofu".
+	Distribution string `json:"distribution"`
+	Version      string `json:"version"`
+	Path         string `json:"path"`
+}
+
+// String is "terraform 1.11.4".
+func (t Tool) String() string { return t.Distribution + " " + t.Version }
+
+// Job is one project's part of a run, with everything that is needed to carry it out.
+type Job struct {
+	// ID is unique among all jobs ever: "<run>/<n>".
+	ID     string `json:"id"`
+	Action Action `json:"action"`
+	// Dir is the job's own directory for marks, logs and results; made by Run.
+	Dir string `json:"dir"`
+	// Checkout is the absolute root of the files; Project.Dir is below it.
+	Checkout string  `json:"checkout"`
+	Project  Project `json:"project"`
+	Tool     Tool    `json:"tool"`
+	// DataDir is the absolute TF_DATA_DIR.
+	DataDir string `json:"data_dir"`
+	// StateDir, when set, is where the local state of a project without backend is kept.
+	StateDir string `json:"state_dir,omitempty"`
+	// PlanFile is the plan to apply, absolute, checked by the caller. Empty for plans.
+	PlanFile string `json:"plan_file,omitempty"`
+}
+
+// End is how a job ended.
+type End string
+
+// The ends a job's processes can come to.
+const (
+	Succeeded End = "succeeded"
+	// Failed: terraform or the user's files said no.
+	Failed End = "failed"
+	// Errored: our fault.
+	Errored End = "errored"
+	// Cancelled: stopped before it changed anything.
+	Cancelled End = "cancelled"
+	// Interrupted: stopped in the middle.
+	Interrupted End = "interrupted"
+	// PartlyApplied: an apply that failed after it changed something.
+	PartlyApplied End = "partly applied"
+	// NotStarted: provably nothing was executed.
+	NotStarted End = "not started"
+	// Unknown: it was started, and nobody saw how it ended.
+	Unknown End = "unknown"
+)
+
+// Changes counts what a plan would do, or what an apply did. A replacement counts once, as Replace.
+type Changes struct {
+	Import  int `json:"import,omitempty"`
+	Add     int `json:"add,omitempty"`
+	Change  int `json:"change,omitempty"`
+	Replace int `json:"replace,omitempty"`
+	Destroy int `json:"destroy,omitempty"`
+	Forget  int `json:"forget,omitempty"`
+	// Outputs reports changed output values.
+	Outputs bool `json:"outputs,omitempty"`
+	// Known is false when the plan has no facts that can be read (an encrypted plan, a cloud plan).
+	Known bool `json:"known"`
+}
+
+// Empty reports whether it is known that nothing changes.
+func (c Changes) Empty() bool {
+	return c.Known && !c.Outputs && c.Import+c.Add+c.Change+c.Replace+c.Destroy+c.Forget == 0
+}
+
+// Resource is one resource's part of a plan or of an apply.
+type Resource struct {
+	Address string `json:"address"`
+	// Action is one of: create, update, replace, delete, import, forget, read.
+	Action string `json:"action"`
+	// ForcedBy names the attributes that force a replacement, where terraform says so.
+	ForcedBy []string `json:"forced_by,omitempty"`
+	// Outcome is set for an apply: done, failed, half done (destroyed, not created again), not reached.
+	Outcome string `json:"outcome,omitempty"`
+	// Deposed is the key of a deposed object.
+	Deposed string `json:"deposed,omitempty"`
+}
+
+// The outcomes of a resource in an apply.
+const (
+	Done       = "done"
+	DidFail    = "failed"
+	HalfDone   = "half done"
+	NotReached = "not reached"
+)
+
+// Failure is why a job failed, in terraform's words.
+type Failure struct {
+	// Summary is one line ("Reference to undeclared resource").
+	Summary string `json:"summary"`
+	// Text is the whole message, without colours and boxes. At most 16 KiB.
+	Text string `json:"text"`
+}
+
+// Summary is the part of a Result that is small enough to be kept in records.
+type Summary struct {
+	End     End       `json:"end"`
+	Changes Changes   `json:"changes"`
+	Failure *Failure  `json:"failure,omitempty"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+	// Evidence is what is known of a job whose End is Unknown or Interrupted, for people.
+	Evidence []string `json:"evidence,omitempty"`
+}
+
+// Result is what a job produced. It is kept as result.json in the job's directory.
+type Result struct {
+	Format int `json:"format"`
+	Summary
+	// Resources is in the order of addresses: what a plan would do; for an apply, what became of each.
+	Resources []Resource `json:"resources,omitempty"`
+	// Text is terraform's own words for people: the plan, without legend and refresh lines. At most 512 KiB.
+	Text string `json:"text,omitempty"`
+	// PlanFile is the plan file that was made, absolute, with its SHA-256. Empty when there is none.
+	PlanFile   string `json:"plan_file,omitempty"`
+	PlanSHA256 string `json:"plan_sha256,omitempty"`
+	// LocalState: the state of this project lies inside the checkout (no backend block).
+	LocalState bool `json:"local_state,omitempty"`
+	// ErroredState is the saved copy of errored.tfstate, when terraform left one.
+	ErroredState string `json:"errored_state,omitempty"`
+}

@@ -1,0 +1,108 @@
+package vcs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Hook takes one forge's webhook deliveries in.
+type Hook interface {
+	// Claims reports, from the headers alone, whether the delivery is this forge's.
+	Claims(h http.Header) bool
+	// Verify checks the signature over the raw body in constant time. It is called before
+	// anything of the body is parsed. ErrSignature (wrapped) when missing or wrong.
+	Verify(h http.Header, body []byte) error
+	// Parse reads a verified delivery. *IgnoredError when there is nothing for us in it,
+	// *PayloadError when it is not what the forge sends.
+	Parse(h http.Header, body []byte) (Event, error)
+}
+
+// Forge is one forge instance as the account that Tidegate uses sees it. Implementations are safe
+// for concurrent use, page through lists, and retry what is worth it (with backoff, honouring
+// Retry-After and rate limits) until ctx ends. Errors that say "never" wrap ErrRefused or
+// ErrNotFound.
+type Forge interface {
+	// Pull reads a pull request.
+	Pull(ctx context.Context, repo Repo, number int) (Pull, error)
+	// Comments lists the conversation's comments made at or after since, oldest first.
+	Comments(ctx context.Context, pull Pull, since time.Time) ([]Comment, error)
+	// CreateComment is NOT retried after an answer was possibly lost: the caller looks first.
+	CreateComment(ctx context.Context, pull Pull, body string) (Comment, error)
+	EditComment(ctx context.Context, pull Pull, id int64, body string) error
+	// DeleteComment of a comment that is gone is no error.
+	DeleteComment(ctx context.Context, pull Pull, id int64) error
+	SetStatus(ctx context.Context, repo Repo, sha string, status Status) error
+	// Permission of a user whom the forge does not know is NoPermission.
+	Permission(ctx context.Context, repo Repo, user string) (Permission, error)
+	// Site says how this forge writes links and how long a comment may be.
+	Site() Site
+}
+
+// Approver is a forge with reviews.
+type Approver interface {
+	Approval(ctx context.Context, pull Pull) (Approval, error)
+}
+
+// Folder is a forge that can fold comments away as outdated.
+type Folder interface {
+	Fold(ctx context.Context, pull Pull, comments []Comment) error
+}
+
+// Reactor is a forge that can answer a comment with a reaction.
+type Reactor interface {
+	// React says "seen".
+	React(ctx context.Context, pull Pull, comment int64) error
+}
+
+// Cloner is a forge whose repositories need a credential to fetch from.
+type Cloner interface {
+	CloneCredential(ctx context.Context, repo Repo) (Credential, error)
+}
+
+// Site holds what differs between forges in text: pure functions, no requests.
+type Site struct {
+	// Instance is the key of RepoID.Forge.
+	Instance string
+	// CommentLimit is in bytes of UTF-8.
+	CommentLimit int
+	// NoSlashCommands: a comment line that starts with a slash belongs to the forge.
+	NoSlashCommands bool
+	// PullRef writes a reference to a pull request of the same repository ("#12").
+	PullRef func(number int) string
+	// PullURL, CommitURL and FileURL write absolute links. line 0 means none.
+	PullURL   func(repo Repo, number int) string
+	CommitURL func(repo Repo, sha string) string
+	FileURL   func(repo Repo, sha, path string, line int) string
+}
+
+// Errors of a forge.
+var (
+	// ErrSignature: a delivery that the forge did not sign with our secret.
+	ErrSignature = errors.New("webhook signature missing or wrong")
+	// ErrNotFound: the forge does not have it, or does not show it to us.
+	ErrNotFound = errors.New("not found on the forge")
+	// ErrRefused: the forge will not do it, now or later (locked conversation, no permission).
+	ErrRefused = errors.New("refused by the forge")
+	// ErrInDoubt: the request was sent, but no answer came. It may have been carried out.
+	ErrInDoubt = errors.New("no answer from the forge")
+)
+
+// IgnoredError is the normal outcome for a delivery that asks nothing of us.
+type IgnoredError struct {
+	// Event is the forge's name of it, with the action where it has one.
+	Event string
+	// Reason is for people.
+	Reason string
+}
+
+func (e *IgnoredError) Error() string { return fmt.Sprintf("%s ignored: %s", e.Event, e.Reason) }
+
+// PayloadError is a delivery that is signed but not what the forge sends.
+type PayloadError struct {
+	Problem string
+}
+
+func (e *PayloadError) Error() string { return "unusable payload: " + e.Problem }

@@ -20,7 +20,14 @@ package workdir
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
 )
 
 // Config says where a Store keeps its files.
@@ -59,4 +66,87 @@ type MergeRequest struct {
 // Merge is the result of merging a pull request's head into its base branch. All are object ids.
 type Merge struct {
 	Base, Head, Commit, Tree string
+}
+
+// Store keeps the mirrors and checkouts of one data directory. It is safe for concurrent use, but for
+// [Store.Checkout], whose caller sees to it that nothing else works on that checkout. One process at a
+// time may have a data directory open; the caller holds a lock for that.
+type Store struct {
+	data string
+	git  *git
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	mirrors map[string]*mirror
+
+	// trash is held while checkouts are moved to the trash.
+	trash sync.Mutex
+}
+
+// Open checks that git is 2.38 or newer and prepares the data directory. It touches no mirror and no
+// checkout: leftovers of an earlier process are cleared at the first use of each.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	log := cfg.Log
+	if log == nil {
+		log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if cfg.Data == "" {
+		return nil, errors.New("opening the checkouts: no data directory given")
+	}
+	data, err := filepath.Abs(cfg.Data)
+	if err != nil {
+		return nil, fmt.Errorf("opening the checkouts: %w", err)
+	}
+	home := filepath.Join(data, "mirrors", ".home")
+	for _, dir := range []string{home, filepath.Join(data, "checkouts")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("opening the checkouts: %w", err)
+		}
+	}
+	g, err := findGit(ctx, cfg.Git, home)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{data: data, git: g, log: log, mirrors: map[string]*mirror{}}, nil
+}
+
+// Close ends the git processes that wait for work. The Store must not be used afterwards.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, m := range s.mirrors {
+		errs = append(errs, m.close())
+	}
+	return errors.Join(errs...)
+}
+
+// mirror answers the prepared mirror of a repository.
+func (s *Store) mirror(ctx context.Context, repo Repo) (*mirror, error) {
+	forge, err := forgeDir(repo)
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(forge, strconv.FormatInt(repo.ID, 10))
+	s.mu.Lock()
+	m := s.mirrors[name]
+	if m == nil {
+		path := filepath.Join(s.data, "mirrors", name)
+		m = newMirror(s.git, path, s.log.With("forge", repo.Forge, "repo_id", repo.ID))
+		s.mirrors[name] = m
+	}
+	s.mu.Unlock()
+	if err := m.prepare(ctx); err != nil {
+		return nil, fmt.Errorf("preparing the mirror of %s/%d: %w", repo.Forge, repo.ID, err)
+	}
+	return m, nil
+}
+
+// checkouts is the directory of all checkouts of a repository.
+func (s *Store) checkouts(repo Repo) (string, error) {
+	forge, err := forgeDir(repo)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(s.data, "checkouts", forge, strconv.FormatInt(repo.ID, 10)), nil
 }

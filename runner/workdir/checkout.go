@@ -1,0 +1,274 @@
+package workdir
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Checkout is a directory with the files of a merge. Its path depends on repository, pull request and
+// workspace alone: it is the same from plan to apply and after a restart.
+type Checkout struct {
+	// Root is the absolute path of the files.
+	Root string
+	// Base is the parent of Root: the server's own, nothing of it is for jobs but what is below TFData.
+	Base string
+	// New: the files were made from nothing, so what a job once left beside them is not there.
+	New bool
+}
+
+const (
+	treeName   = "tree"
+	indexName  = "index"
+	stateName  = "checkout.json"
+	dotGitName = "dotgit"
+)
+
+// checkoutState is checkout.json. It is on disk before a tree is touched, so that a move that was cut
+// short is known, and is completed before anything else: files that it had already written are
+// tracked by no other commit and would stay for ever.
+type checkoutState struct {
+	Format int `json:"format"`
+	// At is the commit that the tree was last completely moved to.
+	At string `json:"at,omitempty"`
+	// Moving is the commit that the tree is being moved to.
+	Moving string `json:"moving,omitempty"`
+}
+
+// Checkout makes the checkout of a pull request for a workspace, or moves it to another merge.
+//
+// At this merge already, nothing is touched: what a plan generated or changed is there for its apply.
+// Otherwise tracked files become exactly the merge's, local changes to them are gone, files that the merge
+// does not have any more go, and files that never were tracked stay. Links in the tree are never
+// written through. The tree gets a .git of its own, for steps that ask git where they are; the server
+// never reads it.
+//
+// The caller sees to it that nothing else works on the same pull request and workspace meanwhile, jobs
+// included. Different checkouts can be made at the same time.
+func (s *Store) Checkout(ctx context.Context, repo Repo, pull int, workspace string, merge Merge) (Checkout, error) {
+	if err := checkObject(merge.Commit); err != nil {
+		return Checkout{}, err
+	}
+	parent, err := s.checkouts(repo)
+	if err != nil {
+		return Checkout{}, err
+	}
+	number, err := pullDir(pull)
+	if err != nil {
+		return Checkout{}, err
+	}
+	name, err := encodeName(workspace)
+	if err != nil {
+		return Checkout{}, err
+	}
+	m, err := s.mirror(ctx, repo)
+	if err != nil {
+		return Checkout{}, err
+	}
+	mv := &mover{mirror: m, base: filepath.Join(parent, number, name), ref: ref(pull, "at/"+name)}
+	created, err := mv.to(ctx, merge.Commit)
+	if err != nil {
+		return Checkout{}, fmt.Errorf("checking out %s for %q: %w", merge.Commit, workspace, err)
+	}
+	return Checkout{Root: filepath.Join(mv.base, treeName), Base: mv.base, New: created}, nil
+}
+
+// mover moves one checkout.
+type mover struct {
+	mirror *mirror
+	base   string
+	// ref keeps the commit that the tree is at, when the pull request's merge has gone on.
+	ref string
+	// dir is base, opened. Only what is below base/tree was written by others.
+	dir   *os.Root
+	state checkoutState
+}
+
+// to moves the checkout to a commit and reports whether it was made from nothing.
+func (mv *mover) to(ctx context.Context, commit string) (created bool, err error) {
+	if err := os.MkdirAll(mv.base, 0o700); err != nil {
+		return false, err
+	}
+	if mv.dir, err = os.OpenRoot(mv.base); err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, mv.dir.Close()) }()
+	if err := mv.load(); err != nil {
+		return false, err
+	}
+	info, err := mv.dir.Lstat(treeName)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if err == nil && info.IsDir() && (mv.state.At != "" || mv.state.Moving != "") {
+		if mv.state.Moving == "" && mv.state.At == commit {
+			return false, nil
+		}
+		err = mv.move(ctx, commit)
+		if !errors.Is(err, errGone) {
+			return false, err
+		}
+	}
+	if err := mv.clear(); err != nil {
+		return false, err
+	}
+	return true, mv.step(ctx, commit)
+}
+
+// errGone: the commit that a move was cut short at is not in the mirror any more.
+var errGone = errors.New("the commit is gone")
+
+// move completes what was cut short, and goes on to commit.
+func (mv *mover) move(ctx context.Context, commit string) error {
+	if cut := mv.state.Moving; cut != "" && cut != commit {
+		mv.mirror.log.InfoContext(ctx, "completing a checkout that was cut short", "dir", mv.base)
+		if there, err := mv.mirror.has(ctx, cut); err != nil {
+			return err
+		} else if !there {
+			return errGone
+		}
+		if err := mv.step(ctx, cut); err != nil {
+			return err
+		}
+	}
+	return mv.step(ctx, commit)
+}
+
+// clear removes everything that a checkout consists of but the projects' data directories.
+func (mv *mover) clear() error {
+	if err := mv.store(checkoutState{}); err != nil {
+		return err
+	}
+	for _, name := range []string{treeName, indexName, indexName + ".lock", dotGitName} {
+		if err := removeAll(mv.dir, name); err != nil {
+			return err
+		}
+	}
+	return mv.dir.Mkdir(treeName, 0o700)
+}
+
+// step moves the tree to one commit, marked by the state.
+func (mv *mover) step(ctx context.Context, commit string) error {
+	if there, err := mv.mirror.has(ctx, commit); err != nil {
+		return err
+	} else if !there {
+		return fmt.Errorf("the mirror does not have it: %w", fs.ErrNotExist)
+	}
+	if err := mv.store(checkoutState{At: mv.state.At, Moving: commit}); err != nil {
+		return err
+	}
+	if _, err := mv.mirror.run(ctx, command{args: []string{"update-ref", mv.ref, commit}}); err != nil {
+		return err
+	}
+	if err := mv.reset(ctx, commit); err != nil {
+		return err
+	}
+	if err := mv.writeDotGit(commit); err != nil {
+		return fmt.Errorf("writing the tree's .git: %w", err)
+	}
+	return mv.store(checkoutState{At: commit})
+}
+
+// reset makes the tree's tracked files those of commit. What can be in the way, from a killed git or
+// planted by a job, is cleared before a second attempt.
+func (mv *mover) reset(ctx context.Context, commit string) error {
+	if err := removeAll(mv.dir, indexName+".lock"); err != nil {
+		return err
+	}
+	err := mv.readTree(ctx, "--reset", "-u", commit)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if perr := makeWritable(mv.dir, treeName); perr != nil {
+		return errors.Join(err, perr)
+	}
+	for _, name := range []string{indexName, indexName + ".lock"} {
+		if rerr := removeAll(mv.dir, name); rerr != nil {
+			return errors.Join(err, rerr)
+		}
+	}
+	if mv.state.At != "" {
+		// Which files were tracked: without that, those gone since would stay.
+		if rerr := mv.readTree(ctx, mv.state.At); rerr != nil {
+			return errors.Join(err, rerr)
+		}
+	}
+	return mv.readTree(ctx, "--reset", "-u", commit)
+}
+
+// readTree runs git with the mirror as its repository, our own index and the tree as nothing but a place
+// for files: no configuration, hook or index below the tree is read.
+func (mv *mover) readTree(ctx context.Context, args ...string) error {
+	tree := filepath.Join(mv.base, treeName)
+	_, err := mv.mirror.run(ctx, command{
+		args: append([]string{"read-tree"}, args...),
+		dir:  tree,
+		env:  []string{"GIT_WORK_TREE=" + tree, "GIT_INDEX_FILE=" + filepath.Join(mv.base, indexName)},
+	})
+	return err
+}
+
+// has reports whether the mirror has an object.
+func (m *mirror) has(ctx context.Context, id string) (bool, error) {
+	_, err := m.run(ctx, command{args: []string{"cat-file", "-e", id}})
+	if failure, ok := errors.AsType[*gitError](err); ok && failure.code == 1 {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// load reads checkout.json. One that cannot be read counts as none: the checkout is made anew.
+func (mv *mover) load() error {
+	content, err := mv.dir.ReadFile(stateName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var state checkoutState
+	if err := json.Unmarshal(content, &state); err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	if state.Format > stateFormat {
+		return fmt.Errorf("%s is of format %d, newer than this server", stateName, state.Format)
+	}
+	if state.At != "" && checkObject(state.At) != nil || state.Moving != "" && checkObject(state.Moving) != nil {
+		return nil
+	}
+	mv.state = state
+	return nil
+}
+
+const stateFormat = 1
+
+// store writes checkout.json durably, whole or not at all.
+func (mv *mover) store(state checkoutState) error {
+	state.Format = stateFormat
+	content, err := json.Marshal(state)
+	if err != nil {
+		return err
+	}
+	temp := stateName + ".new"
+	file, err := mv.dir.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(append(content, '\n'))
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err := mv.dir.Rename(temp, stateName); err != nil {
+		return err
+	}
+	parent, err := mv.dir.Open(".")
+	if err != nil {
+		return err
+	}
+	mv.state = state
+	return errors.Join(parent.Sync(), parent.Close())
+}

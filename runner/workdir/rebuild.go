@@ -1,0 +1,298 @@
+package workdir
+
+import (
+	"bufio"
+	"compress/zlib"
+	"context"
+	"crypto/sha1" //nolint:gosec // git's object names
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var damage = regexp.MustCompile(`(?i)corrupt|bad (object|tree|ref|config)|broken|loose object|object file|` +
+	`(could not|unable to) (read|find|parse)( object)? [0-9a-f]{40}|missing (blob|tree|commit)|` +
+	`did not send all necessary objects|not a git repository|packfile|inflate|invalid (sha1 pointer|object)|` +
+	`existing object|failed to (unpack tree|read object)|unresolved deltas|\.lock': file exists|cannot lock ref`)
+
+// isDamage reports whether git complains about its own files rather than about the remote or about what
+// it was asked. The words are git's in the C locale; a false alarm costs one fetch.
+func isDamage(err error) bool {
+	failure, ok := errors.AsType[*gitError](err)
+	if !ok {
+		return false
+	}
+	if failure.code < 0 && errors.Is(failure.err, fs.ErrNotExist) {
+		return true // the directory is gone
+	}
+	for line := range strings.SplitSeq(failure.text, "; ") {
+		if !strings.HasPrefix(line, "remote:") && damage.MatchString(line) {
+			return true
+		}
+	}
+	return false
+}
+
+// healing calls do, and again after a repair, and again after a rebuild, as long as it meets damage.
+func (m *mirror) healing(ctx context.Context, repo Repo, specs []string, do func() error) error {
+	var err error
+	if !m.suspect.Load() {
+		if err = do(); !isDamage(err) {
+			return err
+		}
+		m.log.WarnContext(ctx, "repairing a mirror", "cause", err)
+		if err := m.repair(ctx); err != nil {
+			return fmt.Errorf("repairing the mirror: %w", err)
+		}
+		if err = do(); !isDamage(err) {
+			m.suspect.Store(false)
+			return err
+		}
+	}
+	if rerr := m.rebuild(ctx, repo, specs); rerr != nil {
+		return errors.Join(err, fmt.Errorf("rebuilding the mirror: %w", rerr))
+	}
+	return do()
+}
+
+// rebuild repairs a mirror whose files are damaged or gone. Running checkouts borrow its objects, so the
+// directory is not swapped: what the remote has is fetched afresh beside it and moved in, then what
+// cannot be read is taken out, keeping every object of a damaged pack that still can be, and refs whose
+// history has holes are dropped, so that the next fetch does not claim to have it.
+func (m *mirror) rebuild(ctx context.Context, repo Repo, specs []string) error {
+	select {
+	case m.fetching <- struct{}{}:
+		defer func() { <-m.fetching }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	m.log.WarnContext(ctx, "rebuilding a damaged mirror")
+	fresh, err := m.scratch("fresh-*.git")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(fresh) }()
+	if err := initBare(ctx, m.git, fresh); err != nil {
+		return err
+	}
+	if err := m.fetchNow(ctx, repo, fresh, specs); err != nil {
+		return err
+	}
+	m.blobs.reset()
+	m.use.Lock()
+	defer m.use.Unlock()
+	if err := m.adopt(ctx, fresh); err != nil {
+		return err
+	}
+	m.suspect.Store(false)
+	return nil
+}
+
+// adopt is the part of rebuild that needs the mirror for itself.
+func (m *mirror) adopt(ctx context.Context, fresh string) error {
+	if err := m.repairLocked(ctx); err != nil {
+		return err
+	}
+	if err := moveObjects(filepath.Join(fresh, "objects"), m.objects()); err != nil {
+		return fmt.Errorf("moving the fresh objects in: %w", err)
+	}
+	if err := m.dropPacks(ctx); err != nil {
+		return fmt.Errorf("taking damaged packs out: %w", err)
+	}
+	if err := dropLoose(m.objects()); err != nil {
+		return fmt.Errorf("taking damaged objects out: %w", err)
+	}
+	return m.dropRefs(ctx)
+}
+
+// moveObjects moves packs and loose objects from one objects directory into another. An index comes after
+// its pack: git looks for indexes.
+func moveObjects(from, to string) error {
+	var files []string
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && filepath.Dir(path) != filepath.Join(from, "info") {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(files, func(a, b string) int {
+		return strings.Compare(packOrder(a)+a, packOrder(b)+b)
+	})
+	for _, path := range files {
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+			return err
+		}
+		if err := os.Rename(path, target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func packOrder(path string) string {
+	if strings.HasSuffix(path, ".idx") {
+		return "2"
+	}
+	return "1"
+}
+
+// dropPacks takes damaged packs out, after what can be read of them was written as loose objects.
+func (m *mirror) dropPacks(ctx context.Context) error {
+	packs, err := filepath.Glob(filepath.Join(m.objects(), "pack", "*.pack"))
+	if err != nil {
+		return err
+	}
+	for _, pack := range packs {
+		stem := strings.TrimSuffix(pack, ".pack")
+		if _, err := m.runLocked(ctx, command{args: []string{"verify-pack", stem + ".idx"}}); err == nil {
+			continue
+		} else if ctx.Err() != nil {
+			return err
+		}
+		m.log.WarnContext(ctx, "taking a damaged pack out of a mirror", "pack", filepath.Base(pack))
+		if err := m.salvage(ctx, pack); err != nil {
+			return err
+		}
+		for _, ext := range []string{".idx", ".rev", ".bitmap", ".mtimes", ".pack"} {
+			if err := os.Remove(stem + ext); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// salvage unpacks what it can of a pack into an objects directory of its own (git would skip what it
+// believes to have) and moves the result in.
+func (m *mirror) salvage(ctx context.Context, pack string) error {
+	dir, err := m.scratch("salvage-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file, err := os.Open(pack) //nolint:gosec // a path of ours
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	_, err = m.runLocked(ctx, command{
+		args: []string{"unpack-objects", "-q", "-r"}, stdin: file,
+		env: []string{"GIT_OBJECT_DIRECTORY=" + dir},
+	})
+	if ctx.Err() != nil {
+		return err
+	}
+	return moveObjects(dir, m.objects())
+}
+
+// dropLoose removes loose objects whose content is not what their name says.
+func dropLoose(objects string) error {
+	files, err := filepath.Glob(filepath.Join(objects, "[0-9a-f][0-9a-f]", "*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range files {
+		sound, err := looseIsSound(path)
+		if err != nil {
+			return err
+		}
+		if sound {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func looseIsSound(path string) (bool, error) {
+	file, err := os.Open(path) //nolint:gosec // a path of ours
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = file.Close() }()
+	name := filepath.Base(filepath.Dir(path)) + filepath.Base(path)
+	var sum hash.Hash = sha1.New() //nolint:gosec // git's object names
+	if len(name) == 2*sha256.Size {
+		sum = sha256.New()
+	}
+	inflated, err := zlib.NewReader(bufio.NewReader(file))
+	if err != nil {
+		return false, nil //nolint:nilerr // that it cannot be read is the answer
+	}
+	if _, err := io.Copy(sum, inflated); err != nil { //nolint:gosec // goes into a hash, not into memory
+		return false, nil //nolint:nilerr // that it cannot be read is the answer
+	}
+	return hex.EncodeToString(sum.Sum(nil)) == name, nil
+}
+
+// dropRefs removes the refs that cannot be read or whose objects are not all there.
+func (m *mirror) dropRefs(ctx context.Context) error {
+	root := filepath.Join(m.dir, "refs")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path) //nolint:gosec // a path of ours
+		if err != nil {
+			return err
+		}
+		if whole, err := m.whole(ctx, strings.TrimSpace(string(content))); whole || err != nil {
+			return err
+		}
+		return os.Remove(path)
+	})
+	if err != nil {
+		return err
+	}
+	// An operator may have packed the refs.
+	out, err := m.runLocked(ctx, command{args: []string{"for-each-ref", "--format=%(objectname) %(refname)"}, limit: mostRefs})
+	if err != nil {
+		return err
+	}
+	refs, err := parseRefs(out)
+	if err != nil {
+		return err
+	}
+	for name, id := range refs {
+		if whole, err := m.whole(ctx, id); whole {
+			continue
+		} else if err != nil {
+			return err
+		}
+		if _, err := m.runLocked(ctx, command{args: []string{"update-ref", "-d", name}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whole reports whether all objects that id reaches are there.
+func (m *mirror) whole(ctx context.Context, id string) (bool, error) {
+	if checkObject(id) != nil {
+		return false, nil
+	}
+	_, err := m.runLocked(ctx, command{args: []string{"rev-list", "--objects", "--quiet", id, "--"}})
+	if err != nil && ctx.Err() != nil {
+		return false, err
+	}
+	return err == nil, nil
+}

@@ -1,0 +1,167 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tidegate/tidegate/server"
+)
+
+func text(s string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, s) })
+}
+
+func config() server.Config {
+	return server.Config{
+		Events: text("events"), Metrics: text("metrics"),
+		Pages: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/panic" {
+				panic("boom")
+			}
+			_, _ = io.WriteString(w, "page")
+		}),
+		Ready:  func(context.Context) error { return nil },
+		Status: func(context.Context) (any, error) { return map[string]int{"n": 1}, nil },
+		Log:    slog.New(slog.DiscardHandler),
+	}
+}
+
+// start serves on the address until the test ends, and answers how to ask it.
+func start(t *testing.T, c server.Config, addr string) func(method, path string, edit func(*http.Request)) (int, string) {
+	t.Helper()
+	lis, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := server.New(c, lis)
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve() = %v", err)
+		}
+	})
+	_, port, _ := net.SplitHostPort(s.Addr().String())
+	return func(method, path string, edit func(*http.Request)) (int, string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1:"+port+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if edit != nil {
+			edit(r)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body)
+	}
+}
+
+func TestPagesStayOffTheOpenNetwork(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, addr string
+		edit       func(*http.Request)
+		want       int
+	}{
+		{"loopback", "127.0.0.1:0", nil, 200},
+		{"loopback by name", "127.0.0.1:0", func(r *http.Request) { r.Host = "localhost:4141" }, 200},
+		{"another name for loopback", "127.0.0.1:0", func(r *http.Request) { r.Host = "evil.example" }, 403},
+		{"through a proxy", "127.0.0.1:0", func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.1") }, 403},
+		{"all addresses", "0.0.0.0:0", nil, 403},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ask := start(t, config(), tt.addr)
+			for _, path := range []string{"/", "/locks", "/runs/x", "/status", "/metrics"} {
+				status, body := ask(http.MethodGet, path, tt.edit)
+				if status != tt.want {
+					t.Errorf("GET %s = %d, want %d", path, status, tt.want)
+				}
+				if status == 403 && !strings.Contains(body, "--web-username") {
+					t.Errorf("GET %s = %q, want the flag named", path, body)
+				}
+			}
+			for _, path := range []string{"/events", "/healthz", "/readyz"} {
+				if status, _ := ask(http.MethodGet, path, tt.edit); status != 200 {
+					t.Errorf("GET %s = %d, want 200", path, status)
+				}
+			}
+		})
+	}
+}
+
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	c := config()
+	c.User, c.Password = "ops", func() (string, error) { return "right", nil }
+	ask := start(t, c, "0.0.0.0:0")
+	for _, tt := range []struct {
+		user, password string
+		want           int
+	}{{"ops", "right", 200}, {"ops", "wrong", 401}, {"other", "right", 401}, {"", "", 401}, {"ops", "", 401}} {
+		status, _ := ask(http.MethodGet, "/", func(r *http.Request) {
+			if tt.user != "" {
+				r.SetBasicAuth(tt.user, tt.password)
+			}
+		})
+		if status != tt.want {
+			t.Errorf("login %q/%q = %d, want %d", tt.user, tt.password, status, tt.want)
+		}
+	}
+}
+
+func TestLoginWithoutAPasswordLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	for _, password := range []func() (string, error){
+		func() (string, error) { return "", nil },
+		func() (string, error) { return "", errors.New("file is gone") },
+	} {
+		c := config()
+		c.User, c.Password = "ops", password
+		ask := start(t, c, "127.0.0.1:0")
+		if status, _ := ask(http.MethodGet, "/", func(r *http.Request) { r.SetBasicAuth("ops", "") }); status != 401 {
+			t.Errorf("login with an empty password = %d, want 401", status)
+		}
+	}
+}
+
+func TestOtherSitesCanNotPost(t *testing.T) {
+	t.Parallel()
+	ask := start(t, config(), "127.0.0.1:0")
+	cross := func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }
+	if status, _ := ask(http.MethodPost, "/locks/1/release", cross); status != 403 {
+		t.Errorf("cross-site POST of a page = %d, want 403", status)
+	}
+	if status, _ := ask(http.MethodPost, "/events", cross); status != 200 {
+		t.Errorf("POST of a webhook = %d, want 200", status)
+	}
+}
+
+func TestPanicAndNotReady(t *testing.T) {
+	t.Parallel()
+	c := config()
+	c.Ready = func(context.Context) error { return errors.New("secret path /x") }
+	ask := start(t, c, "127.0.0.1:0")
+	if status, body := ask(http.MethodGet, "/panic", nil); status != 500 || strings.Contains(body, "boom") {
+		t.Errorf("a panic answers %d %q, want 500 without its text", status, body)
+	}
+	if status, body := ask(http.MethodGet, "/readyz", nil); status != 503 || strings.Contains(body, "secret") {
+		t.Errorf("not ready answers %d %q, want 503 without the cause", status, body)
+	}
+	if status, _ := ask(http.MethodGet, "/healthz", nil); status != 200 {
+		t.Errorf("healthz = %d, want 200", status)
+	}
+}

@@ -1,0 +1,63 @@
+package vcs_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tidegate/tidegate/vcs"
+)
+
+func TestAllowlist(t *testing.T) {
+	t.Parallel()
+	repo := func(s string) vcs.Repo {
+		p := strings.Split(s, "/")
+		return vcs.Repo{ID: vcs.RepoID{Forge: p[0]}, Owner: strings.Join(p[1:len(p)-1], "/"), Name: p[len(p)-1]}
+	}
+	for _, tt := range []struct {
+		list, repo string
+		want       bool
+	}{
+		{"github.com/acme/infra", "github.com/acme/infra", true},
+		{"github.com/Acme/Infra", "GitHub.com/acme/infra", true},
+		{"github.com/acme/infra", "github.com/acme/infra2", false},
+		{"github.com/acme/*", "github.com/acme/infra", true},
+		{"github.com/acme/*", "github.com/acme2/infra", false},
+		{"github.com/acme/*", "evil.com/github.com/acme/infra", false},
+		{"*", "any.host/a/b", true},
+		{"*/infra", "gitlab.com/a/b/infra", true},
+		{"gitlab.com/*/infra-*", "gitlab.com/a/b/infra-x", true},
+		{"github.com/acme/*, !github.com/acme/secret", "github.com/acme/secret", false},
+		{"github.com/acme/*, !github.com/acme/secret", "github.com/acme/open", true},
+		{"127.0.0.1:3000/acme/*", "127.0.0.1:3000/acme/infra", true},
+		{"a.com/x*x", "a.com/x", false},
+	} {
+		a, err := vcs.ParseAllowlist(tt.list)
+		if err != nil {
+			t.Fatalf("ParseAllowlist(%q): %v", tt.list, err)
+		}
+		if got := a.Allows(repo(tt.repo)); got != tt.want {
+			t.Errorf("Allowlist(%q).Allows(%s) = %v, want %v", tt.list, tt.repo, got, tt.want)
+		}
+	}
+}
+
+func TestAllowlistProblems(t *testing.T) {
+	t.Parallel()
+	_, err := vcs.ParseAllowlist("https://github.com/acme/*, infra")
+	if err == nil {
+		t.Fatal("ParseAllowlist() = nil error, want two problems")
+	}
+	for _, want := range []string{"without a scheme", `"infra"`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("ParseAllowlist() error = %q, want %q in it", err, want)
+		}
+	}
+	for _, empty := range []string{"", " , ", "!github.com/acme/*"} {
+		if _, err := vcs.ParseAllowlist(empty); err == nil {
+			t.Errorf("ParseAllowlist(%q) = nil error, want one", empty)
+		}
+	}
+	if (vcs.Allowlist{}).Allows(vcs.Repo{}) {
+		t.Error("the zero Allowlist allows, want nothing allowed")
+	}
+}

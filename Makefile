@@ -1,0 +1,65 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+GO        ?= go
+CACHE     ?= $(CURDIR)/.cache
+FUZZTIME  ?= 30s
+ARGS      ?=
+BIN       := bin/tidegate
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+export TIDEGATE_CACHE := $(CACHE)
+
+.PHONY: help build demo test test-tools race e2e fuzz lint fmt check mutants screenshots docs clean
+
+help: ## Show the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/tidegate
+	@echo "building $(BIN)"
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tidegate
+
+demo: ## Show everything on this machine: a forge, a repository, two pull requests. ARGS=--script plays it through
+	@./.ci/preflight
+	@start=$$(date +%s%N); echo "building (the first time takes a minute or two)"; \
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tidegate || exit 1; \
+	end=$$(date +%s%N); echo "built in $$(( (end-start)/1000000 )) ms"
+	@$(BIN) demo $(ARGS)
+
+test: test-tools ## Install what the tests need, then run all of them, with the race detector
+	$(GO) test -race -timeout 30m ./...
+
+test-tools:
+	@./.ci/test-tools
+
+race: test ## The same as test
+
+e2e: test-tools ## Run the stories only. STORY=name runs one
+	$(GO) test -race -timeout 30m ./e2e/... $(if $(STORY),-run 'TestStories/$(STORY)$$' -v)
+
+fuzz: ## Run each fuzz target for FUZZTIME (30s)
+	@./.ci/fuzz $(FUZZTIME)
+
+lint: ## Run golangci-lint and go vet for darwin
+	@./.ci/lint
+
+fmt: ## Format the code
+	@./.ci/lint fmt
+
+check: lint test demo-checks ## What CI runs
+
+.PHONY: demo-checks
+demo-checks: build ## Play the demo through, and see it fail without terraform
+	@./.ci/demo-checks
+
+mutants: test-tools ## Break the code in known ways; each must turn a test red
+	@./.ci/mutants $(ARGS)
+
+screenshots: build test-tools ## Make docs/images from a running demo
+	@./.ci/screenshots
+
+docs: ## Write what is generated in docs/
+	$(GO) run ./cmd/tidegate server --help-markdown > docs/flags.md
+
+clean: ## Remove what was built
+	rm -rf bin dist

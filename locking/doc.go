@@ -1,0 +1,2 @@
+// Package locking keeps who holds what.
+package locking

@@ -1,0 +1,164 @@
+package github
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/tidegate/tidegate/vcs"
+)
+
+const publicHost = "github.com"
+
+// address is where a forge instance is found.
+type address struct {
+	// api is the REST root, with a slash at its end.
+	api     *url.URL
+	graphql *url.URL
+	// web is the root of pages and clone URLs, without a slash at its end.
+	web *url.URL
+	// instance is the key of vcs.RepoID.Forge.
+	instance string
+}
+
+func newAddress(c Config) (address, error) {
+	host := strings.ToLower(c.Hostname)
+	if host == "" {
+		host = publicHost
+	}
+	if u, err := url.Parse("https://" + host); err != nil || u.Host != host || u.Hostname() == "" {
+		return address{}, fmt.Errorf("%q is not a host name", c.Hostname)
+	}
+	raw := c.APIURL
+	if raw == "" {
+		raw = apiURL(host)
+	}
+	api, err := parseRoot(raw)
+	if err != nil {
+		return address{}, fmt.Errorf("the API URL %w", err)
+	}
+	if c.APIURL != "" && host == publicHost {
+		host = webHost(api)
+	}
+	a := address{api: api.JoinPath("/"), graphql: graphqlURL(api), instance: usualHost(api.Scheme, host)}
+	if c.WebURL != "" {
+		if a.web, err = parseRoot(c.WebURL); err != nil {
+			return address{}, fmt.Errorf("the web URL %w", err)
+		}
+		return a, nil
+	}
+	a.web = &url.URL{Scheme: "https", Host: a.instance}
+	if api.Scheme == "http" && loopback(a.web.Hostname()) {
+		a.web.Scheme = "http"
+	}
+	return a, nil
+}
+
+// apiURL is the REST root by GitHub's own rules: one for github.com, one for the tenants of
+// ghe.com, and /api/v3 on a GitHub Enterprise Server.
+func apiURL(host string) string {
+	if host == publicHost || strings.HasSuffix(host, ".ghe.com") {
+		return "https://api." + host
+	}
+	return "https://" + host + "/api/v3"
+}
+
+// webHost is the host of the pages that belong to an API.
+func webHost(api *url.URL) string {
+	host := strings.ToLower(api.Host)
+	if rest, ok := strings.CutPrefix(host, "api."); ok && (rest == publicHost || strings.HasSuffix(rest, ".ghe.com")) {
+		return rest
+	}
+	return host
+}
+
+// graphqlURL is https://HOST/api/graphql beside https://HOST/api/v3, else "graphql" below the root.
+func graphqlURL(api *url.URL) *url.URL {
+	if strings.HasSuffix(strings.TrimRight(api.Path, "/"), "/api/v3") {
+		return api.JoinPath("..", "graphql")
+	}
+	return api.JoinPath("graphql")
+}
+
+// parseRoot reads an absolute URL that a token may be sent to.
+func parseRoot(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		// The parser's own words repeat the URL, and with it what should not be in there.
+		return nil, errors.New("is not a URL")
+	case u.User != nil:
+		return nil, errors.New("must not hold a user or password")
+	case u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "":
+		return nil, fmt.Errorf("%q is not an absolute URL of the form https://host/path", raw)
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return nil, fmt.Errorf("%q would send the token in clear: plain http is for loopback addresses only", raw)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("%q is neither https nor http", raw)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.Host = usualHost(u.Scheme, strings.ToLower(u.Host))
+	return u, nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// usualHost drops the port that is the scheme's own.
+func usualHost(scheme, host string) string {
+	if scheme == "http" {
+		return strings.TrimSuffix(host, ":80")
+	}
+	return strings.TrimSuffix(host, ":443")
+}
+
+// onSite says what is wrong with a URL that should lie on the forge's own host. A credential for
+// the forge may be sent to a URL for which it is nil.
+func (a address) onSite(raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || raw == "":
+		return errors.New("is not a URL")
+	case u.User != nil || u.RawQuery != "" || u.Opaque != "":
+		return errors.New("must be a plain URL without user and query")
+	case u.Scheme != a.web.Scheme:
+		return fmt.Errorf("has the scheme %q, want %q", cutText(u.Scheme, 20), a.web.Scheme)
+	case usualHost(u.Scheme, strings.ToLower(u.Host)) != a.web.Host:
+		return fmt.Errorf("leads to the host %q, want %q", cutText(u.Host, 100), a.web.Host)
+	}
+	return nil
+}
+
+// Site says how links are written.
+func (c *Client) Site() vcs.Site {
+	page := func(r vcs.Repo, elem ...string) *url.URL {
+		return c.web.JoinPath(append([]string{url.PathEscape(r.Owner), url.PathEscape(r.Name)}, elem...)...)
+	}
+	return vcs.Site{
+		Instance:     c.instance,
+		CommentLimit: commentLimit,
+		PullRef:      func(number int) string { return fmt.Sprintf("#%d", number) },
+		PullURL: func(r vcs.Repo, number int) string {
+			return page(r, "pull", fmt.Sprint(number)).String()
+		},
+		CommitURL: func(r vcs.Repo, sha string) string { return page(r, "commit", url.PathEscape(sha)).String() },
+		FileURL: func(r vcs.Repo, sha, path string, line int) string {
+			elem := []string{"blob", url.PathEscape(sha)}
+			for _, e := range strings.Split(path, "/") {
+				elem = append(elem, url.PathEscape(e))
+			}
+			u := page(r, elem...)
+			if line > 0 {
+				u.Fragment = fmt.Sprintf("L%d", line)
+			}
+			return u.String()
+		},
+	}
+}

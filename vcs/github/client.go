@@ -1,0 +1,321 @@
+// Package github speaks GitHub's dialect: github.com, GitHub Enterprise and whatever else answers
+// the same REST and GraphQL requests. It takes webhook deliveries in and is the account that reads
+// pull requests, comments and sets statuses.
+//
+// It knows no command and no run. What the forge sends is checked before it becomes one of vcs's
+// values: names and commits have the form they must have, and addresses lie on the forge's own
+// host, so that no credential is ever offered to another one.
+//
+// Start with New. parse.go takes deliveries in, convert.go checks what comes, retry.go decides what
+// is tried again.
+package github
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/tidegate/tidegate/vcs"
+)
+
+const (
+	// commentLimit leaves room below the 65,536 characters that GitHub takes.
+	commentLimit = 60_000
+	// descriptionLimit is what GitHub takes of a status's description, in characters.
+	descriptionLimit = 140
+	perPage          = 100
+	// maxPages ends a list that never ends.
+	maxPages = 1000
+)
+
+// Config is what a Client is made of. Token is needed, everything else may be zero.
+type Config struct {
+	// APIURL is the root of the REST API. "" means the one of Hostname. Plain http is taken for
+	// loopback hosts only.
+	APIURL string
+	// Hostname is the host of the forge's pages, with its port. "" and "github.com" mean
+	// github.com, or APIURL's host where that is given.
+	Hostname string
+	// WebURL is the root of the forge's pages and clone URLs. "" means the one of Hostname.
+	WebURL string
+	// User is the account's name, used when cloning. "" means x-access-token.
+	User string
+	// Token is asked anew for each request, so that the token can be changed meanwhile.
+	Token func() (string, error)
+	// WebhookSecrets are the secrets a delivery may be signed with. None, or an empty one, verifies
+	// nothing. It is asked anew for each delivery.
+	WebhookSecrets func() [][]byte
+	// HTTP sends requests. nil means net/http's own with the environment's proxies.
+	HTTP http.RoundTripper
+	// Log hears of retries. nil means nobody does.
+	Log *slog.Logger
+}
+
+// Client is a vcs.Forge, a vcs.Hook, and has all abilities of a forge. It is safe for concurrent use.
+type Client struct {
+	address
+	user    string
+	token   func() (string, error)
+	secrets func() [][]byte
+	log     *slog.Logger
+	http    *http.Client
+	sender  *sender
+	api     *gh.Client
+}
+
+// Every ability is there.
+var (
+	_ vcs.Forge    = (*Client)(nil)
+	_ vcs.Hook     = (*Client)(nil)
+	_ vcs.Approver = (*Client)(nil)
+	_ vcs.Folder   = (*Client)(nil)
+	_ vcs.Reactor  = (*Client)(nil)
+	_ vcs.Cloner   = (*Client)(nil)
+)
+
+// New makes a client. It sends nothing yet.
+func New(c Config) (*Client, error) {
+	if c.Token == nil {
+		return nil, errors.New("a token is needed")
+	}
+	addr, err := newAddress(c)
+	if err != nil {
+		return nil, err
+	}
+	if c.HTTP == nil {
+		c.HTTP = newTransport()
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.WebhookSecrets == nil {
+		c.WebhookSecrets = func() [][]byte { return nil }
+	}
+	s := &sender{base: c.HTTP, api: addr.api, token: c.Token}
+	cl := &Client{
+		address: addr, user: c.User, token: c.Token, secrets: c.WebhookSecrets, log: c.Log,
+		http: &http.Client{Transport: s, CheckRedirect: checkRedirect}, sender: s,
+	}
+	cl.api = gh.NewClient(cl.http)
+	cl.api.BaseURL, cl.api.UserAgent = addr.api, userAgent
+	return cl, nil
+}
+
+// Pull reads a pull request. Where another repository stands at the name now, it is not found.
+func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull, error) {
+	const op = "reading a pull request"
+	if err := c.ours(repo); err != nil {
+		return vcs.Pull{}, fmt.Errorf("%s: %w", op, err)
+	}
+	var got *gh.PullRequest
+	err := c.do(ctx, op, same, func(ctx context.Context) (resp *gh.Response, err error) {
+		got, resp, err = c.api.PullRequests.Get(ctx, repo.Owner, repo.Name, number)
+		return resp, err
+	})
+	if err != nil {
+		return vcs.Pull{}, err
+	}
+	p, err := c.pull(got)
+	switch {
+	case err != nil:
+		return vcs.Pull{}, fmt.Errorf("%s: the forge's answer: %w", op, err)
+	case repo.ID.ID != 0 && p.Repo.ID != repo.ID:
+		return vcs.Pull{}, fmt.Errorf("%s: %s is another repository now: %w", op, repo.FullName(), vcs.ErrNotFound)
+	case p.Number != number:
+		return vcs.Pull{}, fmt.Errorf("%s: asked for #%d, the forge answers with #%d", op, number, p.Number)
+	}
+	return p, nil
+}
+
+// Comments lists the conversation's comments made at or after since, oldest first.
+func (c *Client) Comments(ctx context.Context, pull vcs.Pull, since time.Time) ([]vcs.Comment, error) {
+	const op = "listing comments"
+	if err := c.ours(pull.Repo); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	// Forge clocks tick in seconds; a comment of the same second is at or after since.
+	since = since.UTC().Truncate(time.Second)
+	opts := &gh.IssueListCommentsOptions{}
+	if !since.IsZero() {
+		opts.Since = &since
+	}
+	var all []vcs.Comment
+	err := c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
+		opts.ListOptions = page
+		var some []*gh.IssueComment
+		err = c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+			some, resp, err = c.api.Issues.ListComments(ctx, pull.Repo.Owner, pull.Repo.Name, pull.Number, opts)
+			return resp, err
+		})
+		for _, raw := range some {
+			got, err := c.comment(raw)
+			if err != nil {
+				return nil, fmt.Errorf("%s: the forge's answer: %w", op, err)
+			}
+			// The forge's own since looks at when a comment was edited last.
+			if !got.CreatedAt.Before(since) {
+				all = append(all, got)
+			}
+		}
+		return resp, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(all, func(a, b vcs.Comment) int {
+		if d := a.CreatedAt.Compare(b.CreatedAt); d != 0 {
+			return d
+		}
+		return int(min(max(a.ID-b.ID, -1), 1))
+	})
+	// A comment that is deleted while pages are read shifts the others; none is listed twice.
+	return slices.CompactFunc(all, func(a, b vcs.Comment) bool { return a.ID == b.ID }), nil
+}
+
+// pages calls list for every page of a list.
+func (c *Client) pages(op string, list func(gh.ListOptions) (*gh.Response, error)) error {
+	opts := gh.ListOptions{PerPage: perPage, Page: 1}
+	for range maxPages {
+		resp, err := list(opts)
+		if err != nil {
+			return err
+		}
+		if resp.NextPage <= opts.Page {
+			return nil
+		}
+		opts.Page = resp.NextPage
+	}
+	return fmt.Errorf("%s: the list has more than %d pages", op, maxPages)
+}
+
+// CreateComment posts a comment. It is sent once: after a doubt the error wraps vcs.ErrInDoubt.
+func (c *Client) CreateComment(ctx context.Context, pull vcs.Pull, body string) (vcs.Comment, error) {
+	const op = "posting a comment"
+	if err := c.ours(pull.Repo); err != nil {
+		return vcs.Comment{}, fmt.Errorf("%s: %w", op, err)
+	}
+	var got *gh.IssueComment
+	err := c.do(ctx, op, more, func(ctx context.Context) (resp *gh.Response, err error) {
+		got, resp, err = c.api.Issues.CreateComment(ctx, pull.Repo.Owner, pull.Repo.Name, pull.Number, &gh.IssueComment{Body: &body})
+		return resp, err
+	})
+	if err != nil {
+		return vcs.Comment{}, err
+	}
+	made, err := c.comment(got)
+	if err != nil {
+		return vcs.Comment{}, fmt.Errorf("%s: the forge took it, but its answer is no comment (%w): %w", op, err, vcs.ErrInDoubt)
+	}
+	return made, nil
+}
+
+// EditComment replaces a comment's text.
+func (c *Client) EditComment(ctx context.Context, pull vcs.Pull, id int64, body string) error {
+	const op = "editing a comment"
+	if err := c.ours(pull.Repo); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+		_, resp, err := c.api.Issues.EditComment(ctx, pull.Repo.Owner, pull.Repo.Name, id, &gh.IssueComment{Body: &body})
+		return resp, err
+	})
+}
+
+// DeleteComment deletes a comment. One that is gone is no error.
+func (c *Client) DeleteComment(ctx context.Context, pull vcs.Pull, id int64) error {
+	const op = "deleting a comment"
+	if err := c.ours(pull.Repo); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	err := c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+		return c.api.Issues.DeleteComment(ctx, pull.Repo.Owner, pull.Repo.Name, id)
+	})
+	if errors.Is(err, vcs.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// SetStatus sets a commit status. Its description is cut to what the forge takes.
+func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, status vcs.Status) error {
+	const op = "setting a status"
+	if err := c.ours(repo); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if !isSHA(sha) {
+		return fmt.Errorf("%s: %q is no commit: %w", op, sha, vcs.ErrNotFound)
+	}
+	body := &gh.RepoStatus{Context: gh.String(status.Context), Description: gh.String(cutText(status.Description, descriptionLimit))}
+	switch status.State {
+	case vcs.Pending, vcs.Success, vcs.Failure:
+		body.State = gh.String(string(status.State))
+	default:
+		return fmt.Errorf("%s: %q is no state: %w", op, status.State, vcs.ErrRefused)
+	}
+	if status.URL != "" {
+		body.TargetURL = gh.String(status.URL)
+	}
+	return c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+		_, resp, err := c.api.Repositories.CreateStatus(ctx, repo.Owner, repo.Name, sha, body)
+		return resp, err
+	})
+}
+
+// React answers a comment with a pair of eyes. A second pair is the first one.
+func (c *Client) React(ctx context.Context, pull vcs.Pull, comment int64) error {
+	const op = "reacting to a comment"
+	if err := c.ours(pull.Repo); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+		_, resp, err := c.api.Reactions.CreateIssueCommentReaction(ctx, pull.Repo.Owner, pull.Repo.Name, comment, "eyes")
+		return resp, err
+	})
+}
+
+// CloneCredential is the account's token. It is given for this forge's own clone URLs only.
+func (c *Client) CloneCredential(_ context.Context, repo vcs.Repo) (vcs.Credential, error) {
+	const op = "choosing a credential for git"
+	if err := c.ours(repo); err != nil {
+		return vcs.Credential{}, fmt.Errorf("%s: %w", op, err)
+	}
+	if err := c.onSite(repo.CloneURL); err != nil {
+		return vcs.Credential{}, fmt.Errorf("%s: the clone URL %w", op, err)
+	}
+	token, err := readToken(c.token)
+	if err != nil {
+		return vcs.Credential{}, fmt.Errorf("%s: %w", op, err)
+	}
+	user := c.user
+	if user == "" {
+		user = "x-access-token"
+	}
+	return vcs.Credential{User: user, Password: token}, nil
+}
+
+// ours refuses repositories of other forges, and names that would change a request's path.
+func (c *Client) ours(repo vcs.Repo) error {
+	if repo.ID.Forge != c.instance {
+		return fmt.Errorf("%s is a repository of %q, this is %q: %w", repo.FullName(), repo.ID.Forge, c.instance, vcs.ErrRefused)
+	}
+	if !isName(repo.Owner) || !isName(repo.Name) {
+		return fmt.Errorf("%q is not the name of a repository: %w", repo.FullName(), vcs.ErrNotFound)
+	}
+	return nil
+}
+
+// cutText shortens text to so many characters. What is cut shows as an ellipsis.
+func cutText(s string, limit int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if r := []rune(s); len(r) > limit {
+		return string(r[:limit-1]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,337 @@
+package github
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/vcs"
+)
+
+const (
+	eventHeader     = "X-GitHub-Event"
+	deliveryHeader  = "X-GitHub-Delivery"
+	signatureHeader = "X-Hub-Signature-256"
+	signaturePrefix = "sha256="
+)
+
+// Claims reports whether the delivery is GitHub's. Gitea and its kin send GitHub's headers too.
+func (c *Client) Claims(h http.Header) bool {
+	for name := range h {
+		name = http.CanonicalHeaderKey(name)
+		if strings.HasPrefix(name, "X-Gitea-") || strings.HasPrefix(name, "X-Forgejo-") || strings.HasPrefix(name, "X-Gogs-") {
+			return false
+		}
+	}
+	return h.Get(eventHeader) != ""
+}
+
+// Verify checks the HMAC-SHA256 over the raw body. The older SHA-1 signature is not looked at.
+func (c *Client) Verify(h http.Header, body []byte) error {
+	values := h.Values(signatureHeader)
+	switch {
+	case len(values) == 0:
+		return fmt.Errorf("%s is not there: %w", signatureHeader, vcs.ErrSignature)
+	case len(values) > 1:
+		return fmt.Errorf("%s is there more than once: %w", signatureHeader, vcs.ErrSignature)
+	}
+	digits, ok := strings.CutPrefix(values[0], signaturePrefix)
+	got, err := hex.DecodeString(digits)
+	if !ok || err != nil || len(got) != sha256.Size {
+		return fmt.Errorf("%s is not of the form sha256=...: %w", signatureHeader, vcs.ErrSignature)
+	}
+	good := false
+	for _, secret := range c.secrets() {
+		// Anybody can sign with an empty secret.
+		if len(secret) == 0 {
+			continue
+		}
+		mac := hmac.New(sha256.New, secret)
+		_, _ = mac.Write(body)
+		good = hmac.Equal(mac.Sum(nil), got) || good
+	}
+	if !good {
+		return fmt.Errorf("%s is wrong: %w", signatureHeader, vcs.ErrSignature)
+	}
+	return nil
+}
+
+// Parse reads a verified delivery. The event's name is not signed, so it decides nothing that the
+// body does not show as well.
+func (c *Client) Parse(h http.Header, body []byte) (vcs.Event, error) {
+	name := h.Get(eventHeader)
+	var read func(payload) (vcs.Event, error)
+	switch name {
+	case "pull_request":
+		read = c.pullEvent
+	case "issue_comment":
+		read = c.commentEvent
+	case "ping":
+		return vcs.Event{}, parsePing(h, body)
+	default:
+		if !isWord(name) {
+			return vcs.Event{}, bad("%s is not the name of an event", eventHeader)
+		}
+		return vcs.Event{}, &vcs.IgnoredError{Event: name, Reason: "no command comes with this kind of event"}
+	}
+	var p payload
+	if err := decode(h, body, &p); err != nil {
+		return vcs.Event{}, err
+	}
+	if !isWord(p.Action) {
+		return vcs.Event{}, bad("action is missing or not a word")
+	}
+	ev, err := read(p)
+	if err != nil {
+		return vcs.Event{}, err
+	}
+	if id := h.Get(deliveryHeader); isDelivery(id) {
+		ev.Delivery = id
+	}
+	return ev, nil
+}
+
+// parsePing answers GitHub's first delivery, which tells what the webhook will send.
+func parsePing(h http.Header, body []byte) error {
+	var p struct {
+		Hook struct {
+			Events []string `json:"events"`
+		} `json:"hook"`
+	}
+	if err := decode(h, body, &p); err != nil {
+		return err
+	}
+	reason := "the webhook works"
+	var lacks []string
+	for _, want := range []string{"pull_request", "issue_comment"} {
+		if !slices.Contains(p.Hook.Events, want) && !slices.Contains(p.Hook.Events, "*") {
+			lacks = append(lacks, want)
+		}
+	}
+	if len(lacks) > 0 {
+		reason += ", but it does not send " + strings.Join(lacks, " and ") + ": choose them in its settings"
+	}
+	return &vcs.IgnoredError{Event: "ping", Reason: reason}
+}
+
+// decode reads the body as JSON, or as a form with JSON in its field payload.
+func decode(h http.Header, body []byte, into any) error {
+	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	switch {
+	case err != nil:
+		return bad("Content-Type is missing or unreadable")
+	case kind == "application/x-www-form-urlencoded":
+		form, err := url.ParseQuery(string(body))
+		if err != nil || len(form["payload"]) != 1 {
+			return bad("the form does not have exactly one field payload")
+		}
+		body = []byte(form.Get("payload"))
+	case kind != "application/json":
+		return bad("Content-Type is %q, want application/json or application/x-www-form-urlencoded", cutText(kind, 100))
+	}
+	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
+		return bad("the body is not a JSON object")
+	}
+	err = json.Unmarshal(body, into)
+	var syntax *json.SyntaxError
+	var typed *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return bad("the body is not JSON (byte %d)", syntax.Offset)
+	case errors.As(err, &typed):
+		return bad("%s has a value that does not fit (byte %d)", typed.Field, typed.Offset)
+	case err != nil:
+		return bad("the body does not have the form it should have")
+	}
+	return nil
+}
+
+func (c *Client) pullEvent(p payload) (vcs.Event, error) {
+	ev := vcs.Event{}
+	ignore := func(reason string) (vcs.Event, error) {
+		return vcs.Event{}, &vcs.IgnoredError{Event: "pull_request " + p.Action, Reason: reason}
+	}
+	switch p.Action {
+	case "opened", "reopened":
+		ev.Kind = vcs.PullOpened
+	case "synchronize":
+		ev.Kind = vcs.PullPushed
+	case "ready_for_review":
+		ev.Kind = vcs.PullReady
+	case "closed":
+		ev.Kind = vcs.PullClosed
+	case "edited":
+		if p.Changes == nil || p.Changes.Base == nil {
+			return ignore("the base branch is the same as before")
+		}
+		ev.Kind = vcs.PullRetargeted
+	default:
+		return ignore("it changes nothing that a plan is made from")
+	}
+	if err := c.who(p, &ev); err != nil {
+		return vcs.Event{}, err
+	}
+	pr := p.PullRequest
+	switch {
+	case pr == nil:
+		return vcs.Event{}, bad("pull_request is missing")
+	case !isNumber(pr.Number):
+		return vcs.Event{}, bad("pull_request.number is not a number of a pull request")
+	case p.Number != nil && *p.Number != pr.Number:
+		return vcs.Event{}, bad("number and pull_request.number differ")
+	case pr.UpdatedAt.IsZero():
+		return vcs.Event{}, bad("pull_request.updated_at is missing")
+	case pr.Head == nil || !isSHA(pr.Head.SHA):
+		return vcs.Event{}, bad("pull_request.head.sha is not a commit")
+	case pr.Base == nil || !isSHA(pr.Base.SHA):
+		return vcs.Event{}, bad("pull_request.base.sha is not a commit")
+	case !isRef(pr.Head.Ref) || !isRef(pr.Base.Ref):
+		return vcs.Event{}, bad("pull_request.head.ref or base.ref is not the name of a branch")
+	case pr.Base.Repo != nil && pr.Base.Repo.ID != ev.Repo.ID.ID:
+		return vcs.Event{}, bad("pull_request.base.repo is another repository than repository")
+	}
+	ev.Pull, ev.At = int(pr.Number), pr.UpdatedAt.UTC()
+	ev.Head, ev.Base, ev.BaseRef = pr.Head.SHA, pr.Base.SHA, pr.Base.Ref
+	return ev, nil
+}
+
+func (c *Client) commentEvent(p payload) (vcs.Event, error) {
+	ev := vcs.Event{Kind: vcs.Commented}
+	ignore := func(reason string) (vcs.Event, error) {
+		return vcs.Event{}, &vcs.IgnoredError{Event: "issue_comment " + p.Action, Reason: reason}
+	}
+	switch {
+	case p.Action != "created":
+		return ignore("only a new comment can be a command")
+	case p.Issue == nil:
+		return vcs.Event{}, bad("issue is missing")
+	case p.Issue.PullRequest == nil:
+		return ignore("the comment is on an issue, not on a pull request")
+	}
+	if err := c.who(p, &ev); err != nil {
+		return vcs.Event{}, err
+	}
+	k := p.Comment
+	switch {
+	case !isNumber(p.Issue.Number):
+		return vcs.Event{}, bad("issue.number is not a number of a pull request")
+	case k == nil || k.ID <= 0:
+		return vcs.Event{}, bad("comment is missing or has no id")
+	case k.User == nil || !isLogin(k.User.Login):
+		return vcs.Event{}, bad("comment.user is missing or not a user's name")
+	case k.CreatedAt.IsZero():
+		return vcs.Event{}, bad("comment.created_at is missing")
+	case !isNode(k.NodeID):
+		return vcs.Event{}, bad("comment.node_id is not an id")
+	}
+	if k.HTMLURL != "" {
+		if err := c.onSite(k.HTMLURL); err != nil {
+			return vcs.Event{}, bad("comment.html_url %v", err)
+		}
+	}
+	ev.Pull, ev.At = int(p.Issue.Number), k.CreatedAt.UTC()
+	ev.Comment = &vcs.Comment{
+		ID: k.ID, Node: k.NodeID, Author: k.User.Login, Body: cutComment(k.Body),
+		URL: k.HTMLURL, CreatedAt: k.CreatedAt.UTC(),
+	}
+	return ev, nil
+}
+
+// who reads what every event has.
+func (c *Client) who(p payload, ev *vcs.Event) error {
+	if p.Repository == nil {
+		return bad("repository is missing")
+	}
+	var err error
+	if ev.Repo, err = c.repo(*p.Repository); err != nil {
+		return bad("repository: %v", err)
+	}
+	if p.Sender == nil || !isLogin(p.Sender.Login) {
+		return bad("sender is missing or not a user's name")
+	}
+	ev.Sender = p.Sender.Login
+	return nil
+}
+
+// cutComment keeps what is read of a comment. One that is cut stays longer than what is read, even
+// where the cut falls within a character: what is left of it must not pass for a whole comment.
+func cutComment(s string) string {
+	const limit = vcs.MaxCommentText + 1
+	if len(s) <= limit {
+		return s
+	}
+	cut := strings.ToValidUTF8(s[:limit], "")
+	return cut + strings.Repeat("?", limit-len(cut))
+}
+
+func bad(format string, args ...any) error {
+	return &vcs.PayloadError{Problem: fmt.Sprintf(format, args...)}
+}
+
+// payload is what is read of a delivery.
+type payload struct {
+	Action      string      `json:"action"`
+	Number      *int64      `json:"number"`
+	Repository  *rawRepo    `json:"repository"`
+	Sender      *rawUser    `json:"sender"`
+	PullRequest *rawPull    `json:"pull_request"`
+	Issue       *rawIssue   `json:"issue"`
+	Comment     *rawComment `json:"comment"`
+	Changes     *rawChanges `json:"changes"`
+}
+
+type rawUser struct {
+	Login string `json:"login"`
+}
+
+type rawRepo struct {
+	ID       int64    `json:"id"`
+	Name     string   `json:"name"`
+	FullName string   `json:"full_name"`
+	Owner    *rawUser `json:"owner"`
+	HTMLURL  string   `json:"html_url"`
+	CloneURL string   `json:"clone_url"`
+}
+
+type rawPull struct {
+	Number    int64      `json:"number"`
+	UpdatedAt time.Time  `json:"updated_at"`
+	Head      *rawBranch `json:"head"`
+	Base      *rawBranch `json:"base"`
+}
+
+type rawBranch struct {
+	Ref  string `json:"ref"`
+	SHA  string `json:"sha"`
+	Repo *struct {
+		ID int64 `json:"id"`
+	} `json:"repo"`
+}
+
+type rawIssue struct {
+	Number      int64     `json:"number"`
+	PullRequest *struct{} `json:"pull_request"`
+}
+
+type rawComment struct {
+	ID        int64     `json:"id"`
+	NodeID    string    `json:"node_id"`
+	HTMLURL   string    `json:"html_url"`
+	Body      string    `json:"body"`
+	User      *rawUser  `json:"user"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+type rawChanges struct {
+	Base *struct{} `json:"base"`
+}

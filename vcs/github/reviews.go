@@ -1,0 +1,124 @@
+package github
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// Permission asks what a user may do. GitHub answers for people only: apps have no permission here.
+func (c *Client) Permission(ctx context.Context, repo vcs.Repo, user string) (vcs.Permission, error) {
+	const op = "asking for a user's permission"
+	if err := c.ours(repo); err != nil {
+		return vcs.NoPermission, fmt.Errorf("%s: %w", op, err)
+	}
+	if !isLogin(user) {
+		return vcs.NoPermission, nil
+	}
+	var got struct {
+		Permission string `json:"permission"`
+		RoleName   string `json:"role_name"`
+	}
+	path := fmt.Sprintf("repos/%s/%s/collaborators/%s/permission", repo.Owner, repo.Name, url.PathEscape(user))
+	err := c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+		req, err := c.api.NewRequest(http.MethodGet, path, nil)
+		if err != nil {
+			return nil, err
+		}
+		return c.api.Do(ctx, req, &got)
+	})
+	switch {
+	case isNotFound(err):
+		return vcs.NoPermission, nil
+	case err != nil:
+		return vcs.NoPermission, err
+	}
+	return permission(got.Permission, got.RoleName), nil
+}
+
+// permission reads GitHub's two answers: the base permission, and the name of the role, which may be
+// one that an organization made up. Where both are known the lesser counts.
+// https://docs.github.com/rest/collaborators/collaborators#get-repository-permissions-for-a-user
+func permission(base, role string) vcs.Permission {
+	known := func(s string) (vcs.Permission, bool) {
+		switch s {
+		case "admin":
+			return vcs.AdminPermission, true
+		case "maintain", "write":
+			return vcs.WritePermission, true
+		case "triage", "read":
+			return vcs.ReadPermission, true
+		case "none":
+			return vcs.NoPermission, true
+		default:
+			return vcs.NoPermission, false
+		}
+	}
+	b, okBase := known(base)
+	r, okRole := known(role)
+	switch {
+	case okBase && okRole:
+		return min(b, r)
+	case okBase:
+		return b
+	default:
+		return r
+	}
+}
+
+// Approval reads the reviews. Of each user the latest that approves or asks for changes counts,
+// unless it was dismissed; the author's own never does. As in GitHub's own branch protection only
+// users who may write have a say: anybody who sees a repository can review.
+func (c *Client) Approval(ctx context.Context, pull vcs.Pull) (vcs.Approval, error) {
+	const op = "listing reviews"
+	if err := c.ours(pull.Repo); err != nil {
+		return vcs.Approval{}, fmt.Errorf("%s: %w", op, err)
+	}
+	latest := map[string]string{}
+	err := c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
+		var some []*gh.PullRequestReview
+		err = c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+			some, resp, err = c.api.PullRequests.ListReviews(ctx, pull.Repo.Owner, pull.Repo.Name, pull.Number, &page)
+			return resp, err
+		})
+		for _, r := range some {
+			// A user who was deleted is nobody.
+			user := r.GetUser().GetLogin()
+			switch state := strings.ToUpper(r.GetState()); {
+			case user == "" || strings.EqualFold(user, pull.Author):
+			case state == "APPROVED" || state == "CHANGES_REQUESTED":
+				latest[user] = state
+			case state == "DISMISSED":
+				delete(latest, user)
+			}
+		}
+		return resp, err
+	})
+	if err != nil {
+		return vcs.Approval{}, err
+	}
+	var a vcs.Approval
+	for user, state := range latest {
+		may, err := c.Permission(ctx, pull.Repo, user)
+		switch {
+		case err != nil:
+			return vcs.Approval{}, err
+		case may < vcs.WritePermission:
+		case state == "APPROVED":
+			a.By = append(a.By, user)
+		default:
+			a.Against = append(a.Against, user)
+		}
+	}
+	slices.Sort(a.By)
+	slices.Sort(a.Against)
+	a.Approved = len(a.By) > 0 && len(a.Against) == 0
+	return a, nil
+}

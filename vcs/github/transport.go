@@ -1,0 +1,111 @@
+package github
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	userAgent = "tidegate"
+	// maxAnswer is how much of an answer is read, in bytes.
+	maxAnswer    = 32 << 20
+	maxRedirects = 5
+)
+
+// newTransport is net/http's own with bounds on how long a forge may be silent.
+func newTransport() http.RoundTripper {
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return http.DefaultTransport
+	}
+	t = t.Clone()
+	t.TLSHandshakeTimeout = 10 * time.Second
+	t.ResponseHeaderTimeout = attemptTime
+	return t
+}
+
+// sender puts the token on requests to the API's own host, and sends none anywhere else.
+type sender struct {
+	base  http.RoundTripper
+	api   *url.URL
+	token func() (string, error)
+	// last is the token that was sent last, to be kept out of what the forge's words become.
+	last atomic.Pointer[string]
+}
+
+// tokenError says that there was nothing to sign in with: nothing was sent.
+type tokenError struct{ err error }
+
+func (e *tokenError) Error() string { return e.err.Error() }
+func (e *tokenError) Unwrap() error { return e.err }
+
+func (s *sender) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := s.roundTrip(req)
+	if err != nil && req.Body != nil {
+		_ = req.Body.Close()
+	}
+	return resp, err
+}
+
+func (s *sender) roundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme != s.api.Scheme || !strings.EqualFold(req.URL.Host, s.api.Host) {
+		return nil, fmt.Errorf("not sending a request for %s to %s", s.api.Host, req.URL.Host)
+	}
+	token, err := readToken(s.token)
+	if err != nil {
+		return nil, &tokenError{err}
+	}
+	s.last.Store(&token)
+	out := req.Clone(req.Context())
+	out.Header.Set("Authorization", "Bearer "+token)
+	resp, err := s.base.RoundTrip(out)
+	if err != nil {
+		return nil, err
+	}
+	// Whoever prints the answer's request prints one without the token.
+	resp.Request = req
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	return resp, nil
+}
+
+func readToken(read func() (string, error)) (string, error) {
+	token, err := read()
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("reading the token: %w", err)
+	case token == "":
+		return "", errors.New("reading the token: it is empty")
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", errors.New("reading the token: it holds a character that no token has, such as a space or a line break")
+	}
+	return token, nil
+}
+
+// checkRedirect follows a renamed repository on the same host. Everything else is answered as it
+// is: another host must not see the request, and a POST that became a GET is another request.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	first := via[0]
+	if len(via) > maxRedirects || req.URL.Scheme != first.URL.Scheme || req.URL.Host != first.URL.Host || req.Method != first.Method {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// clean makes the forge's words fit for a log line: one line, short, without the token.
+func (c *Client) clean(s string) string {
+	if last := c.sender.last.Load(); last != nil {
+		s = strings.ReplaceAll(s, *last, "[token]")
+	}
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+	return cutText(s, 300)
+}

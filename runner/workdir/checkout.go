@@ -179,25 +179,37 @@ func (mv *mover) reset(ctx context.Context, commit string) error {
 	if err := removeAll(mv.dir, indexName+".lock"); err != nil {
 		return err
 	}
-	err := mv.readTree(ctx, "--reset", "-u", commit)
+	var err error
+	if _, err = mv.dir.Lstat(indexName); errors.Is(err, fs.ErrNotExist) {
+		err = mv.restoreIndex(ctx)
+	}
+	if err == nil {
+		err = mv.readTree(ctx, "--reset", "-u", commit)
+	}
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	if perr := makeWritable(mv.dir, treeName); perr != nil {
-		return errors.Join(err, perr)
+	if werr := makeWritable(mv.dir, treeName); werr != nil {
+		return errors.Join(err, werr)
 	}
-	for _, name := range []string{indexName, indexName + ".lock"} {
-		if rerr := removeAll(mv.dir, name); rerr != nil {
-			return errors.Join(err, rerr)
-		}
-	}
-	if mv.state.At != "" {
-		// Which files were tracked: without that, those gone since would stay.
-		if rerr := mv.readTree(ctx, mv.state.At); rerr != nil {
-			return errors.Join(err, rerr)
-		}
+	if rerr := mv.restoreIndex(ctx); rerr != nil {
+		return errors.Join(err, rerr)
 	}
 	return mv.readTree(ctx, "--reset", "-u", commit)
+}
+
+// restoreIndex makes the index anew, from the commit that the tree was at: without knowing what was
+// tracked, git would let files stay that are gone since.
+func (mv *mover) restoreIndex(ctx context.Context) error {
+	for _, name := range []string{indexName, indexName + ".lock"} {
+		if err := removeAll(mv.dir, name); err != nil {
+			return err
+		}
+	}
+	if mv.state.At == "" {
+		return nil
+	}
+	return mv.readTree(ctx, mv.state.At)
 }
 
 // readTree runs git with the mirror as its repository, our own index and the tree as nothing but a place

@@ -42,6 +42,8 @@ type command struct {
 	limit int
 	// files are inherited, from file descriptor 3 on.
 	files []*os.File
+	// warn, if any, gets what git complained about although it succeeded.
+	warn func(text string)
 	// secrets must not be seen in an error text, even if a server repeats them.
 	secrets []string
 }
@@ -190,6 +192,9 @@ func (g *git) run(ctx context.Context, c command) ([]byte, error) {
 	err := cmd.Run()
 	stop()
 	if err == nil && ctx.Err() == nil {
+		if c.warn != nil && len(stderr.buf) > 0 {
+			c.warn(scrub(stderr.String(), c.secrets))
+		}
 		return stdout.buf.Bytes(), nil
 	}
 	if ctx.Err() != nil {

@@ -177,7 +177,10 @@ func sweep(dir string) (int, error) {
 			return fs.SkipDir
 		case d.IsDir() && unfinished:
 			cleared++
-			return errors.Join(os.RemoveAll(path), fs.SkipDir)
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+			return fs.SkipDir
 		case !d.IsDir() && (unfinished || strings.HasSuffix(name, ".lock") || name == "gc.pid"):
 			cleared++
 			return os.Remove(path)
@@ -200,6 +203,12 @@ func (m *mirror) runLocked(ctx context.Context, c command) ([]byte, error) {
 		c.gitDir = m.dir
 	}
 	c.files = append([]*os.File{m.lock}, c.files...)
+	c.warn = func(text string) {
+		// It found a way around, and for every object anew.
+		if tellsDamage(text) {
+			m.suspect.Store(true)
+		}
+	}
 	out, err := m.git.run(ctx, c)
 	if isDamage(err) {
 		m.suspect.Store(true)
@@ -219,11 +228,13 @@ func (m *mirror) refs(ctx context.Context, prefix string) (map[string]string, er
 	return parseRefs(out)
 }
 
-// close ends what waits for work and gives up the lock.
+// close ends what waits for work and gives up the lock, when no git process runs any more.
 func (m *mirror) close() error {
 	m.blobs.close()
 	m.turn <- struct{}{}
 	defer func() { <-m.turn }()
+	m.use.Lock()
+	defer m.use.Unlock()
 	m.ready = false
 	if m.lock == nil {
 		return nil

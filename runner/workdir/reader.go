@@ -63,7 +63,7 @@ func (r *reader) read(ctx context.Context, id string, most int64) ([]byte, error
 	if r.idle == nil {
 		r.idle = time.AfterFunc(readerIdle, r.rest)
 	}
-	r.idle.Reset(readerIdle)
+	defer func() { r.idle.Reset(readerIdle) }()
 	unwatch := context.AfterFunc(ctx, r.proc.cancel)
 	content, err := r.proc.read(id, most)
 	unwatch()
@@ -90,7 +90,7 @@ func (r *reader) rest() {
 		_ = r.end()
 		<-r.turn
 	default:
-		// In use: that use has set the timer anew.
+		// In use: that use sets the timer anew at its end.
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 )
 
 var damage = regexp.MustCompile(`(?i)corrupt|bad (object|tree|ref|config)|broken|loose object|object file|` +
-	`(could not|unable to) (read|find|parse)( object)? [0-9a-f]{40}|missing (blob|tree|commit)|` +
+	`(could not|unable to) (read|find|parse)( object)? [0-9a-f]{40}|missing (blob|tree|commit)|is too small|too short|` +
 	`did not send all necessary objects|not a git repository|packfile|inflate|invalid (sha1 pointer|object)|` +
 	`existing object|failed to (unpack tree|read object)|unresolved deltas|\.lock': file exists|cannot lock ref`)
 
@@ -34,7 +34,11 @@ func isDamage(err error) bool {
 	if failure.code < 0 && errors.Is(failure.err, fs.ErrNotExist) {
 		return true // the directory is gone
 	}
-	for line := range strings.SplitSeq(failure.text, "; ") {
+	return tellsDamage(failure.text)
+}
+
+func tellsDamage(text string) bool {
+	for line := range strings.SplitSeq(text, "; ") {
 		if !strings.HasPrefix(line, "remote:") && damage.MatchString(line) {
 			return true
 		}
@@ -53,8 +57,8 @@ func (m *mirror) healing(ctx context.Context, repo Repo, specs []string, do func
 		if err := m.repair(ctx); err != nil {
 			return fmt.Errorf("repairing the mirror: %w", err)
 		}
+		m.suspect.Store(false)
 		if err = do(); !isDamage(err) {
-			m.suspect.Store(false)
 			return err
 		}
 	}

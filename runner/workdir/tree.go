@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// mostListing is how much of a tree's listing is read: some million files. A few objects are enough
-	// for a tree whose listing never ends.
-	mostListing = 256 << 20
+	// mostListing is how much of a tree's listing is read: more than half a million files. A few objects
+	// are enough for a tree whose listing never ends.
+	mostListing = 64 << 20
 	// mostBlob is how much of one file is read.
 	mostBlob = 1 << 20
 	// mostLinks is how many links one path may go through, as in Linux.

@@ -110,7 +110,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return &Store{data: data, git: g, log: log, mirrors: map[string]*mirror{}}, nil
 }
 
-// Close ends the git processes that wait for work. The Store must not be used afterwards.
+// Close ends the git processes that wait for work, and waits for those that are at work: to have these
+// end soon, cancel their contexts. The Store must not be used afterwards.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,11 +1,9 @@
 package locking
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"go.etcd.io/bbolt"
 )
@@ -69,54 +67,19 @@ func create(tx *bbolt.Tx) error {
 	return put(tx, bucketMeta, []byte(keyFormat), Format)
 }
 
+// maxValue is the largest record, in bytes of JSON.
+const maxValue = 64 << 10
+
+// ErrTooLarge says that a record would be larger than 64 KiB. Nothing was changed.
+var ErrTooLarge = errors.New("too large for the lock table")
+
 func put(tx *bbolt.Tx, bucket string, key []byte, v any) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
+	if len(raw) > maxValue {
+		return fmt.Errorf("a record of %s has %d bytes, %d are allowed: %w", bucket, len(raw), maxValue, ErrTooLarge)
+	}
 	return tx.Bucket([]byte(bucket)).Put(key, raw)
-}
-
-// lockKey has no pull request in it: a key has one holder.
-func lockKey(k Key) []byte { return k.Bytes() }
-
-func waiterKey(k Key, p Pull) []byte { return append(k.Bytes(), p.bytes()...) }
-
-func (t *table) putLock(l Lock) error {
-	at, there := slices.BinarySearchFunc(t.locks, l.Key, func(x Lock, k Key) int {
-		return bytes.Compare(x.Key.Bytes(), k.Bytes())
-	})
-	if there {
-		if t.locks[at].Pull != l.Pull {
-			return fmt.Errorf("the lock on %+v belongs to %+v, not to %+v", l.Key, t.locks[at].Pull, l.Pull)
-		}
-		t.locks[at] = l
-	} else {
-		t.locks = slices.Insert(t.locks, at, l)
-	}
-	return put(t.tx, bucketLocks, lockKey(l.Key), l)
-}
-
-func (t *table) dropLock(l Lock) error {
-	i := t.held(l.Pull, l.Key)
-	if i < 0 {
-		return fmt.Errorf("%+v does not hold %+v", l.Pull, l.Key)
-	}
-	t.locks = slices.Delete(t.locks, i, i+1)
-	return t.tx.Bucket([]byte(bucketLocks)).Delete(lockKey(l.Key))
-}
-
-func (t *table) putWaiter(w Waiter) error {
-	if i := t.place(w.Pull, w.Key); i >= 0 {
-		t.waiters[i] = w
-	} else {
-		t.waiters = append(t.waiters, w)
-	}
-	return put(t.tx, bucketWaiters, waiterKey(w.Key, w.Pull), w)
-}
-
-func (t *table) dropWaiter(i int) error {
-	w := t.waiters[i]
-	t.waiters = slices.Delete(t.waiters, i, i+1)
-	return t.tx.Bucket([]byte(bucketWaiters)).Delete(waiterKey(w.Key, w.Pull))
 }

@@ -33,7 +33,7 @@ type Key struct {
 // maxText is how long a part of a key may be, in bytes: as long as a path on Linux.
 const maxText = 4096
 
-// ErrKey: a key that is not one.
+// ErrKey says that a key is not written as keys are, or not inside a repository.
 var ErrKey = errors.New("not a lock key")
 
 // check refuses keys that could be written in two ways, and those that JSON would change.
@@ -59,7 +59,7 @@ func (k Key) Bytes() []byte { return text(k.place(), k.Project) }
 // place is the part of Bytes that all names of one directory and workspace share.
 func (k Key) place() []byte {
 	b := text(nil, k.Forge)
-	b = binary.BigEndian.AppendUint64(b, uint64(k.Repo)) //nolint:gosec // the same 64 bits
+	b = binary.BigEndian.AppendUint64(b, uint64(k.Repo))
 	return text(text(b, k.Dir), k.Workspace)
 }
 
@@ -78,11 +78,11 @@ func conflicts(a, b Key) bool {
 
 func (p Pull) bytes() []byte {
 	b := text(nil, p.Forge)
-	b = binary.BigEndian.AppendUint64(b, uint64(p.Repo))      //nolint:gosec // the same 64 bits
-	return binary.BigEndian.AppendUint64(b, uint64(p.Number)) //nolint:gosec // the same 64 bits
+	b = binary.BigEndian.AppendUint64(b, uint64(p.Repo))
+	return binary.BigEndian.AppendUint64(b, uint64(p.Number))
 }
 
 // text is a string after its length.
 func text(b []byte, s string) []byte {
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...) //nolint:gosec // no string here is 4 GiB long
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -99,7 +100,8 @@ type Freed struct {
 // Store keeps locks, lines and their audit. It is safe for concurrent use. What its methods change is
 // on disk when they return nil.
 type Store struct {
-	db *bbolt.DB
+	db    *bbolt.DB
+	cache cache
 }
 
 // Acquire takes, in one transaction, every key that is free for the pull request.
@@ -174,12 +176,12 @@ func (s *Store) Leave(ctx context.Context, p Pull, keys []Key) ([]Waiter, error)
 
 // Locks lists all locks, by key.
 func (s *Store) Locks(ctx context.Context) ([]Lock, error) {
-	return read(ctx, s, func(t *table) ([]Lock, error) { return t.locks, nil })
+	return read(ctx, s, func(t *table) ([]Lock, error) { return slices.Clone(t.locks), nil })
 }
 
 // Waiters lists all waiters in the order they came.
 func (s *Store) Waiters(ctx context.Context) ([]Waiter, error) {
-	return read(ctx, s, func(t *table) ([]Waiter, error) { return t.waiters, nil })
+	return read(ctx, s, func(t *table) ([]Waiter, error) { return slices.Clone(t.waiters), nil })
 }
 
 // Held lists the locks of a pull request, by key.
@@ -197,50 +199,17 @@ func (s *Store) Held(ctx context.Context, p Pull) ([]Lock, error) {
 
 // Get finds a lock by its key's ID.
 func (s *Store) Get(ctx context.Context, id string) (Lock, bool, error) {
-	l, err := read(ctx, s, func(t *table) (*Lock, error) {
-		for i := range t.locks {
-			if t.locks[i].Key.ID() == id {
-				return &t.locks[i], nil
-			}
+	found, err := read(ctx, s, func(t *table) ([]Lock, error) {
+		i := slices.IndexFunc(t.locks, func(l Lock) bool { return l.Key.ID() == id })
+		if i < 0 {
+			return nil, nil
 		}
-		return nil, nil
+		return t.locks[i : i+1 : i+1], nil
 	})
-	if err != nil || l == nil {
+	if err != nil || len(found) == 0 {
 		return Lock{}, false, err
 	}
-	return *l, true, nil
-}
-
-// update changes the table in a transaction. The file has the changes when it returns nil.
-func (s *Store) update(ctx context.Context, do func(*table) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return s.db.Update(func(tx *bbolt.Tx) error {
-		t, err := load(tx)
-		if err != nil {
-			return err
-		}
-		return do(t)
-	})
-}
-
-func read[T any](ctx context.Context, s *Store, do func(*table) (T, error)) (got T, err error) {
-	if err := ctx.Err(); err != nil {
-		return got, err
-	}
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		t, err := load(tx)
-		if err != nil {
-			return err
-		}
-		got, err = do(t)
-		return err
-	})
-	if err != nil {
-		return got, fmt.Errorf("reading locks: %w", err)
-	}
-	return got, nil
+	return found[0], true, nil
 }
 
 // distinct checks keys and drops those that come again.

@@ -2,8 +2,6 @@ package locking
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
@@ -13,34 +11,11 @@ import (
 // table is everything that is held and waited for, as one transaction sees it. Changes go to the
 // transaction and to the slices together.
 type table struct {
-	tx      *bbolt.Tx
-	locks   []Lock   // in the order of the file's keys
-	waiters []Waiter // in the order they came
-}
-
-func load(tx *bbolt.Tx) (*table, error) {
-	t := &table{tx: tx}
-	err := tx.Bucket([]byte(bucketLocks)).ForEach(func(_, raw []byte) error {
-		var l Lock
-		if err := json.Unmarshal(raw, &l); err != nil {
-			return fmt.Errorf("reading a lock: %w", err)
-		}
-		t.locks = append(t.locks, l)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = tx.Bucket([]byte(bucketWaiters)).ForEach(func(_, raw []byte) error {
-		var w Waiter
-		if err := json.Unmarshal(raw, &w); err != nil {
-			return fmt.Errorf("reading a waiter: %w", err)
-		}
-		t.waiters = append(t.waiters, w)
-		return nil
-	})
-	slices.SortFunc(t.waiters, func(a, b Waiter) int { return cmp.Compare(a.Seq, b.Seq) })
-	return t, err
+	tx *bbolt.Tx
+	// generation counts the changes that were ever made.
+	generation uint64
+	locks      []Lock   // in the order of the file's keys
+	waiters    []Waiter // in the order they came
 }
 
 func (t *table) acquire(r Request) (Grant, error) {

@@ -197,7 +197,8 @@ const (
 	AdminPermission
 )
 
-// Approval is what the reviews of a pull request amount to.
+// Approval is what the reviews of a pull request amount to. Only users with write permission count:
+// on a repository that anybody can see, anybody can review.
 type Approval struct {
 	Approved bool
 	// By are the users whose latest review approves; never the author.

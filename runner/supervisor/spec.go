@@ -1,0 +1,160 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Format is the number of the formats of all files in a step directory.
+const Format = 1
+
+// Names in the step directory.
+const (
+	specName        = "spec.json"
+	lockName        = "lock"
+	sealedName      = "sealed"
+	interruptName   = "interrupt"
+	interruptedName = "interrupted"
+	controlName     = "control"
+	startedName     = "started"
+	outputName      = "output.log"
+	statusName      = "status.json"
+	reservedName    = "status.tmp"
+	troubleName     = "supervisor.log"
+)
+
+const (
+	defaultGrace    = 30 * time.Second
+	defaultLogLimit = 16 << 20
+	maxFile         = 4 << 20
+)
+
+// Spec says what to run. The server writes it (Write) before terraform-exec starts us.
+type Spec struct {
+	Format int `json:"format"`
+	// Argv0 is the absolute path of the program. Its arguments are those that stage one was given.
+	Argv0 string `json:"argv0"`
+	// Env is its complete environment.
+	Env []string `json:"env"`
+	// Versions is the answer to `version -json`, given without starting a process.
+	Versions string `json:"versions,omitempty"`
+	// LogLimit bounds output.log, in bytes. Zero means 16 MiB.
+	LogLimit int64 `json:"log_limit,omitempty"`
+	// Grace is the time from the SIGINT to the SIGKILL, which the whole process group gets. Zero means
+	// 30 seconds.
+	Grace   time.Duration `json:"grace_ns,omitempty"`
+	Sandbox Sandbox       `json:"sandbox"`
+}
+
+// Sandbox says what of the file system the process may not reach. All paths are absolute. Of nested
+// paths the deepest counts; where one stands in several lists, Show wins over ShowRead over Hide. The
+// step directory itself is always hidden. Paths that do not exist are left out.
+//
+// What is hidden cannot be opened, listed, made, removed or executed; its metadata can still be read
+// by those who know its name. Directories on the way to a hidden path, "/" among them, can be walked
+// through, but neither be listed nor get new entries: a process whose temporary directory is such a
+// one needs another TMPDIR.
+type Sandbox struct {
+	// Hide names what must not be seen; everything else stays as it is.
+	Hide []string `json:"hide,omitempty"`
+	// Show names what is visible again below Hide, for reading and writing.
+	Show []string `json:"show,omitempty"`
+	// ShowRead names what is visible again below Hide, for reading and executing.
+	ShowRead []string `json:"show_read,omitempty"`
+}
+
+// Write puts the spec into the step directory, durably. Format may be left zero.
+func (s Spec) Write(dir string) error {
+	s.Format = Format
+	if err := s.check(); err != nil {
+		return err
+	}
+	if err := writeDurably(dir, specName, s); err != nil {
+		return fmt.Errorf("writing the spec: %w", err)
+	}
+	return nil
+}
+
+func readSpec(dir string) (Spec, error) {
+	var s Spec
+	if err := readJSON(dir, specName, &s); err != nil {
+		return Spec{}, fmt.Errorf("reading the spec: %w", err)
+	}
+	if err := s.check(); err != nil {
+		return Spec{}, err
+	}
+	if s.Grace == 0 {
+		s.Grace = defaultGrace
+	}
+	if s.LogLimit == 0 {
+		s.LogLimit = defaultLogLimit
+	}
+	return s, nil
+}
+
+// check refuses what could not be carried out as it is meant.
+func (s Spec) check() error {
+	switch {
+	case s.Format != Format:
+		return fmt.Errorf("the spec has format %d, this program knows %d", s.Format, Format)
+	case !filepath.IsAbs(s.Argv0) || strings.ContainsRune(s.Argv0, 0):
+		return fmt.Errorf("the program %q is not an absolute path", s.Argv0)
+	case s.Grace < 0 || s.LogLimit < 0:
+		return errors.New("grace and log limit can't be negative")
+	}
+	for _, e := range s.Env {
+		name, _, ok := strings.Cut(e, "=")
+		if !ok || name == "" || strings.ContainsRune(e, 0) {
+			return fmt.Errorf("the environment has an entry that is not NAME=value: %q", name)
+		}
+		if name == EnvDir || name == envStage {
+			return fmt.Errorf("the environment of the process can't have %s", name)
+		}
+	}
+	for _, list := range [][]string{s.Sandbox.Hide, s.Sandbox.Show, s.Sandbox.ShowRead} {
+		for _, p := range list {
+			if !filepath.IsAbs(p) || strings.ContainsRune(p, 0) {
+				return fmt.Errorf("the sandbox has %q, which is not an absolute path", p)
+			}
+		}
+	}
+	return nil
+}
+
+// readJSON reads a small file of the step directory.
+func readJSON(dir, name string, v any) error {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	raw := make([]byte, 0, 4096)
+	if raw, err = readAllUpTo(f, raw, maxFile); err != nil {
+		return err
+	}
+	var head struct {
+		Format int `json:"format"`
+	}
+	if err := json.Unmarshal(raw, &head); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if head.Format != Format {
+		return &FormatError{File: name, Format: head.Format}
+	}
+	return json.Unmarshal(raw, v)
+}
+
+// FormatError is a file that this program does not understand, mostly because a newer one wrote it.
+type FormatError struct {
+	File   string
+	Format int
+}
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("%s has format %d, this program knows %d", e.File, e.Format, Format)
+}

@@ -151,7 +151,7 @@ func TestTheTreesRepositoryIsNeverRead(t *testing.T) {
 		for _, hook := range []string{"post-checkout", "post-index-change", "reference-transaction", "fsmonitor-watchman"} {
 			path := filepath.Join(c.Root, dir, "hooks", hook)
 			writeFile(t, path, "#!/bin/sh\ntouch '"+trap+"'\n")
-			if err := os.Chmod(path, 0o700); err != nil { //nolint:gosec // a program of the test
+			if err := os.Chmod(path, 0o700); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// ErrUnauthorized: the forge wants another user or password than the one it got, or any at all.
+// ErrUnauthorized means that the forge wants another user or password than the one it got, or any at all.
 var ErrUnauthorized = errors.New("the forge refused the credential")
 
-// ErrTooLarge: a file or a listing is beyond what is read into memory.
+// ErrTooLarge means that a file or a listing is beyond what is read into memory.
 var ErrTooLarge = errors.New("too large")
 
-// ErrClosed: the Store was closed.
+// ErrClosed means that the Store was closed.
 var ErrClosed = errors.New("closed")
 
 // ConflictError says that head cannot be merged into base. Files is sorted, and hostile.

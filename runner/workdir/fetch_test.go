@@ -18,7 +18,7 @@ func countingGit(t *testing.T) (bin, record string) {
 	bin, record = filepath.Join(dir, "git"), filepath.Join(dir, "record")
 	real := gitIn(t, dir, "--exec-path") + "/git"
 	writeFile(t, bin, "#!/bin/sh\necho \"$1\" >>'"+record+"'\nexec '"+real+"' \"$@\"\n")
-	if err := os.Chmod(bin, 0o700); err != nil { //nolint:gosec // a program of the test
+	if err := os.Chmod(bin, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return bin, record
@@ -130,7 +130,7 @@ func TestAFetchIsKilledWithItsContext(t *testing.T) {
 	// A git with a child that holds its output open and does not end by itself.
 	writeFile(t, bin, "#!/bin/sh\ntest \"$1\" = fetch || exec '"+real+"' \"$@\"\nmkfifo '"+started+".end'\n"+
 		"(cat '"+started+".end') &\necho $! >'"+started+"'\necho now >'"+started+".fifo'\nwait\n")
-	if err := os.Chmod(bin, 0o700); err != nil { //nolint:gosec // a program of the test
+	if err := os.Chmod(bin, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	gitIn(t, dir, "-c", "alias.f=!mkfifo '"+started+".fifo'", "f")

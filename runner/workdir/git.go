@@ -143,7 +143,7 @@ func configuration() []string {
 // cmd makes the process of c. It ends with ctx: SIGTERM to its group, and SIGKILL after the grace.
 // stop is to be called after Wait.
 func (g *git) cmd(ctx context.Context, c command) (cmd *exec.Cmd, stop func()) {
-	cmd = exec.CommandContext(ctx, g.bin, c.args...) //nolint:gosec // the binary found at Open, arguments checked by the callers
+	cmd = exec.CommandContext(ctx, g.bin, c.args...)
 	cmd.Dir = c.dir
 	if cmd.Dir == "" {
 		cmd.Dir = c.gitDir

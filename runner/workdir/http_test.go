@@ -29,7 +29,7 @@ type gitServer struct {
 	asked  int
 }
 
-func newGitServer(t testing.TB, src *source) *gitServer {
+func newGitServer(t *testing.T, src *source) *gitServer {
 	t.Helper()
 	g := &gitServer{}
 	backend := &cgi.Handler{
@@ -163,7 +163,7 @@ func TestAHostileEnvironmentHasNoEffect(t *testing.T) {
 	home := t.TempDir()
 	trap := filepath.Join(home, "trap")
 	writeFile(t, filepath.Join(home, "hooks", "reference-transaction"), "#!/bin/sh\ntouch '"+trap+"'\n")
-	if err := os.Chmod(filepath.Join(home, "hooks", "reference-transaction"), 0o700); err != nil { //nolint:gosec // a program of the test
+	if err := os.Chmod(filepath.Join(home, "hooks", "reference-transaction"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	config := "[core]\n\thooksPath = " + home + "/hooks\n\tfsmonitor = touch " + trap + "\n" +

@@ -177,13 +177,13 @@ func sweep(dir string) (int, error) {
 			return fs.SkipDir
 		case d.IsDir() && unfinished:
 			cleared++
-			if err := os.RemoveAll(path); err != nil {
+			if err := os.RemoveAll(path); err != nil { //nolint:gosec // nobody else writes to the mirror
 				return err
 			}
 			return fs.SkipDir
 		case !d.IsDir() && (unfinished || strings.HasSuffix(name, ".lock") || name == "gc.pid"):
 			cleared++
-			return os.Remove(path)
+			return os.Remove(path) //nolint:gosec // nobody else writes to the mirror
 		}
 		return nil
 	})

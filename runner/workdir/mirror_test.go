@@ -2,6 +2,7 @@ package workdir
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -143,7 +144,7 @@ func damageFiles(t *testing.T, o *opened, pattern string, do func(path string) e
 		t.Fatalf("there is no %s in the mirror", pattern)
 	}
 	for _, path := range files {
-		if err := os.Chmod(path, 0o600); err != nil { //nolint:gosec // a file of the test
+		if err := os.Chmod(path, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := do(path); err != nil {
@@ -158,7 +159,7 @@ func truncate(to int64) func(string) error {
 
 // garble changes the middle of a file.
 func garble(path string) error {
-	content, err := os.ReadFile(path) //nolint:gosec // a file of the test
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
@@ -330,29 +331,29 @@ func verifyPacks(t *testing.T, o *opened) (int, error) {
 func TestHostileObjectsAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		line    string
+		// entry is a raw entry of a tree, before the object it names.
+		entry   string
 		refused bool
 	}{
-		".git":     {"100644 blob %s\t.git\n", true},
-		"zero pad": {"", false},
-		"GIT~1":    {"100644 blob %s\tgit~1\n", true},
+		"a .git":                 {"100644 .git\x00", true},
+		"a .git for Windows":     {"100644 git~1\x00", true},
+		"a .git for macOS":       {"100644 .g\u200cit\x00", true},
+		"a name with a slash":    {"100644 a/b\x00", true},
+		"the parent directory":   {"100644 ..\x00", true},
+		"the mode of old tools":  {"0100644 a\x00", false},
+		"nothing out of the way": {"100644 a\x00", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := open(t, func(s *source) { s.write(t, "a", "a") }, func(*source) {})
-			blob := o.src.git(t, "rev-parse", "main:a")
-			tree := o.src.git(t, "rev-parse", "main^{tree}")
-			if test.line != "" {
-				writeFile(t, o.src.dir+"/../spec", fmt.Sprintf(test.line, blob))
-				tree = o.src.git(t, "-c", "alias.m=!git mktree <../spec", "m")
-			} else {
-				// What an old tool wrote: a directory with the mode 040000.
-				script := "printf '040000 d\\0%s' \"$(echo " + tree + " | sed 's/../\\\\x&/g')\" | sed 's/^//' >/dev/null; " +
-					"{ printf '040000 d\\0'; echo " + tree + " | xxd -r -p; } | git hash-object -w -t tree --literally --stdin"
-				tree = o.src.git(t, "-c", "alias.m=!"+script, "m")
+			blob, err := hex.DecodeString(o.src.git(t, "rev-parse", "main:a"))
+			if err != nil {
+				t.Fatal(err)
 			}
+			o.src.write(t, "raw", test.entry+string(blob))
+			tree := o.src.git(t, "hash-object", "-w", "-t", "tree", "--literally", "raw")
 			o.src.git(t, "update-ref", "refs/pull/7/head", o.src.git(t, "commit-tree", tree, "-p", "main", "-m", "x"))
-			_, err := o.Merge(t.Context(), o.src.repo(), request(7))
+			_, err = o.Merge(t.Context(), o.src.repo(), request(7))
 			if refused := err != nil; refused != test.refused {
 				t.Errorf("Merge() = %v, want refused %v", err, test.refused)
 			}

@@ -245,7 +245,7 @@ func FuzzFollow(f *testing.F) {
 			t.Errorf("follow(%q) = %q", name, got)
 		}
 		if err == nil {
-			again, err := follow(got, func(p string) (string, bool, error) { return "", false, nil })
+			again, err := follow(got, func(string) (string, bool, error) { return "", false, nil })
 			if err != nil || again != got {
 				t.Errorf("follow(%q) = %q, and of that %q, %v", name, got, again, err)
 			}

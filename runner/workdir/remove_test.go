@@ -14,6 +14,7 @@ func TestRemove(t *testing.T) {
 	outside := t.TempDir()
 	writeFile(t, filepath.Join(outside, "deep/kept"), "kept")
 	chmod(t, filepath.Join(outside, "deep"), 0o500)
+	t.Cleanup(func() { chmod(t, filepath.Join(outside, "deep"), 0o700) })
 	other, err := o.Merge(t.Context(), o.src.repo(), MergeRequest{Pull: 70, BaseRef: "main", HeadRef: "refs/pull/7/head"})
 	if err != nil {
 		t.Fatal(err)

@@ -14,13 +14,14 @@ type source struct {
 	dir string
 }
 
-func newSource(t testing.TB) *source {
-	t.Helper()
-	s := &source{dir: filepath.Join(t.TempDir(), "source")}
+func newSource(tb testing.TB) *source {
+	tb.Helper()
+	s := &source{dir: filepath.Join(tb.TempDir(), "source")}
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	s.git(t, "init", "-q", "-b", "main")
+	s.git(tb, "init", "-q", "-b", "main")
+	s.git(tb, "config", "gc.auto", "0")
 	return s
 }
 
@@ -33,64 +34,64 @@ func gitEnv() []string {
 	}
 }
 
-func gitIn(t testing.TB, dir string, args ...string) string {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "git", args...)
+func gitIn(tb testing.TB, dir string, args ...string) string {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), "git", args...)
 	cmd.Dir, cmd.Env = dir, gitEnv()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("git %q: %v\n%s", args, err, out)
+		tb.Fatalf("git %q: %v\n%s", args, err, out)
 	}
 	return strings.TrimSuffix(string(out), "\n")
 }
 
-func (s *source) git(t testing.TB, args ...string) string {
-	t.Helper()
-	return gitIn(t, s.dir, args...)
+func (s *source) git(tb testing.TB, args ...string) string {
+	tb.Helper()
+	return gitIn(tb, s.dir, args...)
 }
 
-func (s *source) write(t testing.TB, path, content string) {
-	t.Helper()
-	writeFile(t, filepath.Join(s.dir, path), content)
+func (s *source) write(tb testing.TB, path, content string) {
+	tb.Helper()
+	writeFile(tb, filepath.Join(s.dir, path), content)
 }
 
-func (s *source) remove(t testing.TB, path string) {
-	t.Helper()
+func (s *source) remove(tb testing.TB, path string) {
+	tb.Helper()
 	if err := os.RemoveAll(filepath.Join(s.dir, path)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
-func (s *source) link(t testing.TB, path, target string) {
-	t.Helper()
+func (s *source) link(tb testing.TB, path, target string) {
+	tb.Helper()
 	full := filepath.Join(s.dir, path)
 	if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.Symlink(target, full); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // commit commits everything there is.
-func (s *source) commit(t testing.TB) string {
-	t.Helper()
-	s.git(t, "add", "-A", "-f")
-	s.git(t, "commit", "-q", "--allow-empty", "-m", "a commit")
-	return s.git(t, "rev-parse", "HEAD")
+func (s *source) commit(tb testing.TB) string {
+	tb.Helper()
+	s.git(tb, "add", "-A", "-f")
+	s.git(tb, "commit", "-q", "--allow-empty", "-m", "a commit")
+	return s.git(tb, "rev-parse", "HEAD")
 }
 
 // branch begins a branch at another one.
-func (s *source) branch(t testing.TB, name, at string) {
-	t.Helper()
-	s.git(t, "checkout", "-q", "-f", "-B", name, at)
-	s.git(t, "clean", "-q", "-d", "-f", "-x")
+func (s *source) branch(tb testing.TB, name, at string) {
+	tb.Helper()
+	s.git(tb, "checkout", "-q", "-f", "-B", name, at)
+	s.git(tb, "clean", "-q", "-d", "-f", "-x")
 }
 
 // pull publishes what is checked out as a pull request's head.
-func (s *source) pull(t testing.TB, n int) {
-	t.Helper()
-	s.git(t, "update-ref", "refs/pull/"+strconv.Itoa(n)+"/head", "HEAD")
+func (s *source) pull(tb testing.TB, n int) {
+	tb.Helper()
+	s.git(tb, "update-ref", "refs/pull/"+strconv.Itoa(n)+"/head", "HEAD")
 }
 
 func (s *source) repo() Repo {
@@ -101,15 +102,15 @@ func request(pull int) MergeRequest {
 	return MergeRequest{Pull: pull, BaseRef: "main", HeadRef: "refs/pull/" + strconv.Itoa(pull) + "/head"}
 }
 
-func openStore(t testing.TB, data string) *Store {
-	t.Helper()
-	s, err := Open(t.Context(), Config{Data: data})
+func openStore(tb testing.TB, data string) *Store {
+	tb.Helper()
+	s, err := Open(tb.Context(), Config{Data: data})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Errorf("Close() = %v", err)
+			tb.Errorf("Close() = %v", err)
 		}
 	})
 	return s
@@ -124,34 +125,34 @@ type opened struct {
 }
 
 // open makes a repository by two functions that write its base and its head, and merges pull request 7.
-func open(t testing.TB, base, head func(*source)) *opened {
-	t.Helper()
-	src := newSource(t)
+func open(tb testing.TB, base, head func(*source)) *opened {
+	tb.Helper()
+	src := newSource(tb)
 	base(src)
-	src.commit(t)
-	src.branch(t, "head", "main")
+	src.commit(tb)
+	src.branch(tb, "head", "main")
 	head(src)
-	src.commit(t)
-	src.pull(t, 7)
-	data := t.TempDir()
-	o := &opened{Store: openStore(t, data), src: src, data: data}
-	o.mergeAgain(t)
+	src.commit(tb)
+	src.pull(tb, 7)
+	data := tb.TempDir()
+	o := &opened{Store: openStore(tb, data), src: src, data: data}
+	o.mergeAgain(tb)
 	return o
 }
 
-func (o *opened) mergeAgain(t testing.TB) {
-	t.Helper()
+func (o *opened) mergeAgain(tb testing.TB) {
+	tb.Helper()
 	var err error
-	if o.merge, err = o.Merge(t.Context(), o.src.repo(), request(7)); err != nil {
-		t.Fatalf("Merge() = %v", err)
+	if o.merge, err = o.Merge(tb.Context(), o.src.repo(), request(7)); err != nil {
+		tb.Fatalf("Merge() = %v", err)
 	}
 }
 
-func (o *opened) checkout(t testing.TB) Checkout {
-	t.Helper()
-	c, err := o.Checkout(t.Context(), o.src.repo(), 7, "default", o.merge)
+func (o *opened) checkout(tb testing.TB) Checkout {
+	tb.Helper()
+	c, err := o.Checkout(tb.Context(), o.src.repo(), 7, "default", o.merge)
 	if err != nil {
-		t.Fatalf("Checkout() = %v", err)
+		tb.Fatalf("Checkout() = %v", err)
 	}
 	return c
 }
@@ -160,30 +161,30 @@ func (o *opened) mirrorDir() string {
 	return filepath.Join(o.data, "mirrors", "git.example.org_8443", "42.git")
 }
 
-func writeFile(t testing.TB, path, content string) {
-	t.Helper()
+func writeFile(tb testing.TB, path, content string) {
+	tb.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
-func readFile(t testing.TB, path string) string {
-	t.Helper()
+func readFile(tb testing.TB, path string) string {
+	tb.Helper()
 	content, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(content)
 }
 
-func exists(t testing.TB, path string) bool {
-	t.Helper()
+func exists(tb testing.TB, path string) bool {
+	tb.Helper()
 	_, err := os.Lstat(path)
 	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return err == nil
 }

@@ -22,7 +22,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -88,7 +87,7 @@ type Store struct {
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	log := cfg.Log
 	if log == nil {
-		log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Data == "" {
 		return nil, errors.New("opening the checkouts: no data directory given")

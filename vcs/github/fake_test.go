@@ -55,8 +55,8 @@ type fakeReview struct {
 	user, state string
 }
 
-func newFake(t testing.TB) *fake {
-	t.Helper()
+func newFake(tb testing.TB) *fake {
+	tb.Helper()
 	f := &fake{
 		now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), last: 1000, heads: []string{sha("head 0")},
 		roles:    map[string]string{"ana": "write", "raj": "maintain", "root": "admin", "eve": "triage", "mallory": "none"},
@@ -84,7 +84,7 @@ func newFake(t testing.TB) *fake {
 		}
 		mux.ServeHTTP(w, r)
 	}))
-	t.Cleanup(f.Close)
+	tb.Cleanup(f.Close)
 	return f
 }
 
@@ -293,15 +293,15 @@ func (f *fake) postGraphQL(w http.ResponseWriter, r *http.Request) {
 }
 
 // kit brings a client of the fake for the exercise.
-func (f *fake) kit(t testing.TB) vcstest.Kit {
-	t.Helper()
+func (f *fake) kit(tb testing.TB) vcstest.Kit {
+	tb.Helper()
 	u, err := url.Parse(f.URL)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	id := vcs.RepoID{Forge: u.Host, ID: 7}
 	return vcstest.Kit{
-		Forge: client(t, github.Config{APIURL: f.URL + "/api/v3"}),
+		Forge: client(tb, github.Config{APIURL: f.URL + "/api/v3"}),
 		Pull: vcs.Pull{
 			Repo:   vcs.Repo{ID: id, Owner: "acme", Name: "infra", CloneURL: f.URL + "/acme/infra.git", URL: f.URL + "/acme/infra"},
 			Number: 12, Title: "Grow the <cluster>", Author: "ana", URL: f.URL + "/acme/infra/pull/12", State: vcs.Open, Draft: true,
@@ -374,14 +374,14 @@ func (f *fake) statusesOf(_ testing.TB, at string) map[string]vcs.Status {
 }
 
 // client makes a client of the config with the bot's token, if there is none.
-func client(t testing.TB, c github.Config) *github.Client {
-	t.Helper()
+func client(tb testing.TB, c github.Config) *github.Client {
+	tb.Helper()
 	if c.Token == nil {
 		c.Token = func() (string, error) { return botToken, nil }
 	}
 	cl, err := github.New(c)
 	if err != nil {
-		t.Fatalf("New() error = %v", err)
+		tb.Fatalf("New() error = %v", err)
 	}
 	return cl
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/tidegate/tidegate/vcs/github"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // the testing package's way to take a flag
 
 func headers(event string) http.Header {
 	h := http.Header{}
@@ -39,8 +39,8 @@ type outcome struct {
 	Problem string
 }
 
-func parse(t testing.TB, c *github.Client, h http.Header, body []byte) outcome {
-	t.Helper()
+func parse(tb testing.TB, c *github.Client, h http.Header, body []byte) outcome {
+	tb.Helper()
 	ev, err := c.Parse(h, body)
 	var ignored *vcs.IgnoredError
 	var problem *vcs.PayloadError
@@ -52,16 +52,16 @@ func parse(t testing.TB, c *github.Client, h http.Header, body []byte) outcome {
 	case errors.As(err, &problem):
 		return outcome{Problem: problem.Problem}
 	default:
-		t.Fatalf("Parse() error = %v, want an IgnoredError or a PayloadError", err)
+		tb.Fatalf("Parse() error = %v, want an IgnoredError or a PayloadError", err)
 		return outcome{}
 	}
 }
 
-func recorded(t testing.TB, name string) []byte {
-	t.Helper()
+func recorded(tb testing.TB, name string) []byte {
+	tb.Helper()
 	raw, err := os.ReadFile(filepath.Join("testdata", "webhooks", name+".json"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return raw
 }
@@ -200,20 +200,20 @@ func TestVerify(t *testing.T) {
 }
 
 // change alters a recorded delivery: path is of keys with dots between, value nil deletes.
-func change(t testing.TB, body []byte, path string, value any) []byte {
-	t.Helper()
+func change(tb testing.TB, body []byte, path string, value any) []byte {
+	tb.Helper()
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
 	whole := map[string]any{}
 	if err := dec.Decode(&whole); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	keys := strings.Split(path, ".")
 	at := whole
 	for _, k := range keys[:len(keys)-1] {
 		next, ok := at[k].(map[string]any)
 		if !ok {
-			t.Fatalf("the delivery has no %s", path)
+			tb.Fatalf("the delivery has no %s", path)
 		}
 		at = next
 	}
@@ -225,7 +225,7 @@ func change(t testing.TB, body []byte, path string, value any) []byte {
 	}
 	raw, err := json.Marshal(whole)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return raw
 }
@@ -474,11 +474,11 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func mustJSON(t testing.TB, v any) string {
-	t.Helper()
+func mustJSON(tb testing.TB, v any) string {
+	tb.Helper()
 	raw, err := json.Marshal(v)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(raw)
 }

@@ -255,9 +255,13 @@ func phrase(part, old, now string) string {
 		what = "the repository"
 	}
 	switch {
-	case (old == "" || old == absent) && now != absent:
-		return what + " is new"
-	case (now == "" || now == absent) && old != absent:
+	case old == "":
+		return what + " was added"
+	case now == "":
+		return what + " is not used any more"
+	case old == absent:
+		return what + " is there now"
+	case now == absent:
 		return what + " is gone"
 	default:
 		return what + " changed"

@@ -79,7 +79,7 @@ func (m *matchers) pattern(dir, s string) (one pattern, ok bool) {
 		}
 	}
 	if s == "." {
-		one.below = one.below || dir == "."
+		one.below, one.prefix = one.below || dir == ".", ""
 		return one, true
 	}
 	one.pm, ok = m.compile(guard(s))

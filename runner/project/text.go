@@ -33,15 +33,14 @@ func isUnprintable(r rune) bool {
 	return unicode.IsControl(r) || r == utf8.RuneError || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
 }
 
-// nearest answers the word that is at most two typing mistakes away, "" for none.
+// nearest answers the word that is at most two typing mistakes away, one for short words; "" for none.
 func nearest(typed string, words []string) string {
-	const most = 2
-	best, at := "", most+1
+	best, at := "", 3
 	for _, w := range words {
-		if max(len(typed), len(w)) > 100 || len(w) <= most {
+		if max(len(typed), len(w)) > 100 || len(w) < 3 {
 			continue
 		}
-		if d := distance(typed, w); d < at {
+		if d := distance(typed, w); d < at && (d < 2 || len(w) > 4) {
 			best, at = w, d
 		}
 	}

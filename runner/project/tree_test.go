@@ -6,11 +6,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
-	"testing"
 
 	"golang.org/x/tools/txtar"
 )
@@ -32,15 +30,6 @@ func newTree(archive string) *memTree {
 		t.content[f.Name] = string(f.Data)
 	}
 	return t
-}
-
-func loadTree(t *testing.T, file string) (*memTree, []byte) {
-	t.Helper()
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return newTree(string(raw)), txtar.Parse(raw).Comment
 }
 
 func (t *memTree) with(name, content string) *memTree {

@@ -361,10 +361,10 @@ func (r *reader) oneOf(v value, words ...string) (string, bool) {
 
 // kindOf names what a value is, for people.
 func kindOf(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.SequenceNode:
+	if n.Kind == yaml.SequenceNode {
 		return "a list"
-	case yaml.MappingNode:
+	}
+	if n.Kind == yaml.MappingNode {
 		return "a mapping"
 	}
 	switch n.ShortTag() {

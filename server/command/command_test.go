@@ -1,4 +1,4 @@
-package command_test
+package command
 
 import (
 	"errors"
@@ -7,20 +7,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-
-	"github.com/tidegate/tidegate/server/command"
 )
 
-var ours = command.Words{Executable: "tidegate", Mention: "TideBot"} //nolint:gochecknoglobals // read by every test
+var ours = Words{Executable: "tidegate", Mention: "TideBot"} //nolint:gochecknoglobals // read by every test
 
 func TestParseCommands(t *testing.T) {
 	t.Parallel()
-	plan, apply := command.NamePlan, command.NameApply
-	for in, want := range map[string]command.Command{
+	plan, apply := NamePlan, NameApply
+	for in, want := range map[string]Command{
 		"plan":                                 {Name: plan},
 		"apply":                                {Name: apply},
-		"unlock":                               {Name: command.NameUnlock},
-		"help":                                 {Name: command.NameHelp},
+		"unlock":                               {Name: NameUnlock},
+		"help":                                 {Name: NameHelp},
 		"PLAN":                                 {Name: plan},
 		"Plan":                                 {Name: plan},
 		" plan ":                               {Name: plan},
@@ -72,29 +70,29 @@ func TestParseCommands(t *testing.T) {
 		"plan -w ümläut":                       {Name: plan, Workspace: "ümläut"},
 		"tidegate plan":                        {Name: plan},
 		"TideGate PLAN":                        {Name: plan},
-		"tidegate":                             {Name: command.NameHelp},
-		"tidegate help":                        {Name: command.NameHelp},
-		"tidegate help plan":                   {Name: command.NameHelp},
-		"tidegate --help":                      {Name: command.NameHelp},
-		"tidegate -h":                          {Name: command.NameHelp},
-		"plan --help":                          {Name: command.NameHelp},
-		"tidegate plan -h":                     {Name: command.NameHelp},
+		"tidegate":                             {Name: NameHelp},
+		"tidegate help":                        {Name: NameHelp},
+		"tidegate help plan":                   {Name: NameHelp},
+		"tidegate --help":                      {Name: NameHelp},
+		"tidegate -h":                          {Name: NameHelp},
+		"plan --help":                          {Name: NameHelp},
+		"tidegate plan -h":                     {Name: NameHelp},
 		"@tidebot plan":                        {Name: plan},
 		"@TideBot plan -d x":                   {Name: plan, Dir: "x"},
-		"@TIDEBOT":                             {Name: command.NameHelp},
+		"@TIDEBOT":                             {Name: NameHelp},
 		"/plan":                                {Name: plan},
 		"/Apply -d dns":                        {Name: apply, Dir: "dns"},
 		"/tidegate plan":                       {Name: plan},
-		"/tidegate":                            {Name: command.NameHelp},
+		"/tidegate":                            {Name: NameHelp},
 		"`/plan`":                              {Name: plan},
 		"plan -d " + strings.Repeat("a", 8000): {Name: plan, Dir: strings.Repeat("a", 8000)},
 	} {
-		got, err := command.Parse(in, ours)
+		got, err := Parse(in, ours)
 		if err != nil || got == nil {
 			t.Errorf("Parse(%q) = %v, %v, want %+v", in, got, err, want)
 			continue
 		}
-		if diff := cmp.Diff(want, *got, cmpopts.IgnoreFields(command.Command{}, "Line")); diff != "" {
+		if diff := cmp.Diff(want, *got, cmpopts.IgnoreFields(Command{}, "Line")); diff != "" {
 			t.Errorf("Parse(%q) (-want +got):\n%s", in, diff)
 		}
 	}
@@ -118,7 +116,7 @@ func TestParseTalk(t *testing.T) {
 		"plan\x00", "\x00plan", "pl\x00an", "plan\x1b[0m", "plan\u202e", "\u202eplan", "unloc\u212a", "pl\u0430n", "ｐｌａｎ", "plan\xff", "\xff",
 		"plan -d " + strings.Repeat("a", 8<<10), strings.Repeat("\n", 8<<10) + "plan", strings.Repeat("plan ", 1000),
 	} {
-		if got, err := command.Parse(in, ours); got != nil || err != nil {
+		if got, err := Parse(in, ours); got != nil || err != nil {
 			t.Errorf("Parse(%.80q) = %+v, %v, want talk", in, got, err)
 		}
 	}
@@ -213,8 +211,8 @@ func TestParseErrors(t *testing.T) {
 		"tidegate plan\nunlock":               {"One command for each comment", ""},
 		"plan -d a\nplan -x":                  {"One command for each comment", ""},
 	} {
-		got, err := command.Parse(in, ours)
-		var wrong *command.Error
+		got, err := Parse(in, ours)
+		var wrong *Error
 		if !errors.As(err, &wrong) || got != nil {
 			t.Errorf("Parse(%q) = %+v, %v, want an error", in, got, err)
 			continue
@@ -227,7 +225,7 @@ func TestParseErrors(t *testing.T) {
 }
 
 // check holds what is true of every error.
-func check(t *testing.T, in string, e *command.Error) {
+func check(t *testing.T, in string, e *Error) {
 	t.Helper()
 	for _, s := range []string{e.Headline, e.Detail, e.Usage, e.Suggestion, e.Error()} {
 		if strings.ContainsAny(s, "\x00\x1b\n\r\u2028\u2029\u202e") || len(s) > 9000 {
@@ -240,7 +238,7 @@ func check(t *testing.T, in string, e *command.Error) {
 	if e.Suggestion == "" {
 		return
 	}
-	if got, err := command.Parse(e.Suggestion, command.Words{NoSlash: true}); err != nil || got == nil {
+	if got, err := Parse(e.Suggestion, Words{NoSlash: true}); err != nil || got == nil {
 		t.Errorf("Parse(%q) suggests %q, which is %v, %v", in, e.Suggestion, got, err)
 	}
 }
@@ -249,26 +247,26 @@ func TestParseWords(t *testing.T) {
 	t.Parallel()
 	const talk, asked, wrong = "talk", "command", "error"
 	for _, c := range []struct {
-		words command.Words
+		words Words
 		in    string
 		want  string
 	}{
-		{command.Words{}, "tidegate plan", asked},
-		{command.Words{}, "@ plan", talk},
-		{command.Words{}, "@", talk},
-		{command.Words{Executable: "atlantis"}, "atlantis plan", asked},
-		{command.Words{Executable: "Atlantis"}, "atlantis plan", asked},
-		{command.Words{Executable: "atlantis"}, "atlantis plna", wrong},
-		{command.Words{Executable: "atlantis"}, "/atlantis plan", asked},
-		{command.Words{Executable: "atlantis"}, "tidegate plan", talk},
-		{command.Words{Executable: "atlantis"}, "plan", asked},
-		{command.Words{NoSlash: true}, "/plan", talk},
-		{command.Words{NoSlash: true}, "/plan -x", talk},
-		{command.Words{NoSlash: true}, "/tidegate plan", talk},
-		{command.Words{NoSlash: true}, "tidegate plan", asked},
-		{command.Words{NoSlash: true}, "plan", asked},
+		{Words{}, "tidegate plan", asked},
+		{Words{}, "@ plan", talk},
+		{Words{}, "@", talk},
+		{Words{Executable: "atlantis"}, "atlantis plan", asked},
+		{Words{Executable: "Atlantis"}, "atlantis plan", asked},
+		{Words{Executable: "atlantis"}, "atlantis plna", wrong},
+		{Words{Executable: "atlantis"}, "/atlantis plan", asked},
+		{Words{Executable: "atlantis"}, "tidegate plan", talk},
+		{Words{Executable: "atlantis"}, "plan", asked},
+		{Words{NoSlash: true}, "/plan", talk},
+		{Words{NoSlash: true}, "/plan -x", talk},
+		{Words{NoSlash: true}, "/tidegate plan", talk},
+		{Words{NoSlash: true}, "tidegate plan", asked},
+		{Words{NoSlash: true}, "plan", asked},
 	} {
-		got, err := command.Parse(c.in, c.words)
+		got, err := Parse(c.in, c.words)
 		is := talk
 		switch {
 		case err != nil:
@@ -288,7 +286,7 @@ func TestParseKeepsTheLine(t *testing.T) {
 		"\r\n `Plan  -d dns`\r\n": "Plan  -d dns",
 		"  tidegate apply ":       "tidegate apply",
 	} {
-		got, err := command.Parse(in, ours)
+		got, err := Parse(in, ours)
 		if err != nil || got == nil || got.Line != want {
 			t.Errorf("Parse(%q) = %+v, %v, want line %q", in, got, err, want)
 		}
@@ -298,7 +296,7 @@ func TestParseKeepsTheLine(t *testing.T) {
 func TestTargeted(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]bool{"plan": false, "plan -d .": true, "plan -w x": true, "plan -p x": true} {
-		if got, err := command.Parse(in, ours); err != nil || got.Targeted() != want {
+		if got, err := Parse(in, ours); err != nil || got.Targeted() != want {
 			t.Errorf("Parse(%q).Targeted() = %v, want %v", in, got, want)
 		}
 	}
@@ -306,15 +304,15 @@ func TestTargeted(t *testing.T) {
 
 func TestHelpIsTrue(t *testing.T) {
 	t.Parallel()
-	for _, row := range command.Help() {
+	for _, row := range Help() {
 		first, _, _ := strings.Cut(row.Command, ",")
-		if got, err := command.Parse(first, ours); err != nil || got == nil {
+		if got, err := Parse(first, ours); err != nil || got == nil {
 			t.Errorf("the help has %q, which is %v, %v", row.Command, got, err)
 		}
 	}
-	for _, n := range []command.Name{command.NamePlan, command.NameApply, command.NameUnlock, command.NameHelp} {
-		if !strings.Contains(command.Usage(n), string(n)) {
-			t.Errorf("Usage(%q) = %q", n, command.Usage(n))
+	for _, n := range []Name{NamePlan, NameApply, NameUnlock, NameHelp} {
+		if !strings.Contains(Usage(n), string(n)) {
+			t.Errorf("Usage(%q) = %q", n, Usage(n))
 		}
 	}
 }

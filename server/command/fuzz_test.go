@@ -1,12 +1,10 @@
-package command_test
+package command
 
 import (
 	"errors"
 	"path"
 	"strings"
 	"testing"
-
-	"github.com/tidegate/tidegate/server/command"
 )
 
 func FuzzParse(f *testing.F) {
@@ -18,9 +16,9 @@ func FuzzParse(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		cmd, err := command.Parse(text, ours)
+		cmd, err := Parse(text, ours)
 		if err != nil {
-			var wrong *command.Error
+			var wrong *Error
 			if !errors.As(err, &wrong) || cmd != nil {
 				t.Fatalf("Parse(%q) = %v, %v", text, cmd, err)
 			}
@@ -33,7 +31,7 @@ func FuzzParse(f *testing.F) {
 		allCommands(t, text)
 		readsBack(t, *cmd)
 		for _, talk := range []string{"> " + text, "    " + text, "- " + text, "```\n" + text + "\n```", text + "\n\nthanks", "well\n" + text, "\"" + text + "\""} {
-			if got, err := command.Parse(strings.TrimRight(talk, " "), ours); got != nil || err != nil {
+			if got, err := Parse(strings.TrimRight(talk, " "), ours); got != nil || err != nil {
 				if strings.HasPrefix(talk, "    ") && strings.ContainsAny(text, "\n\r\v\f\u0085\u2028\u2029") {
 					continue // only the first line, an empty one, was indented
 				}
@@ -48,7 +46,7 @@ func allCommands(t *testing.T, text string) {
 	t.Helper()
 	some := false
 	for _, line := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("\n\r\v\f\u0085\u2028\u2029", r) }) {
-		cmd, err := command.Parse(line, ours)
+		cmd, err := Parse(line, ours)
 		blank := strings.TrimFunc(line, func(r rune) bool { return r < '!' || r > '~' }) == ""
 		if err != nil || cmd == nil && !blank {
 			t.Errorf("Parse(%q) is a command, and its line %q is %v, %v", text, line, cmd, err)
@@ -60,13 +58,13 @@ func allCommands(t *testing.T, text string) {
 	}
 }
 
-func readsBack(t *testing.T, c command.Command) {
+func readsBack(t *testing.T, c Command) {
 	t.Helper()
 	if c.Dir != "" && (path.Clean(c.Dir) != c.Dir || path.IsAbs(c.Dir) || c.Dir == ".." || strings.HasPrefix(c.Dir, "../")) {
 		t.Errorf("Dir = %q, want it clean and inside", c.Dir)
 	}
-	hint := command.Hint(c)
-	got, err := command.Parse(hint, ours)
+	hint := Hint(c)
+	got, err := Parse(hint, ours)
 	if err != nil || got == nil {
 		t.Fatalf("Parse(Hint(%+v) = %q) = %v, %v", c, hint, got, err)
 	}

@@ -114,10 +114,10 @@ func isBlank(r rune) bool { return isSpace(r) || isInvisible(r) }
 func isCode(line string) bool {
 	column := 0
 	for _, r := range line {
-		switch {
-		case r == '\t':
+		switch r {
+		case '\t':
 			column += 4 - column%4
-		case r == ' ':
+		case ' ':
 			column++
 		default:
 			return column >= 4

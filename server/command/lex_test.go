@@ -44,8 +44,16 @@ func TestDistance(t *testing.T) {
 		a, b string
 		want int
 	}{
-		{"plan", "plan", 0}, {"plna", "plan", 1}, {"plan", "pla", 1}, {"", "plan", 4}, {"plan", "", 4},
-		{"plaan", "plan", 1}, {"plon", "plan", 1}, {"hold", "help", 2}, {"lock", "unlock", 2}, {"plän", "plan", 1},
+		{"plan", "plan", 0},
+		{"plna", "plan", 1},
+		{"plan", "pla", 1},
+		{"", "plan", 4},
+		{"plan", "", 4},
+		{"plaan", "plan", 1},
+		{"plon", "plan", 1},
+		{"hold", "help", 2},
+		{"lock", "unlock", 2},
+		{"plän", "plan", 1},
 	} {
 		if got := distance(c.a, c.b); got != c.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)

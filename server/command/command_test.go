@@ -107,7 +107,7 @@ func TestParseTalk(t *testing.T) {
 		"plan —nice work", "plan —nice", "plan -x does not work", "plan -x doesn't work", "plan -d dir with space",
 		"plan doesn't work", "plan apply", "plan, apply", "plna", "aply", "version", "cancel", "import a b",
 		"please plan", "- plan", "* plan", "1. plan", "# plan", "**plan**", "_plan_", "~~plan~~", "[plan](x)", `"plan"`, "'plan'", `\plan`, `pl"an"`,
-		"> plan", ">plan", "> apply\n\nplan", "plan\n\n> apply", "```\nplan\n```", "~~~\napply\n~~~", "```plan```", "``plan``", "`plan", "plan`", "`plan` `apply`", "`plan`.",
+		"> plan", ">plan", "> apply\n\nplan", "plan\n\n> apply", "```\nplan\n```", "~~~\napply\n~~~", "```plan```", "``plan``", "`plan", "plan`", "`plan` `apply`", "`plan`.", "`plan -d a`b`",
 		"    plan", "\tplan", " \tplan", "  \tapply -d x", "    tidegate apply",
 		"<!-- plan -->", "<!--\nplan\n-->", "<!-- x -->\nplan", "plan\n<!-- x -->", "<b>plan</b>", "&#112;lan",
 		"plan\nthanks!", "thanks!\nplan", "tidegate plan\nthanks", "plan\n\nplan looks good", "tidegate plna\n\nthanks", "Here we go:\nplan",

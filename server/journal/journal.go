@@ -70,6 +70,8 @@ type about struct {
 const (
 	keyAbout = "journal"
 	keyPing  = "ping"
+
+	keySize = 32 // of the marker key
 )
 
 // Open is OpenWith the zero Options.
@@ -123,6 +125,9 @@ func (j *Journal) readAbout() (known bool, err error) {
 		if err := json.Unmarshal(raw, &j.about); err != nil {
 			return fmt.Errorf("reading what the journal says of itself: %w", err)
 		}
+		if len(j.about.Key) != keySize {
+			return errors.New("the journal is damaged: its marker key is not whole")
+		}
 		for _, b := range bucketNames() {
 			if in(tx, b) == nil {
 				return fmt.Errorf("the journal is damaged: %s is missing", b)
@@ -159,7 +164,7 @@ func (j *Journal) seed(tx *bbolt.Tx) error {
 }
 
 func (j *Journal) make() error {
-	key := make([]byte, 32)
+	key := make([]byte, keySize)
 	if _, err := rand.Read(key); err != nil {
 		return err
 	}

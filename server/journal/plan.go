@@ -30,7 +30,7 @@ const (
 // Open reports whether something can still become of the plan. Once it can't, it never can again.
 func (s PlanState) Open() bool { return s == PlanReady || s == PlanNoChanges }
 
-// ErrPlanOver: a plan that was applied, discarded, superseded or is stale is never ready again.
+// ErrPlanOver says that a plan that was applied, discarded, superseded or is stale is never ready again.
 var ErrPlanOver = errors.New("the plan is over")
 
 // Plan is a stored plan of one project of one pull request, with what it was made from.
@@ -72,7 +72,11 @@ type Plan struct {
 	Changed time.Time `json:"changed,omitzero"`
 }
 
+// planFormat is the newest format of a Plan that is read.
 const planFormat = 1
+
+// format lets a plan of a newer Tidegate be refused before anything is made of it.
+func (p Plan) format() (is, known int) { return p.Format, planFormat }
 
 // PutPlan makes p the current plan of its project. The one before is superseded in the same
 // transaction; if something came of it already, it keeps saying what.

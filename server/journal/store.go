@@ -127,7 +127,7 @@ func decode[T any](b bucketName, key, raw []byte) (v T, err error) {
 	if err := json.Unmarshal(raw, &v); err != nil {
 		return v, fmt.Errorf("reading %s %s: %w", b, readable(key), err)
 	}
-	if f, ok := any(v).(interface{ format() (is, known int) }); ok {
+	if f, ok := any(v).(formatted); ok {
 		if is, known := f.format(); is > known {
 			return v, fmt.Errorf("reading %s %s: %w", b, readable(key), &FormatError{Is: is, Known: known})
 		}
@@ -175,15 +175,15 @@ func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) 
 
 // text is a string after its length, so that no two lists of strings give the same bytes.
 func text(b []byte, s string) []byte {
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...) //nolint:gosec // no string here is 4 GiB long
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 }
 
 func repoKey(r vcs.RepoID) []byte {
-	return binary.BigEndian.AppendUint64(text(nil, r.Forge), uint64(r.ID)) //nolint:gosec // the same 64 bits
+	return binary.BigEndian.AppendUint64(text(nil, r.Forge), uint64(r.ID))
 }
 
 func pullKey(p vcs.PullID) []byte {
-	return binary.BigEndian.AppendUint64(repoKey(p.Repo), uint64(p.Number)) //nolint:gosec // the same 64 bits
+	return binary.BigEndian.AppendUint64(repoKey(p.Repo), uint64(p.Number))
 }
 
 func projectKey(p runner.Project) []byte {
@@ -191,5 +191,10 @@ func projectKey(p runner.Project) []byte {
 }
 
 func jobKey(run string, n int) []byte {
-	return binary.BigEndian.AppendUint32([]byte(run), uint32(n)) //nolint:gosec // jobs are counted from 1
+	return binary.BigEndian.AppendUint32([]byte(run), uint32(n))
+}
+
+// formatted is a record with a format number of its own.
+type formatted interface {
+	format() (is, known int)
 }

@@ -4,31 +4,53 @@
 //
 // It knows no forge, no lock and no comment; what it says is terraform's words and facts read from
 // plan files and logs. Start at Runner.Run.
+//
+// # The job directory, format 1
+//
+//	result.json        Result, fsynced before Run returns
+//	plan.txt           a plan's text for people
+//	plan.tfplan        the plan file that was made
+//	errored.tfstate    the copy of a state that terraform could not store
+//	1-init/ 2-plan/    one step directory per process (package supervisor), numbered in order
 package runner
 
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/tidegate/tidegate/runner/terraform"
 )
 
-// ErrNotRun is Recover's answer for a plan: nothing of it counts, run it again.
-var ErrNotRun = errors.New("the job did not come to an end and is to be run again")
+// ErrNotRun is Recover's answer for a plan that did not come to its end: nothing of it counts, run it
+// again.
+var ErrNotRun = errors.New("the job did not come to its end and is to be run again")
+
+// ErrRunBefore is Run's answer for an apply that was started before: it is never run twice. Recover
+// says what became of it.
+var ErrRunBefore = errors.New("this apply was started before")
 
 // Config is what all jobs share.
 type Config struct {
 	// Self is the path of our own executable, which supervises terraform.
 	Self string
-	// Data is the data directory; jobs see only what is theirs of it.
+	// Data is the absolute data directory; jobs see only what is theirs of it.
 	Data string
-	// Hide names further paths that jobs may not see.
+	// Hide names further absolute paths that jobs may not see.
 	Hide []string
 	// DropEnv reports whether an environment variable of the server is kept from jobs, beside
 	// TIDEGATE_* and ATLANTIS_*. Nil drops no others.
 	DropEnv func(name string) bool
-	Log     *slog.Logger
+	// Environ is the environment that jobs get theirs from. Nil: the server's.
+	Environ []string
+	// Log is told what operators may want to know. Nil: nobody.
+	Log *slog.Logger
 	// Grace is how long terraform has after the SIGINT. Zero means 30 seconds.
 	Grace time.Duration
 	// LogLimit bounds the log of one process, in bytes. Zero means 16 MiB.
@@ -36,21 +58,183 @@ type Config struct {
 }
 
 // Runner runs jobs. Its methods may be called from several goroutines, for different jobs.
-type Runner struct{ cfg Config }
+type Runner struct {
+	cfg   Config
+	store *terraform.ProviderStore
+}
 
-// New returns a Runner.
-func New(cfg Config) *Runner { return &Runner{cfg: cfg} }
+// New returns a Runner. It warns of variables in the server's environment that jobs do not get.
+func New(cfg Config) *Runner {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Environ == nil {
+		cfg.Environ = os.Environ()
+	}
+	if dropped := droppedTerraformEnv(cfg.Environ); len(dropped) > 0 {
+		cfg.Log.Warn("terraform jobs do not get these variables of the server's environment", "names", dropped)
+	}
+	return &Runner{
+		cfg:   cfg,
+		store: &terraform.ProviderStore{Dir: filepath.Join(cfg.Data, "providers"), Environ: cfg.Environ, Log: cfg.Log},
+	}
+}
 
-var errSoon = errors.New("running jobs is not wired yet")
+// Run carries out a job and keeps its result in job.Dir. Cancelling ctx sends terraform its one
+// SIGINT; Run still waits for the end. An error is our fault, and for an apply says nothing about
+// what was done: Recover does.
+func (r *Runner) Run(ctx context.Context, job Job) (Result, error) {
+	w, err := r.begin(job)
+	if err != nil {
+		return Result{}, err
+	}
+	defer w.close()
+	if err := w.clear(); err != nil {
+		return Result{}, err
+	}
+	var result Result
+	if job.Action == Apply {
+		result, err = w.apply(ctx)
+	} else {
+		result, err = w.plan(ctx)
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("running job %s: %w", job.ID, err)
+	}
+	return result, saveResult(job.Dir, result)
+}
 
-// Run carries out a job.
-func (r *Runner) Run(context.Context, Job) (Result, error) { return Result{}, errSoon }
+// check refuses a job that could not mean anything.
+func (j Job) check() error {
+	switch {
+	case j.ID == "":
+		return errors.New("a job needs an id")
+	case j.Action != Plan && j.Action != Apply:
+		return fmt.Errorf("job %s: there is no action %q", j.ID, j.Action)
+	case j.Action == Apply && j.PlanFile == "":
+		return fmt.Errorf("job %s: an apply needs a plan file", j.ID)
+	case j.Project.Workspace == "":
+		return fmt.Errorf("job %s: a project has a workspace", j.ID)
+	case !filepath.IsLocal(filepath.FromSlash(j.Project.Dir)):
+		return fmt.Errorf("job %s: the directory %q is not below the checkout", j.ID, j.Project.Dir)
+	}
+	for _, p := range []string{j.Dir, j.Checkout, j.DataDir, j.Tool.Path} {
+		if !filepath.IsAbs(p) {
+			return fmt.Errorf("job %s: %q is not an absolute path", j.ID, p)
+		}
+	}
+	return nil
+}
 
-// Recover finds out what became of a job after a crash.
-func (r *Runner) Recover(context.Context, Job) (Result, error) { return Result{}, errSoon }
+// work is one job being carried out.
+type work struct {
+	cfg   Config
+	store *terraform.ProviderStore
+	job   Job
+	// dir is the absolute directory of the project, tmp the job's private temporary directory.
+	dir, tmp string
+	started  time.Time
+	conf     terraform.Configuration
+	// cli is the terraform CLI configuration made for this job, "" for the operator's.
+	cli string
+}
 
-// LoadResult reads a job's result.json.
-func LoadResult(string) (Result, error) { return Result{}, errSoon }
+func (r *Runner) begin(job Job) (*work, error) {
+	if err := job.check(); err != nil {
+		return nil, err
+	}
+	w := &work{
+		cfg: r.cfg, store: r.store, job: job, started: time.Now().UTC(),
+		dir: filepath.Join(job.Checkout, filepath.FromSlash(job.Project.Dir)),
+		// Short, because plugins listen on sockets in it, whose paths may have 107 bytes.
+		tmp: filepath.Join(r.cfg.Data, "tmp", shortHash(job.ID)),
+	}
+	if err := os.MkdirAll(job.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the job directory: %w", err)
+	}
+	return w, nil
+}
 
-// OpenLog opens people's text of everything the job's processes printed so far.
-func OpenLog(string) (io.ReadCloser, error) { return nil, errSoon }
+func (w *work) close() {
+	if err := os.RemoveAll(w.tmp); err != nil {
+		w.cfg.Log.Warn("removing a job's temporary directory", "job", w.job.ID, "error", err)
+	}
+}
+
+// clear makes the job directory ready for a start. A plan starts afresh; an apply never starts twice.
+func (w *work) clear() error {
+	steps, err := stepDirs(w.job.Dir)
+	if err != nil {
+		return err
+	}
+	for _, step := range steps {
+		running, started, err := inspect(step)
+		switch {
+		case err != nil:
+			return err
+		case w.job.Action == Apply && started:
+			return fmt.Errorf("job %s: %w", w.job.ID, ErrRunBefore)
+		case running:
+			return fmt.Errorf("job %s: %s is still running", w.job.ID, filepath.Base(step))
+		}
+		if err := os.RemoveAll(step); err != nil {
+			return fmt.Errorf("clearing the job directory: %w", err)
+		}
+	}
+	for _, dir := range []string{w.tmp, w.job.DataDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("making the job's directories: %w", err)
+		}
+	}
+	if w.job.StateDir != "" {
+		if err := os.MkdirAll(w.job.StateDir, 0o700); err != nil {
+			return fmt.Errorf("making the job's directories: %w", err)
+		}
+	}
+	return nil
+}
+
+// command prepares the next process of the job.
+func (w *work) command(step string, env []string) (terraform.Command, error) {
+	steps, err := stepDirs(w.job.Dir)
+	if err != nil {
+		return terraform.Command{}, err
+	}
+	return terraform.Command{
+		Self: w.cfg.Self, Tool: w.job.Tool, Dir: w.dir,
+		StepDir: filepath.Join(w.job.Dir, fmt.Sprintf("%d-%s", len(steps)+1, step)),
+		Env:     env, Sandbox: w.sandbox(), Grace: w.cfg.Grace, LogLimit: w.cfg.LogLimit,
+	}, nil
+}
+
+// stepDirs lists the step directories of a job in the order of their start.
+func stepDirs(jobDir string) ([]string, error) {
+	entries, err := os.ReadDir(jobDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the job directory: %w", err)
+	}
+	numbers := make(map[string]int)
+	var names []string
+	for _, entry := range entries {
+		var n int
+		number, _, ok := strings.Cut(entry.Name(), "-")
+		if _, err := fmt.Sscanf(number, "%d", &n); ok && err == nil && entry.IsDir() {
+			numbers[entry.Name()] = n
+			names = append(names, entry.Name())
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int { return numbers[a] - numbers[b] })
+	for i, name := range names {
+		names[i] = filepath.Join(jobDir, name)
+	}
+	return names, nil
+}
+
+// stepName is "plan" for <job>/2-plan.
+func stepName(stepDir string) string {
+	_, name, _ := strings.Cut(filepath.Base(stepDir), "-")
+	return name
+}

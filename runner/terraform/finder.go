@@ -2,8 +2,14 @@ package terraform
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
 )
 
 // FinderConfig says where tools are looked for.
@@ -14,29 +20,204 @@ type FinderConfig struct {
 	Download bool
 	// DefaultVersion is used where a project names none. Empty: what is in PATH.
 	DefaultVersion string
-	// DefaultDistribution is used where a project names none. Empty: terraform, else tofu.
+	// DefaultDistribution is used where a project names none. Empty: terraform, or tofu where only
+	// that is in PATH.
 	DefaultDistribution string
-	Log                 *slog.Logger
+	// Path is searched for binaries, in the form of $PATH. Empty: $PATH.
+	Path string
+	// ReleasesURL is a mirror of HashiCorp's release server, ReleasesKey the armored public key that
+	// signs its checksums. Empty: HashiCorp's own.
+	ReleasesURL string
+	ReleasesKey string
+	// Log is told of downloads. Nil: nobody.
+	Log *slog.Logger
 }
 
-// Finder finds terraform and tofu binaries. Its methods may be called from several goroutines.
+// Finder finds terraform and tofu binaries, and installs exact versions of terraform. Its methods may
+// be called from several goroutines.
 type Finder struct {
-	cfg FinderConfig
+	cfg      FinderConfig
+	versions *versionCache
+
+	mu         sync.Mutex
+	installing map[string]chan struct{} // closed when that version's install is over
 }
 
 // NewFinder returns a Finder.
-func NewFinder(cfg FinderConfig) *Finder { return &Finder{cfg: cfg} }
+func NewFinder(cfg FinderConfig) *Finder {
+	if cfg.Path == "" {
+		cfg.Path = os.Getenv("PATH")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Finder{
+		cfg:        cfg,
+		versions:   &versionCache{file: filepath.Join(cfg.Dir, "versions.json")},
+		installing: make(map[string]chan struct{}),
+	}
+}
 
 // NotFoundError says which tool is not there and what can be done about it.
 type NotFoundError struct {
 	Distribution string
-	Version      string
-	Text         string
+	// Version is empty when any would do.
+	Version string
+	// Reason is why it could not be installed, for people.
+	Reason string
+	// Cause is the failure of an install that was tried; nil otherwise.
+	Cause error
 }
 
-func (e *NotFoundError) Error() string { return e.Text }
+// Error says what is missing and the ways out.
+func (e *NotFoundError) Error() string {
+	name := e.Distribution
+	if e.Version != "" {
+		name += " " + e.Version
+	}
+	binary := binaryName(e.Distribution)
+	ways := fmt.Sprintf("put %s into the server's PATH or bake it into its image", binary)
+	if e.Version != "" {
+		ways = fmt.Sprintf("put it into the server's PATH as %s%s (or as %s), or bake it into its image", binary, e.Version, binary)
+	}
+	if e.Distribution == Terraform {
+		ways += "; or let the server download exact versions with --tf-download"
+	}
+	text := name + " is not there: " + ways
+	if e.Reason != "" {
+		text += " (" + e.Reason + ")"
+	}
+	return text
+}
 
-// Find returns the binary for a distribution and version, both "" for the defaults.
-func (f *Finder) Find(_ context.Context, distribution, version string) (Tool, error) {
-	return Tool{}, &NotFoundError{Distribution: distribution, Version: version, Text: fmt.Sprintf("%s %s is not installed", distribution, version)}
+func (e *NotFoundError) Unwrap() error { return e.Cause }
+
+// VersionError says that a version is not one exact version.
+type VersionError struct{ Version string }
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%q is not an exact version such as 1.11.4", e.Version)
+}
+
+// DistributionError says that a distribution is not known.
+type DistributionError struct{ Distribution string }
+
+func (e *DistributionError) Error() string {
+	return fmt.Sprintf("the distribution %q is not known: it is terraform or opentofu", e.Distribution)
+}
+
+// exactVersion keeps whatever a repository writes there out of paths and file names.
+var exactVersion = regexp.MustCompile(`^(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})(-[0-9A-Za-z]+(\.[0-9A-Za-z]+)*)?$`) //nolint:gochecknoglobals // a constant in all but name
+
+func binaryName(distribution string) string {
+	if distribution == OpenTofu {
+		return "tofu"
+	}
+	return "terraform"
+}
+
+// Find returns the binary of a distribution in an exact version; both may be "" for the defaults. The
+// PATH is looked at first, then what was installed before; terraform may then be installed. Errors
+// for people: *NotFoundError, *VersionError, *DistributionError.
+func (f *Finder) Find(ctx context.Context, distribution, version string) (Tool, error) {
+	version = strings.TrimPrefix(strings.TrimSpace(version), "v")
+	if version == "" {
+		version = strings.TrimPrefix(f.cfg.DefaultVersion, "v")
+	}
+	if version != "" && (len(version) > 64 || !exactVersion.MatchString(version)) {
+		return Tool{}, &VersionError{Version: version}
+	}
+	if distribution == "" {
+		distribution = f.cfg.DefaultDistribution
+	}
+	switch distribution {
+	case Terraform, OpenTofu:
+		return f.find(ctx, distribution, version)
+	case "":
+		return f.findAny(ctx, version)
+	}
+	return Tool{}, &DistributionError{Distribution: distribution}
+}
+
+// findAny prefers terraform and takes tofu where only that is in PATH and no version is asked for.
+func (f *Finder) findAny(ctx context.Context, version string) (Tool, error) {
+	tool, err := f.find(ctx, Terraform, version)
+	var missing *NotFoundError
+	if version != "" || !errors.As(err, &missing) {
+		return tool, err
+	}
+	if tofu, tofuErr := f.find(ctx, OpenTofu, ""); tofuErr == nil {
+		return tofu, nil
+	}
+	return Tool{}, err
+}
+
+func (f *Finder) find(ctx context.Context, distribution, version string) (Tool, error) {
+	for _, file := range f.candidates(distribution, version) {
+		got, err := f.versions.of(ctx, file)
+		if err != nil {
+			f.cfg.Log.WarnContext(ctx, "a binary does not say its version", "path", file, "error", err)
+			continue
+		}
+		if version == "" || got == version {
+			return Tool{Distribution: distribution, Version: got, Path: file}, nil
+		}
+	}
+	missing := &NotFoundError{Distribution: distribution, Version: version}
+	switch {
+	case version == "":
+		missing.Reason = "downloads need an exact version: --default-tf-version, or terraform_version of the project"
+		if distribution == OpenTofu {
+			missing.Reason = "it is never downloaded"
+		}
+		return Tool{}, missing
+	case distribution == OpenTofu:
+		missing.Reason = "OpenTofu is found in PATH and in the data directory's tools only, it is never downloaded"
+		return Tool{}, missing
+	case !f.cfg.Download:
+		missing.Reason = "downloads are switched off"
+		return Tool{}, missing
+	}
+	tool, err := f.install(ctx, version)
+	if err != nil && ctx.Err() == nil {
+		missing.Reason, missing.Cause = "downloading it did not work: "+err.Error(), err
+		return Tool{}, missing
+	}
+	return tool, err
+}
+
+// candidates are the existing executables that may be the one: in PATH by name, in PATH with the
+// version in the name, and the one installed before.
+func (f *Finder) candidates(distribution, version string) []string {
+	names := []string{binaryName(distribution)}
+	if version != "" {
+		names = append(names, binaryName(distribution)+version)
+	}
+	var files []string
+	for _, name := range names {
+		for _, dir := range filepath.SplitList(f.cfg.Path) {
+			file := filepath.Join(dir, name)
+			// As exec.LookPath: a relative entry of PATH would change with the directory.
+			if filepath.IsAbs(file) && isExecutable(file) {
+				files = append(files, file)
+				break
+			}
+		}
+	}
+	if version != "" {
+		if file := f.installed(distribution, version); isExecutable(file) {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
+func (f *Finder) installed(distribution, version string) string {
+	name := binaryName(distribution)
+	return filepath.Join(f.cfg.Dir, name, version, name)
+}
+
+func isExecutable(file string) bool {
+	info, err := os.Stat(file)
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
 }

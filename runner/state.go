@@ -1,0 +1,164 @@
+package runner
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/runner/terraform"
+)
+
+const (
+	// overrideName sorts behind other override files, so that it has the last word.
+	overrideName = "zz_tidegate_override.tf"
+	erroredName  = "errored.tfstate"
+	maxState     = 256 << 20
+	// evidenceLines is how much of the log stands in the evidence.
+	evidenceLines = 15
+)
+
+// stateInside reports that the project's state would lie inside the checkout.
+func (w *work) stateInside() bool {
+	state := w.conf.StatePath(w.dir, w.job.Project.Workspace)
+	if state == "" {
+		return false
+	}
+	rel, err := filepath.Rel(w.job.Checkout, state)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// writeOverride puts a backend block for the job's StateDir over whatever the files say. Measured: the
+// plan file keeps that backend, so that apply writes there; `-state` does not know workspaces (every
+// one would share the file) and is not remembered by later commands.
+func (w *work) writeOverride() error {
+	root, err := os.OpenRoot(w.job.Checkout)
+	if err != nil {
+		return fmt.Errorf("opening the checkout: %w", err)
+	}
+	defer root.Close()
+	name := filepath.Join(filepath.FromSlash(w.job.Project.Dir), overrideName)
+	text := fmt.Sprintf("terraform {\n  backend \"local\" {\n    path          = %s\n    workspace_dir = %s\n  }\n}\n",
+		hclString(filepath.Join(w.job.StateDir, "terraform.tfstate")), hclString(filepath.Join(w.job.StateDir, "workspaces")))
+	// Removed first: what stands there may be a link.
+	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("keeping the state out of the checkout: %w", err)
+	}
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("keeping the state out of the checkout: %w", err)
+	}
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("keeping the state out of the checkout: %w", err)
+	}
+	return nil
+}
+
+func hclString(s string) string {
+	s = strconv.Quote(s)
+	return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(s)
+}
+
+// saveErroredState copies what terraform left behind because it could not store a state. It answers
+// "" when there is nothing that this job left.
+func (w *work) saveErroredState(started time.Time) (string, error) {
+	from := filepath.Join(w.dir, erroredName)
+	info, err := os.Lstat(from)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.ModTime().Before(started.Add(-time.Second)) {
+		return "", nil
+	}
+	to := filepath.Join(w.job.Dir, erroredName)
+	if err == nil {
+		_, err = keepFile(from, to)
+	}
+	if err != nil {
+		return "", fmt.Errorf("saving %s: %w", erroredName, err)
+	}
+	return to, nil
+}
+
+// evidence is what can be found out about an apply whose end is not known or not good.
+func (w *work) evidence(stepDir, erroredState string) []string {
+	var evidence []string
+	if w.conf.Backend != "" && w.conf.Backend != "local" || w.conf.Cloud {
+		evidence = append(evidence, "the state and its lock are kept in "+w.backendWords()+"; look there")
+	} else if state := w.conf.StatePath(w.dir, w.job.Project.Workspace); state != "" {
+		evidence = append(evidence, stateWords(state), lockWords(state))
+	}
+	if erroredState != "" {
+		evidence = append(evidence, "terraform could not store the state and left it in "+erroredName+", saved as "+erroredState)
+	}
+	var lines []string
+	if log, err := terraform.ReadLog(stepDir, maxLog); err == nil {
+		for line := range strings.SplitSeq(log, "\n") {
+			if text, ok := terraform.HumanLine(line); ok {
+				lines = append(lines, text)
+			}
+		}
+	}
+	if last := terraform.Tail(strings.Join(lines, "\n"), evidenceLines); last != "" {
+		evidence = append(evidence, "the last lines of its log:\n"+last)
+	}
+	return evidence
+}
+
+func (w *work) backendWords() string {
+	if w.conf.Cloud {
+		return "HCP Terraform"
+	}
+	return fmt.Sprintf("the backend %q", w.conf.Backend)
+}
+
+func stateWords(state string) string {
+	var head struct {
+		Serial  int64  `json:"serial"`
+		Lineage string `json:"lineage"`
+	}
+	info, err := readJSONFile(state, &head)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is no state file yet"
+	case err != nil:
+		return "the state file cannot be read"
+	}
+	return fmt.Sprintf("the state file has serial %d and was written %s", head.Serial, info.ModTime().UTC().Format(time.RFC3339))
+}
+
+// lockWords reads terraform's own lock of a local state.
+func lockWords(state string) string {
+	var holder struct {
+		ID        string    `json:"ID"`
+		Operation string    `json:"Operation"`
+		Who       string    `json:"Who"`
+		Created   time.Time `json:"Created"`
+	}
+	_, err := readJSONFile(filepath.Join(filepath.Dir(state), "."+filepath.Base(state)+".lock.info"), &holder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "the state is not locked"
+	case err != nil:
+		return "the state's lock cannot be read"
+	}
+	return fmt.Sprintf("the state has a lock file: id %s, %s by %s since %s",
+		holder.ID, holder.Operation, holder.Who, holder.Created.UTC().Format(time.RFC3339))
+}
+
+func readJSONFile(name string, v any) (fs.FileInfo, error) {
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return info, json.NewDecoder(io.LimitReader(f, maxState)).Decode(v)
+}

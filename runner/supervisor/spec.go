@@ -1,10 +1,8 @@
 package supervisor
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -31,7 +29,6 @@ const (
 const (
 	defaultGrace    = 30 * time.Second
 	defaultLogLimit = 16 << 20
-	maxFile         = 4 << 20
 )
 
 // Spec says what to run. The server writes it (Write) before terraform-exec starts us.
@@ -86,7 +83,7 @@ func readSpec(dir string) (Spec, error) {
 		return Spec{}, fmt.Errorf("reading the spec: %w", err)
 	}
 	if err := s.check(); err != nil {
-		return Spec{}, err
+		return Spec{}, fmt.Errorf("reading the spec: %w", err)
 	}
 	if s.Grace == 0 {
 		s.Grace = defaultGrace
@@ -107,16 +104,20 @@ func (s Spec) check() error {
 	case s.Grace < 0 || s.LogLimit < 0:
 		return errors.New("grace and log limit can't be negative")
 	}
-	for _, e := range s.Env {
+	for i, e := range s.Env {
 		name, _, ok := strings.Cut(e, "=")
 		if !ok || name == "" || strings.ContainsRune(e, 0) {
-			return fmt.Errorf("the environment has an entry that is not NAME=value: %q", name)
+			return fmt.Errorf("entry %d of the environment is not NAME=value", i)
 		}
 		if name == EnvDir || name == envStage {
 			return fmt.Errorf("the environment of the process can't have %s", name)
 		}
 	}
-	for _, list := range [][]string{s.Sandbox.Hide, s.Sandbox.Show, s.Sandbox.ShowRead} {
+	return s.Sandbox.check()
+}
+
+func (s Sandbox) check() error {
+	for _, list := range [][]string{s.Hide, s.Show, s.ShowRead} {
 		for _, p := range list {
 			if !filepath.IsAbs(p) || strings.ContainsRune(p, 0) {
 				return fmt.Errorf("the sandbox has %q, which is not an absolute path", p)
@@ -124,37 +125,4 @@ func (s Spec) check() error {
 		}
 	}
 	return nil
-}
-
-// readJSON reads a small file of the step directory.
-func readJSON(dir, name string, v any) error {
-	f, err := os.Open(filepath.Join(dir, name))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	raw := make([]byte, 0, 4096)
-	if raw, err = readAllUpTo(f, raw, maxFile); err != nil {
-		return err
-	}
-	var head struct {
-		Format int `json:"format"`
-	}
-	if err := json.Unmarshal(raw, &head); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	if head.Format != Format {
-		return &FormatError{File: name, Format: head.Format}
-	}
-	return json.Unmarshal(raw, v)
-}
-
-// FormatError is a file that this program does not understand, mostly because a newer one wrote it.
-type FormatError struct {
-	File   string
-	Format int
-}
-
-func (e *FormatError) Error() string {
-	return fmt.Sprintf("%s has format %d, this program knows %d", e.File, e.Format, Format)
 }

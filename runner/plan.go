@@ -76,6 +76,9 @@ func (w *work) configure() (local bool, err error) {
 		w.conf, err = terraform.ReadConfiguration(w.job.Checkout, w.job.Project.Dir, w.job.Tool.Distribution)
 		return err
 	}
+	if err := w.removeOverride(); err != nil {
+		return false, err
+	}
 	if err := read(); err != nil {
 		return false, err
 	}

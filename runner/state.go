@@ -38,24 +38,37 @@ func (w *work) stateInside() bool {
 // plan file keeps that backend, so that apply writes there; `-state` does not know workspaces (every
 // one would share the file) and is not remembered by later commands.
 func (w *work) writeOverride() error {
+	text := fmt.Sprintf("terraform {\n  backend \"local\" {\n    path          = %s\n    workspace_dir = %s\n  }\n}\n",
+		hclString(filepath.Join(w.job.StateDir, "terraform.tfstate")), hclString(filepath.Join(w.job.StateDir, "workspaces")))
+	return w.inProject(func(root *os.Root, dir string) error {
+		f, err := root.OpenFile(filepath.Join(dir, overrideName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString(text)
+		return errors.Join(err, f.Close())
+	})
+}
+
+// removeOverride takes away what an earlier job, or somebody else, put in the override's place.
+func (w *work) removeOverride() error {
+	return w.inProject(func(root *os.Root, dir string) error {
+		if err := root.Remove(filepath.Join(dir, overrideName)); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+// inProject calls fn with the checkout's root and the project's directory below it. Links that lead
+// out of the checkout are errors there.
+func (w *work) inProject(fn func(root *os.Root, dir string) error) error {
 	root, err := os.OpenRoot(w.job.Checkout)
 	if err != nil {
 		return fmt.Errorf("opening the checkout: %w", err)
 	}
 	defer root.Close()
-	name := filepath.Join(filepath.FromSlash(w.job.Project.Dir), overrideName)
-	text := fmt.Sprintf("terraform {\n  backend \"local\" {\n    path          = %s\n    workspace_dir = %s\n  }\n}\n",
-		hclString(filepath.Join(w.job.StateDir, "terraform.tfstate")), hclString(filepath.Join(w.job.StateDir, "workspaces")))
-	// Removed first: what stands there may be a link.
-	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("keeping the state out of the checkout: %w", err)
-	}
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("keeping the state out of the checkout: %w", err)
-	}
-	_, err = f.WriteString(text)
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := fn(root, filepath.FromSlash(w.job.Project.Dir)); err != nil {
 		return fmt.Errorf("keeping the state out of the checkout: %w", err)
 	}
 	return nil

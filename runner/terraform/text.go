@@ -20,8 +20,19 @@ func Clean(s string) string {
 	s = strings.ToValidUTF8(stripControls(s), "\uFFFD")
 	lines := strings.Split(s, "\n")
 	kept := lines[:0]
+	values := false // in the box of values below a line of source
 	for _, line := range lines {
-		if bare, isBox := unbox(line); !isBox {
+		bare, isBox := unbox(line)
+		if head, ok := strings.CutPrefix(bare, "    ├"); ok && isRule(head) {
+			values = true
+			continue
+		}
+		if value, ok := strings.CutPrefix(bare, "    │ "); ok && values {
+			bare = "    " + value
+		} else {
+			values = false
+		}
+		if !isBox {
 			kept = append(kept, bare)
 		}
 	}
@@ -90,16 +101,24 @@ func escapeLen(s string) int {
 		}
 		return len(s)
 	case ']', 'P', '^', '_': // a string, up to BEL or ST, on one line
-		for i := 2; i < len(s) && s[i] != '\n'; i++ {
-			if s[i] == 0x07 {
-				return i + 1
-			}
-			if s[i] == 0x1b {
-				return min(i+2, len(s))
-			}
-		}
+		return stringLen(s)
 	}
 	return 2
+}
+
+// stringLen is the length of an escape sequence that carries a string.
+func stringLen(s string) int {
+	for i := 2; i < len(s); i++ {
+		switch s[i] {
+		case '\n':
+			return i
+		case 0x07:
+			return i + 1
+		case 0x1b:
+			return min(i+2, len(s))
+		}
+	}
+	return len(s)
 }
 
 // PlanText keeps of plan's own output what people want to read: the resource diff, the outputs, the

@@ -243,10 +243,6 @@ var userinfo = regexp.MustCompile(`://[^/\s'"]*@`)
 // scrub makes git's words fit for an error text: no user or password in URLs, none of the secrets, no
 // control characters (a server's messages come through unfiltered), one line.
 func scrub(text string, secrets []string) string {
-	for _, secret := range secrets {
-		text = strings.ReplaceAll(text, secret, "***")
-	}
-	text = userinfo.ReplaceAllString(text, "://")
 	var lines []string
 	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '\n' || r == '\r' }) {
 		line = strings.Map(func(r rune) rune {
@@ -254,10 +250,15 @@ func scrub(text string, secrets []string) string {
 				return -1
 			}
 			return r
-		}, line)
+		}, strings.ToValidUTF8(line, "?"))
 		if line = strings.TrimSpace(line); line != "" {
 			lines = append(lines, line)
 		}
 	}
-	return strings.ToValidUTF8(strings.Join(lines, "; "), "?")
+	// Last: what is taken out above can stand in the middle of a secret.
+	text = strings.Join(lines, "; ")
+	for _, secret := range secrets {
+		text = strings.ReplaceAll(text, secret, "***")
+	}
+	return userinfo.ReplaceAllString(text, "://")
 }

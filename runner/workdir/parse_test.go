@@ -74,7 +74,8 @@ func TestScrub(t *testing.T) {
 		"https://a:p@q@host/ and http://t@h/":   "https://host/ and http://h/",
 		"token is S3CRET, S3CRET":               "token is ***, ***",
 		"\x1b[31mred\x1b[0m \x07bell \u009bcsi": "[31mred[0m bell csi",
-		"\xff":                                  "\ufffd",
+		"\xff":                                  "?",
+		"S3C\x1eRET, https://a\x00b:c@h/":       "***, https://h/",
 	} {
 		if got := scrub(in, []string{"S3CRET"}); got != want {
 			t.Errorf("scrub(%q) = %q, want %q", in, got, want)
@@ -224,6 +225,7 @@ func FuzzParseObjectLine(f *testing.F) {
 
 func FuzzScrub(f *testing.F) {
 	f.Add("fatal: https://user:S3CRET@host/x\n")
+	f.Add("S3C\x1eRET")
 	f.Fuzz(func(t *testing.T, in string) {
 		got := scrub(in, []string{"S3CRET"})
 		if strings.Contains(got, "S3CRET") || strings.ContainsFunc(got, unicode.IsControl) {

@@ -69,8 +69,8 @@ func (m *mirror) healing(ctx context.Context, repo Repo, specs []string, do func
 
 // rebuild repairs a mirror whose files are damaged or gone. Running checkouts borrow its objects, so the
 // directory is not swapped: what the remote has is fetched afresh beside it and moved in, then what
-// cannot be read is taken out, keeping every object of a damaged pack that still can be, and refs whose
-// history has holes are dropped, so that the next fetch does not claim to have it.
+// cannot be read is taken out, and refs whose history has holes are dropped, so that the next fetch does
+// not claim to have it.
 func (m *mirror) rebuild(ctx context.Context, repo Repo, specs []string) error {
 	select {
 	case m.fetching <- struct{}{}:
@@ -108,11 +108,11 @@ func (m *mirror) adopt(ctx context.Context, fresh string) error {
 	if err := moveObjects(filepath.Join(fresh, "objects"), m.objects()); err != nil {
 		return fmt.Errorf("moving the fresh objects in: %w", err)
 	}
-	if err := m.dropPacks(ctx); err != nil {
-		return fmt.Errorf("taking damaged packs out: %w", err)
-	}
 	if err := dropLoose(m.objects()); err != nil {
 		return fmt.Errorf("taking damaged objects out: %w", err)
+	}
+	if err := m.dropPacks(ctx); err != nil {
+		return fmt.Errorf("taking damaged packs out: %w", err)
 	}
 	return m.dropRefs(ctx)
 }
@@ -156,24 +156,33 @@ func packOrder(path string) string {
 	return "1"
 }
 
-// dropPacks takes damaged packs out, after what can be read of them was written as loose objects.
+// dropPacks mends or takes out damaged packs. One that holds what is to be had nowhere else stays: git goes
+// around what it cannot read in it, since the fresh pack is newer and so asked first.
 func (m *mirror) dropPacks(ctx context.Context) error {
-	packs, err := filepath.Glob(filepath.Join(m.objects(), "pack", "*.pack"))
+	packs, err := filepath.Glob(filepath.Join(m.objects(), "pack", "*.idx"))
 	if err != nil {
 		return err
 	}
-	for _, pack := range packs {
-		stem := strings.TrimSuffix(pack, ".pack")
-		if _, err := m.runLocked(ctx, command{args: []string{"verify-pack", stem + ".idx"}}); err == nil {
+	for _, index := range packs {
+		stem := strings.TrimSuffix(index, ".idx")
+		if _, err := m.runLocked(ctx, command{args: []string{"verify-pack", index}}); err == nil {
 			continue
 		} else if ctx.Err() != nil {
 			return err
 		}
-		m.log.WarnContext(ctx, "taking a damaged pack out of a mirror", "pack", filepath.Base(pack))
-		if err := m.salvage(ctx, pack); err != nil {
-			return err
+		log := m.log.With("pack", filepath.Base(stem))
+		if m.reindex(ctx, stem) == nil {
+			log.WarnContext(ctx, "made a damaged index of a pack anew")
+			continue
 		}
-		for _, ext := range []string{".idx", ".rev", ".bitmap", ".mtimes", ".pack"} {
+		if needed, err := m.needed(ctx, stem); err != nil {
+			return err
+		} else if needed {
+			log.WarnContext(ctx, "keeping a damaged pack, it has what is nowhere else")
+			continue
+		}
+		log.WarnContext(ctx, "taking a damaged pack out of a mirror")
+		for _, ext := range []string{".idx", ".rev", ".bitmap", ".mtimes", ".keep", ".pack"} {
 			if err := os.Remove(stem + ext); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
@@ -182,27 +191,89 @@ func (m *mirror) dropPacks(ctx context.Context) error {
 	return nil
 }
 
-// salvage unpacks what it can of a pack into an objects directory of its own (git would skip what it
-// believes to have) and moves the result in.
-func (m *mirror) salvage(ctx context.Context, pack string) error {
-	dir, err := m.scratch("salvage-*")
+// reindex makes the index of a sound pack anew.
+func (m *mirror) reindex(ctx context.Context, stem string) error {
+	dir, err := m.scratch("index-*")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	file, err := os.Open(pack) //nolint:gosec // a path of ours
-	if err != nil {
-		return err
-	}
-	defer func() { _ = file.Close() }()
-	_, err = m.runLocked(ctx, command{
-		args: []string{"unpack-objects", "-q", "-r"}, stdin: file,
+	index := filepath.Join(dir, "new.idx")
+	if _, err := m.runLocked(ctx, command{
+		args: []string{"index-pack", "-o", index, stem + ".pack"},
+		// Nothing is compared with what the damaged index finds.
 		env: []string{"GIT_OBJECT_DIRECTORY=" + dir},
-	})
-	if ctx.Err() != nil {
+	}); err != nil {
 		return err
 	}
-	return moveObjects(dir, m.objects())
+	return errors.Join(os.RemoveAll(stem+".rev"), os.Rename(index, stem+".idx"))
+}
+
+// needed reports whether a pack lists objects that the mirror has nowhere else. A pack whose index
+// cannot be read is of no use.
+func (m *mirror) needed(ctx context.Context, stem string) (bool, error) {
+	index, err := os.Open(stem + ".idx") //nolint:gosec // a path of ours
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = index.Close() }()
+	out, err := m.runLocked(ctx, command{args: []string{"show-index"}, stdin: index, limit: mostListing})
+	if err != nil {
+		if ctx.Err() != nil {
+			return false, err
+		}
+		return false, nil
+	}
+	var ids strings.Builder
+	for line := range strings.Lines(string(out)) {
+		if fields := strings.Fields(line); len(fields) > 1 {
+			ids.WriteString(fields[1] + "\n")
+		}
+	}
+	others, err := m.without(stem)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = os.RemoveAll(others) }()
+	out, err = m.runLocked(ctx, command{
+		args:  []string{"cat-file", "--batch-check=%(objecttype)"},
+		stdin: strings.NewReader(ids.String()), limit: mostListing,
+		env: []string{"GIT_OBJECT_DIRECTORY=" + others},
+	})
+	return strings.Contains(string(out), " missing\n"), err
+}
+
+// without makes an objects directory of links to all but one pack: taking it out to see what is missing
+// would have checkouts miss it, too.
+func (m *mirror) without(stem string) (string, error) {
+	dir, err := m.scratch("others-*")
+	if err != nil {
+		return "", err
+	}
+	loose, err := filepath.Glob(filepath.Join(m.objects(), "[0-9a-f][0-9a-f]"))
+	if err != nil {
+		return "", err
+	}
+	packs, err := filepath.Glob(filepath.Join(m.objects(), "pack", "*"))
+	if err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(filepath.Join(dir, "pack"), 0o700); err != nil {
+		return "", err
+	}
+	for _, path := range append(loose, packs...) {
+		if strings.HasPrefix(path, stem+".") {
+			continue
+		}
+		rel, err := filepath.Rel(m.objects(), path)
+		if err != nil {
+			return "", err
+		}
+		if err := os.Symlink(path, filepath.Join(dir, rel)); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
 }
 
 // dropLoose removes loose objects whose content is not what their name says.

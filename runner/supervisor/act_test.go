@@ -1,3 +1,5 @@
+//go:build linux
+
 package supervisor_test
 
 import (
@@ -12,6 +14,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tidegate/tidegate/runner/supervisor"
 )
 
 // act is the other side of the tests: the programs that are supervised.
@@ -20,6 +24,7 @@ func act() int {
 	acts := map[string]func([]string) int{
 		"facts": actFacts, "exit": actExit, "count": actCount, "stubborn": actStubborn, "spew": actSpew,
 		"read": actRead, "leave": actLeave, "linger": actLinger, "heed": actHeed, "die": actDie,
+		"server": actServer, "level": actLevel, "terraform": actTerraform,
 	}
 	return acts[args[0]](args[1:])
 }
@@ -215,4 +220,27 @@ func actHeed([]string) int {
 func actDie([]string) int {
 	_ = unix.Kill(os.Getpid(), syscall.SIGKILL)
 	select {}
+}
+
+// actServer has a secret in its environment.
+func actServer(args []string) int {
+	if args[0] == "protect" {
+		if _, err := supervisor.Protect(); err != nil {
+			return 1
+		}
+	}
+	say("ready", os.Getpid())
+	select {}
+}
+
+func actLevel([]string) int {
+	l, err := supervisor.Protect()
+	if err != nil {
+		return 1
+	}
+	if v, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0); err != nil || v != 0 {
+		return 2
+	}
+	_ = json.NewEncoder(os.Stdout).Encode(l)
+	return 0
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // access is what a process may do with a part of the file system.
@@ -54,7 +55,7 @@ type place struct {
 // put enters a path by its real name, or not at all if there is none.
 func (p *place) put(path string, a access) error {
 	real, err := filepath.EvalSymlinks(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil
 	}
 	if err != nil {

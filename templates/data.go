@@ -1,0 +1,195 @@
+// Package templates writes what people read: comments on pull requests and pages.
+//
+// It has plain data of its own and knows nothing of forges, runs or terraform. Every string in that
+// data is hostile. Start with Plan.
+package templates
+
+import "time"
+
+// Footer is what every comment ends with. What is empty is left out.
+type Footer struct {
+	HeadSHA, HeadURL          string
+	BaseRef, BaseSHA, BaseURL string
+	// Tool is "terraform 1.11.4".
+	Tool   string
+	Took   time.Duration
+	LogURL string
+	// Marker is the complete HTML comment at the end.
+	Marker string
+}
+
+// Changes counts what would be done, or was.
+type Changes struct {
+	Import, Add, Change, Replace, Destroy, Forget int
+	Outputs, Known                                bool
+}
+
+// The states of a job, as they stand in comments.
+const (
+	StateReady         = "ready"
+	StateNoChanges     = "no changes"
+	StateFailed        = "failed"
+	StateWaiting       = "waiting"
+	StateCancelled     = "cancelled"
+	StateApplied       = "applied"
+	StatePartlyApplied = "partly applied"
+	StateNotStarted    = "not started"
+	StateInterrupted   = "interrupted"
+	StateUnknown       = "unknown"
+)
+
+// Job is one project in an answer.
+type Job struct {
+	// Label is its name or its directory; Workspace is empty for the default one.
+	Label, Workspace string
+	State            string
+	Changes          Changes
+	Dangers          []Danger
+	Waiting          *Holder
+	// Text is terraform's plan.
+	Text   string
+	Error  *Failure
+	LogURL string
+	// Flags name it in a command ("-d dns").
+	Flags string
+	Note  string
+	// Done is what an apply did.
+	Done []Done
+	// Evidence is what is known of an apply that nobody saw the end of.
+	Evidence []string
+	// LocalState: its state would lie in the checkout.
+	LocalState bool
+}
+
+// Danger is a resource that would be destroyed or replaced.
+type Danger struct {
+	Address string
+	// Action is "replace" or "destroy".
+	Action   string
+	ForcedBy []string
+}
+
+// Holder is who a job waits for.
+type Holder struct {
+	Ref, URL, User string
+	Since          time.Time
+	Ahead          int
+}
+
+// Failure is why something failed.
+type Failure struct{ Summary, Text string }
+
+// Done is one resource of an apply.
+type Done struct{ Address, Action, Outcome string }
+
+// Plan is the answer to a plan.
+type Plan struct {
+	Jobs         []Job
+	Notes        []string
+	CommentLimit int
+	Footer
+}
+
+// Apply is the answer to an apply.
+type Apply struct {
+	Jobs         []Job
+	Notes        []string
+	CommentLimit int
+	Footer
+}
+
+// Problem is one thing that is wrong with a configuration file.
+type Problem struct{ Where, URL, Key, Text string }
+
+// Problems is the answer when the configuration can't be used.
+type Problems struct {
+	Command, File string
+	Rows          []Problem
+	Footer
+}
+
+// Conflict is the answer when the merge has conflicts.
+type Conflict struct {
+	Command, BaseRef string
+	Files            []string
+	Footer
+}
+
+// NothingTouched is the answer when no project is touched.
+type NothingTouched struct {
+	Files int
+	Flags string
+	Footer
+}
+
+// TargetUnknown is the answer to a command for what is not there.
+type TargetUnknown struct {
+	Command, Headline string
+	Footer
+}
+
+// Refused is one project that is not applied.
+type Refused struct {
+	Label, Workspace, Flags, State, Why string
+	Moved                               []string
+}
+
+// ApplyRefused is the answer when nothing is applied.
+type ApplyRefused struct {
+	Rows []Refused
+	Footer
+}
+
+// Unlocked is the answer to an unlock.
+type Unlocked struct {
+	Labels []string
+	Plans  int
+	Left   int
+	Footer
+}
+
+// UnlockRefused is the answer while an apply runs.
+type UnlockRefused struct{ Footer }
+
+// HelpRow is one line of the help.
+type HelpRow struct{ Command, What string }
+
+// Help is the answer to help.
+type Help struct {
+	Executable string
+	Rows       []HelpRow
+	Footer
+}
+
+// Wrong is the answer to a command that can't be read.
+type Wrong struct {
+	Headline, Detail, Usage, Suggestion string
+	Footer
+}
+
+// Refusal is a plain no.
+type Refusal struct {
+	Headline string
+	Body     []string
+	Footer
+}
+
+// Internal is the answer when it was our fault.
+type Internal struct {
+	Run string
+	Footer
+}
+
+// Progress is the comment of a run that takes long.
+type Progress struct {
+	Command     string
+	Done, Total int
+	Footer
+}
+
+// Notice tells what nobody asked for.
+type Notice struct {
+	Headline string
+	Body     []string
+	Footer
+}

@@ -1,0 +1,106 @@
+package templates
+
+import (
+	"html"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+var ansi = regexp.MustCompile(`\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])`)
+
+// clean drops what must not reach a page: colours, control characters, invisible and direction-changing ones.
+func clean(s string, newlines bool) string {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "\uFFFD")
+	}
+	s = ansi.ReplaceAllString(s, "")
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' && newlines, r == '\t':
+			return r
+		case r == '\n':
+			return ' '
+		case unicode.IsControl(r), unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp):
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// breakMarker keeps foreign text from looking like our own last line.
+func breakMarker(s string) string { return strings.ReplaceAll(s, "<!--", "<! --") }
+
+// Code writes foreign text as inline code.
+func Code(s string) string {
+	s = strings.TrimSpace(breakMarker(clean(s, false)))
+	if s == "" {
+		return "` `"
+	}
+	fence := strings.Repeat("`", longestRun(s, '`')+1)
+	if strings.HasPrefix(s, "`") || strings.HasSuffix(s, "`") {
+		s = " " + s + " "
+	}
+	return fence + s + fence
+}
+
+// cell is Code inside a table.
+func cell(s string) string { return strings.ReplaceAll(Code(s), "|", "\\|") }
+
+// htmlCode is foreign text inside <summary>, where Markdown does not work.
+func htmlCode(s string) string {
+	return "<code>" + html.EscapeString(breakMarker(clean(s, false))) + "</code>"
+}
+
+// fence puts foreign text into a block that it can't leave.
+func fence(lang, s string) string {
+	s = strings.Trim(breakMarker(clean(s, true)), "\n")
+	f := strings.Repeat("`", max(3, longestRun(s, '`')+1))
+	return f + lang + "\n" + s + "\n" + f
+}
+
+func longestRun(s string, c byte) int {
+	longest, run := 0, 0
+	for i := range len(s) {
+		if s[i] == c {
+			run++
+			longest = max(longest, run)
+		} else {
+			run = 0
+		}
+	}
+	return longest
+}
+
+// link writes a link to an absolute http(s) address, or the bare text.
+func link(text, address string) string {
+	u, err := url.Parse(address)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return text
+	}
+	return "[" + text + "](" + strings.NewReplacer("(", "%28", ")", "%29", " ", "%20", "<", "%3C", ">", "%3E", "\\", "%5C").Replace(u.String()) + ")"
+}
+
+// diff puts terraform's markers into column 0, where highlighters look for them.
+func diff(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		body := strings.TrimLeft(l, " ")
+		pad := len(l) - len(body)
+		for _, m := range []string{"-/+", "+/-", "<=", "+", "-", "~"} {
+			rest, ok := strings.CutPrefix(body, m+" ")
+			if !ok {
+				continue
+			}
+			mark := m
+			if m == "~" {
+				mark = "!"
+			}
+			lines[i] = mark + strings.Repeat(" ", max(1, pad-len(m)+len(m)-1)) + rest
+			break
+		}
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,172 @@
+package templates
+
+import (
+	"embed"
+	"html/template"
+	"io"
+	"io/fs"
+	"strings"
+	"time"
+)
+
+//go:embed assets
+var assets embed.FS //nolint:gochecknoglobals // go:embed needs a variable
+
+// Assets are the style and the script of the pages.
+func Assets() fs.FS {
+	sub, err := fs.Sub(assets, "assets")
+	if err != nil {
+		return assets
+	}
+	return sub
+}
+
+// Page is what every page has.
+type Page struct {
+	Title   string
+	Version string
+	Now     time.Time
+	// Refresh: the page loads itself anew while it is looked at.
+	Refresh bool
+}
+
+// RunRow is one run in a list.
+type RunRow struct {
+	ID, Repo, PullTitle, PullURL, Command, User, Summary string
+	Number                                               int
+	Running                                              bool
+	Started                                              time.Time
+	Took                                                 time.Duration
+}
+
+// LockRow is one lock.
+type LockRow struct {
+	ID, Repo, Dir, Workspace, Project, PullTitle, PullURL, User string
+	Number                                                      int
+	Since                                                       time.Time
+	Waiters                                                     []WaiterRow
+}
+
+// WaiterRow is one place in line.
+type WaiterRow struct {
+	PullURL, PullTitle string
+	Number             int
+	Since              time.Time
+	Skipped            bool
+}
+
+// DeliveryRow is one webhook delivery.
+type DeliveryRow struct {
+	At                           time.Time
+	Event, Repo, Outcome, Reason string
+}
+
+// IndexPage is the first page.
+type IndexPage struct {
+	Page
+	LastWebhook time.Time
+	Running     []RunRow
+	Recent      []RunRow
+	Locks       []LockRow
+	Ignored     []DeliveryRow
+}
+
+// LocksPage lists the locks.
+type LocksPage struct {
+	Page
+	Locks []LockRow
+}
+
+// ReleasePage asks before a lock is released.
+type ReleasePage struct {
+	Page
+	Lock LockRow
+}
+
+// JobRow is one job of a run.
+type JobRow struct {
+	N                    int
+	Name, State, Changes string
+	Failure, FailureText string
+	Log                  string
+	Cut                  bool
+}
+
+// RunPage is one run with its jobs.
+type RunPage struct {
+	Page
+	Run                RunRow
+	Head, Base, Source string
+	Jobs               []JobRow
+}
+
+// MessagePage says one thing.
+type MessagePage struct {
+	Page
+	Text string
+}
+
+const layout = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.Title}} · Tidegate</title><link rel="stylesheet" href="/static/style.css">{{if .Refresh}}<script src="/static/refresh.js" defer></script>{{end}}</head>
+<body><header><a class="brand" href="/">Tidegate</a><nav><a href="/">Overview</a> <a href="/locks">Locks</a></nav></header>
+<main id="main">{{template "body" .}}</main>
+<footer>Tidegate {{.Version}} · {{clock .Now}}</footer></body></html>`
+
+const parts = `{{define "runs"}}<table><thead><tr><th>Run</th><th>Pull request</th><th>Answer</th><th>When</th></tr></thead><tbody>
+{{range .}}<tr><td><a href="/runs/{{.ID}}">{{.Command}}</a>{{if .User}} <span class="dim">by {{.User}}</span>{{end}}</td>
+<td><a href="{{.PullURL}}">{{.Repo}} #{{.Number}}</a> <span class="dim">{{.PullTitle}}</span></td>
+<td>{{if .Running}}<span class="badge run">running</span>{{else}}{{.Summary}}{{end}}</td><td class="dim">{{clock .Started}}{{if .Took}}, {{span .Took}}{{end}}</td></tr>{{end}}</tbody></table>{{end}}
+{{define "locks"}}<table><thead><tr><th>Project</th><th>Held by</th><th>Since</th><th>Waiting</th><th></th></tr></thead><tbody>
+{{range .}}<tr><td><code>{{.Dir}}</code>{{if ne .Workspace "default"}} <span class="dim">({{.Workspace}})</span>{{end}}{{if .Project}} <span class="dim">{{.Project}}</span>{{end}}<br><span class="dim">{{.Repo}}</span></td>
+<td><a href="{{.PullURL}}">#{{.Number}}</a> {{.PullTitle}} <span class="dim">by {{.User}}</span></td><td class="dim">{{clock .Since}}</td>
+<td>{{range .Waiters}}<a href="{{.PullURL}}">#{{.Number}}</a>{{if .Skipped}} <span class="dim">(skipped)</span>{{end}} {{else}}<span class="dim">nobody</span>{{end}}</td>
+<td><a class="button" href="/locks/{{.ID}}">Release</a></td></tr>{{end}}</tbody></table>{{end}}`
+
+func bodies() map[string]string {
+	return map[string]string{
+		"index": `<h1>Overview</h1><p class="dim">{{if .LastWebhook.IsZero}}No webhook has come yet.{{else}}Last webhook {{ago .Now .LastWebhook}} ago.{{end}}</p>
+<h2>Running</h2>{{if .Running}}{{template "runs" .Running}}{{else}}<p class="empty">Nothing runs.</p>{{end}}
+<h2>Locks</h2>{{if .Locks}}{{template "locks" .Locks}}{{else}}<p class="empty">Nothing is locked.</p>{{end}}
+<h2>Last runs</h2>{{if .Recent}}{{template "runs" .Recent}}{{else}}<p class="empty">There was no run yet.</p>{{end}}
+<h2>Deliveries that led to nothing</h2>{{if .Ignored}}<table><thead><tr><th>When</th><th>Event</th><th>Why</th></tr></thead><tbody>{{range .Ignored}}<tr><td class="dim">{{clock .At}}</td><td>{{.Event}} <span class="dim">{{.Repo}}</span></td><td>{{.Outcome}}: {{.Reason}}</td></tr>{{end}}</tbody></table>{{else}}<p class="empty">None.</p>{{end}}`,
+		"locks":   `<h1>Locks</h1>{{if .Locks}}{{template "locks" .Locks}}{{else}}<p class="empty">Nothing is locked.</p>{{end}}`,
+		"release": `<h1>Release this lock?</h1><p><code>{{.Lock.Dir}}</code> of {{.Lock.Repo}} is held by <a href="{{.Lock.PullURL}}">#{{.Lock.Number}}</a> {{.Lock.PullTitle}}.</p><p>Its plan is discarded, the pull request is told, and the next in line is planned.</p><form method="post" action="/locks/{{.Lock.ID}}/release"><button class="button danger">Release the lock</button> <a href="/locks">Keep it</a></form>`,
+		"run": `<h1>{{.Run.Command}} on <a href="{{.Run.PullURL}}">{{.Run.Repo}} #{{.Run.Number}}</a></h1><p>{{if .Run.Running}}<span class="badge run">running</span>{{else}}{{.Run.Summary}}{{end}}</p>
+<p class="dim">{{.Run.PullTitle}} · {{.Source}}{{if .Run.User}} · {{.Run.User}}{{end}} · {{clock .Run.Started}}{{if .Head}} · commit <code>{{.Head}}</code>{{end}}{{if .Base}} onto <code>{{.Base}}</code>{{end}}</p>
+{{range .Jobs}}<section id="{{.N}}"><h2><code>{{.Name}}</code> <span class="badge">{{.State}}</span></h2>{{if .Changes}}<p>{{.Changes}}</p>{{end}}{{if .Failure}}<p><b>{{.Failure}}</b></p>{{end}}{{if .Log}}<pre tabindex="0">{{.Log}}</pre>{{if .Cut}}<p class="dim">The log is cut here.</p>{{end}}{{else}}<p class="empty">No output yet.</p>{{end}}</section>{{end}}`,
+		"message": `<h1>{{.Title}}</h1><p>{{.Text}}</p><p><a href="/">Overview</a></p>`,
+	}
+}
+
+func show(w io.Writer, name string, data any) error {
+	t, err := template.New("page").Funcs(template.FuncMap{
+		"clock": func(t time.Time) string { return t.UTC().Format("2 Jan 15:04:05 UTC") },
+		"span":  took,
+		"ago":   func(now, then time.Time) string { return took(now.Sub(then)) },
+	}).Parse(layout + parts + `{{define "body"}}` + bodies()[name] + `{{end}}`)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	if err := t.Execute(&b, data); err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+// Write writes the page.
+func (p IndexPage) Write(w io.Writer) error { return show(w, "index", p) }
+
+// Write writes the page.
+func (p LocksPage) Write(w io.Writer) error { return show(w, "locks", p) }
+
+// Write writes the page.
+func (p ReleasePage) Write(w io.Writer) error { return show(w, "release", p) }
+
+// Write writes the page.
+func (p RunPage) Write(w io.Writer) error { return show(w, "run", p) }
+
+// Write writes the page.
+func (p MessagePage) Write(w io.Writer) error { return show(w, "message", p) }

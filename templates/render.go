@@ -1,0 +1,601 @@
+package templates
+
+import (
+	"fmt"
+	"html"
+	"slices"
+	"strings"
+	"time"
+)
+
+const defaultLimit = 60_000
+
+func (f Footer) lines(hint string) string {
+	var b strings.Builder
+	if hint != "" {
+		b.WriteString(hint + "\n\n")
+	}
+	var parts []string
+	if f.HeadSHA != "" {
+		s := "Commit " + link("`"+shortSHA(f.HeadSHA)+"`", f.HeadURL)
+		if f.BaseSHA != "" {
+			s += " merged into " + Code(f.BaseRef) + " at " + link("`"+shortSHA(f.BaseSHA)+"`", f.BaseURL)
+		}
+		parts = append(parts, s)
+	}
+	if f.Tool != "" {
+		parts = append(parts, Code(f.Tool))
+	}
+	if f.Took > 0 {
+		parts = append(parts, took(f.Took))
+	}
+	if f.LogURL != "" {
+		parts = append(parts, link("full log", f.LogURL))
+	}
+	if len(parts) > 0 {
+		b.WriteString("<sub>" + strings.Join(parts, " · ") + "</sub>\n\n")
+	}
+	return b.String() + f.Marker + "\n"
+}
+
+func shortSHA(s string) string {
+	s = clean(s, false)
+	if len(s) > 7 {
+		return s[:7]
+	}
+	return s
+}
+
+func took(d time.Duration) string {
+	s := int(d.Round(time.Second).Seconds())
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%d s", max(1, s))
+	case s < 3600:
+		return fmt.Sprintf("%d min %d s", s/60, s%60)
+	default:
+		return fmt.Sprintf("%d h %d min", s/3600, s/60%60)
+	}
+}
+
+// Summary is a comment's first line without its markup.
+func Summary(comment string) string {
+	line, _, _ := strings.Cut(comment, "\n")
+	return strings.TrimSpace(strings.ReplaceAll(strings.TrimLeft(line, "# "), "`", ""))
+}
+
+func (c Changes) words(bold bool) string {
+	if !c.Known {
+		return "not known"
+	}
+	var out []string
+	add := func(n int, what string, strong bool) {
+		if n == 0 {
+			return
+		}
+		s := fmt.Sprintf("%d %s", n, what)
+		if strong && bold {
+			s = "**" + s + "**"
+		}
+		out = append(out, s)
+	}
+	add(c.Import, "import", false)
+	add(c.Add, "add", false)
+	add(c.Change, "change", false)
+	add(c.Replace, "replace", true)
+	add(c.Destroy, "destroy", true)
+	add(c.Forget, "forget", false)
+	if len(out) == 0 && c.Outputs {
+		return "outputs only"
+	}
+	if len(out) == 0 {
+		return "no changes"
+	}
+	return strings.Join(out, ", ")
+}
+
+func (j Job) name() string {
+	if j.Workspace == "" {
+		return Code(j.Label)
+	}
+	return Code(j.Label) + " (" + Code(j.Workspace) + ")"
+}
+
+func (j Job) htmlName() string {
+	if j.Workspace == "" {
+		return htmlCode(j.Label)
+	}
+	return htmlCode(j.Label) + " (" + htmlCode(j.Workspace) + ")"
+}
+
+// order is the order of a plan's jobs: what needs attention first.
+func order(jobs []Job) []Job {
+	rank := func(j Job) int {
+		switch {
+		case j.State == StateFailed || j.State == StatePartlyApplied || j.State == StateUnknown || j.State == StateInterrupted:
+			return 0
+		case len(j.Dangers) > 0 || j.Changes.Destroy+j.Changes.Replace > 0:
+			return 1
+		case j.State == StateWaiting || j.State == StateNotStarted:
+			return 2
+		case j.State == StateNoChanges:
+			return 4
+		}
+		return 3
+	}
+	out := slices.Clone(jobs)
+	slices.SortStableFunc(out, func(a, b Job) int {
+		if d := rank(a) - rank(b); d != 0 {
+			return d
+		}
+		return strings.Compare(a.Label+"\x00"+a.Workspace, b.Label+"\x00"+b.Workspace)
+	})
+	return out
+}
+
+func tally(jobs []Job, words ...[2]string) string {
+	var out []string
+	for _, w := range words {
+		n := 0
+		for _, j := range jobs {
+			if j.State == w[0] {
+				n++
+			}
+		}
+		if n > 0 {
+			out = append(out, fmt.Sprintf("%d %s", n, w[1]))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// Render writes the comment.
+func (p Plan) Render() string {
+	jobs := order(p.Jobs)
+	var b strings.Builder
+	if len(jobs) == 1 {
+		b.WriteString("### Plan for " + jobs[0].name() + ": " + oneWord(jobs[0]) + "\n")
+	} else {
+		count := tally(jobs, [2]string{StateReady, "ready"}, [2]string{StateFailed, "failed"}, [2]string{StateWaiting, "waiting"},
+			[2]string{StateCancelled, "cancelled"}, [2]string{StateNoChanges, "without changes"})
+		if all(jobs, StateNoChanges) {
+			count = "no changes"
+		}
+		fmt.Fprintf(&b, "### Plan for %d projects: %s\n", len(jobs), count)
+	}
+	b.WriteString(intro(jobs))
+	if len(jobs) > 1 && !all(jobs, StateNoChanges) {
+		b.WriteString("\n" + table("Changes", jobs))
+	}
+	tail := waitingText(jobs) + notes(p.Notes)
+	return assemble(b.String(), folds(jobs), tail+p.lines(p.hint(jobs)), p.CommentLimit, p.LogURL)
+}
+
+func oneWord(j Job) string {
+	switch j.State {
+	case StateReady:
+		return j.Changes.words(false)
+	case StateWaiting:
+		if j.Waiting != nil {
+			return "waiting for " + link(clean(j.Waiting.Ref, false), j.Waiting.URL)
+		}
+	case StateFailed:
+		if j.Error != nil {
+			return "failed, " + Code(j.Error.Summary)
+		}
+	}
+	return j.State
+}
+
+func intro(jobs []Job) string {
+	var b strings.Builder
+	var dangers []string
+	n := 0
+	for _, j := range jobs {
+		if len(j.Dangers) == 0 {
+			continue
+		}
+		n++
+		if len(dangers) < 40 {
+			dangers = append(dangers, "- "+j.name()+": "+dangerList(j.Dangers))
+		}
+	}
+	switch {
+	case n > 0:
+		fmt.Fprintf(&b, "**Destroys and replacements in %s. Look at these first:**\n\n%s\n", projects(n), strings.Join(dangers, "\n"))
+	case all(jobs, StateNoChanges):
+		b.WriteString("It matches the configuration already. There is nothing to apply, and the lock is free again.\n")
+	case len(jobs) == 1 && jobs[0].State == StateReady:
+		b.WriteString("Nothing is replaced or destroyed. Ready to apply.\n")
+	}
+	return b.String()
+}
+
+func projects(n int) string {
+	if n == 1 {
+		return "1 project"
+	}
+	return fmt.Sprintf("%d projects", n)
+}
+
+func dangerList(list []Danger) string {
+	var out []string
+	for i, d := range list {
+		if i == 5 {
+			out = append(out, fmt.Sprintf("and %d more, all named in its plan", len(list)-i))
+			break
+		}
+		s := d.Action + " " + Code(d.Address)
+		if len(d.ForcedBy) > 0 {
+			s += " (" + Code(d.ForcedBy[0]) + " forces it)"
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, ", ")
+}
+
+func all(jobs []Job, state string) bool {
+	return !slices.ContainsFunc(jobs, func(j Job) bool { return j.State != state })
+}
+
+func table(middle string, jobs []Job) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| Project | %s | State |\n|---|---|---|\n", middle)
+	for _, j := range jobs {
+		state := j.State
+		switch {
+		case j.State == StateWaiting && j.Waiting != nil:
+			state = "waiting for " + link(clean(j.Waiting.Ref, false), j.Waiting.URL)
+		case j.State == StateFailed || j.State == StatePartlyApplied || j.State == StateUnknown:
+			state = link("**"+j.State+"**", j.LogURL)
+		case j.LogURL != "":
+			state = link(j.State, j.LogURL)
+		}
+		name := cell(j.Label)
+		if j.Workspace != "" {
+			name += " (" + cell(j.Workspace) + ")"
+		}
+		words := j.Changes.words(true)
+		if middle == "Done" && !j.Changes.Known {
+			words = "nothing"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", name, words, state)
+	}
+	return b.String()
+}
+
+func folds(jobs []Job) []string {
+	var out []string
+	for _, j := range jobs {
+		open := ""
+		if len(jobs) == 1 && strings.Count(j.Text, "\n") <= 60 {
+			open = " open"
+		}
+		switch {
+		case j.Error != nil:
+			text := j.Error.Text
+			if len(text) > 8000 {
+				text = text[:8000] + "\n(cut; the full log has the rest)"
+			}
+			out = append(out, fmt.Sprintf("<details open><summary><b>%s</b> %s: %s</summary>\n\n%s%s\n</details>\n", j.State, j.htmlName(),
+				htmlCode(j.Error.Summary), doneList(j.Done), fence("", text)))
+		case j.Text != "" && j.State == StateReady:
+			out = append(out, fmt.Sprintf("<details%s><summary>%s: %s</summary>\n\n%s\n</details>\n", open, j.htmlName(),
+				html.EscapeString(j.Changes.words(false)), fence("diff", diff(j.Text))))
+		case len(j.Evidence) > 0:
+			out = append(out, fmt.Sprintf("<details open><summary><b>%s</b> %s</summary>\n\n%s\n</details>\n", j.State, j.htmlName(), fence("", strings.Join(j.Evidence, "\n"))))
+		}
+	}
+	return out
+}
+
+func doneList(list []Done) string {
+	var done, half []string
+	for _, d := range list {
+		switch d.Outcome {
+		case "done":
+			done = append(done, past(d.Action)+" "+Code(d.Address))
+		case "half done":
+			half = append(half, Code(d.Address)+" was destroyed; creating it again failed")
+		}
+	}
+	var b strings.Builder
+	if len(done) > 0 {
+		b.WriteString("- Done: " + strings.Join(done, ", ") + "\n")
+	}
+	for _, h := range half {
+		b.WriteString("- **Half done:** " + h + "\n")
+	}
+	if b.Len() > 0 {
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func past(action string) string {
+	switch action {
+	case "create":
+		return "created"
+	case "update":
+		return "changed"
+	case "delete":
+		return "destroyed"
+	case "replace":
+		return "replaced"
+	}
+	return "did " + Code(action)
+}
+
+func waitingText(jobs []Job) string {
+	var out []string
+	for _, j := range jobs {
+		if j.Waiting == nil {
+			continue
+		}
+		s := j.name() + " is planned by itself when " + link(clean(j.Waiting.Ref, false), j.Waiting.URL) + " lets go"
+		var by []string
+		if j.Waiting.User != "" {
+			by = append(by, "held by "+Code(j.Waiting.User))
+		}
+		if !j.Waiting.Since.IsZero() {
+			by = append(by, "since "+j.Waiting.Since.UTC().Format("15:04 UTC"))
+		}
+		if j.Waiting.Ahead > 0 {
+			by = append(by, fmt.Sprintf("%d others are ahead", j.Waiting.Ahead))
+		}
+		if len(by) > 0 {
+			s += " (" + strings.Join(by, ", ") + ")"
+		}
+		out = append(out, s+".")
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return strings.Join(out, "\n\n") + "\n\n"
+}
+
+func notes(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return strings.Join(list, "\n\n") + "\n\n"
+}
+
+func (p Plan) hint(jobs []Job) string {
+	var b strings.Builder
+	for _, j := range jobs {
+		if j.LocalState {
+			return "The state of " + j.name() + " would be lost with the checkout, so it is not applied: give it a backend, or start the server with `--allow-local-state`."
+		}
+	}
+	ready := 0
+	for _, j := range jobs {
+		if j.State == StateReady {
+			ready++
+		}
+	}
+	if ready == 0 {
+		return ""
+	}
+	b.WriteString("To apply, comment `apply`. To plan again, comment `plan`. To give up the lock and this plan, comment `unlock`.")
+	return b.String()
+}
+
+// Render writes the comment.
+func (a Apply) Render() string {
+	jobs := order(a.Jobs)
+	var b strings.Builder
+	if len(jobs) == 1 {
+		b.WriteString("### Apply for " + jobs[0].name() + ": " + jobs[0].State)
+		if jobs[0].State == StateApplied && jobs[0].Changes.Known {
+			b.WriteString(", " + jobs[0].Changes.words(false))
+		}
+		b.WriteString("\n")
+	} else {
+		fmt.Fprintf(&b, "### Apply for %d projects: %s\n", len(jobs), tally(jobs, [2]string{StateApplied, "applied"},
+			[2]string{StatePartlyApplied, "partly applied"}, [2]string{StateFailed, "failed"}, [2]string{StateInterrupted, "interrupted"},
+			[2]string{StateUnknown, "unknown"}, [2]string{StateNotStarted, "not started"}))
+	}
+	hint := ""
+	for _, j := range jobs {
+		switch j.State {
+		case StatePartlyApplied:
+			b.WriteString("**" + j.name() + " stopped half-way.** Nothing is tried again by itself; its lock stays with this pull request.\n")
+			hint = "Mend the cause, then comment `plan " + strings.ReplaceAll(clean(j.Flags, false), "`", "") + "`: the new plan shows only what is left."
+		case StateUnknown:
+			b.WriteString("**How " + j.name() + " ended is not known:** it was started, and nobody saw its end. Nothing is tried again by itself; its lock stays.\n")
+			hint = "Comment `plan` to see what is left to do."
+		case StateFailed:
+			hint = "Nothing of what failed was changed. Mend the cause, then comment `plan`."
+		}
+	}
+	if len(jobs) > 1 {
+		b.WriteString("\n" + table("Done", jobs))
+	}
+	return assemble(b.String(), folds(jobs), notes(a.Notes)+a.lines(hint), a.CommentLimit, a.LogURL)
+}
+
+// assemble keeps the comment within the limit: folds are left out from the end of the order.
+func assemble(head string, folds []string, tail string, limit int, logURL string) string {
+	if limit <= 0 {
+		limit = defaultLimit
+	}
+	const reserve = 300
+	room := limit - len(head) - len(tail) - reserve
+	var kept []string
+	left := 0
+	for _, f := range folds {
+		if len(f)+1 > room {
+			left++
+			continue
+		}
+		room -= len(f) + 1
+		kept = append(kept, f)
+	}
+	if room < 0 { // the table alone is too long
+		cut := max(0, len(head)+room)
+		head = head[:strings.LastIndexByte(head[:cut], '\n')+1] + "\nThe table is cut here.\n"
+	}
+	out := head
+	if len(kept) > 0 {
+		out += "\n" + strings.Join(kept, "\n")
+	}
+	if left > 0 {
+		word := "plans are"
+		if left == 1 {
+			word = "plan is"
+		}
+		out += fmt.Sprintf("\n%d %s left out here, to stay within the forge's comment limit; %s has them all.\n", left, word, link("the run", logURL))
+	}
+	return out + "\n" + tail
+}
+
+// Render writes the comment.
+func (p Problems) Render() string {
+	word := "problems"
+	if len(p.Rows) == 1 {
+		word = "problem"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "### %s not started: %s has %d %s\n\n| Where | Problem |\n|---|---|\n", p.Command, Code(p.File), len(p.Rows), word)
+	for _, r := range p.Rows {
+		fmt.Fprintf(&b, "| %s | %s: %s |\n", link(clean(r.Where, false), r.URL), cell(r.Key), cell(r.Text))
+	}
+	b.WriteString("\nNothing was run, and no lock was taken. Push a fix, and planning starts by itself.\n\n")
+	return b.String() + p.lines("")
+}
+
+// Render writes the comment.
+func (c Conflict) Render() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "### %s not started: this branch conflicts with %s\n", c.Command, Code(c.BaseRef))
+	for i, f := range c.Files {
+		if i == 50 {
+			fmt.Fprintf(&b, "- and %d more\n", len(c.Files)-i)
+			break
+		}
+		b.WriteString("\n- " + Code(f))
+	}
+	b.WriteString("\n\nNothing was run, and no lock was taken. Resolve the conflict and push.\n\n")
+	return b.String() + c.lines("")
+}
+
+// Render writes the comment.
+func (n NothingTouched) Render() string {
+	text := fmt.Sprintf("None of the %d changed files belongs to a project.", n.Files)
+	if n.Files == 1 {
+		text = "The changed file belongs to no project."
+	}
+	if n.Flags != "" {
+		text += " To plan one all the same, name it: " + Code("plan "+n.Flags) + "."
+	}
+	return "### Plan: no project is touched\n" + text + "\n\n" + n.lines("")
+}
+
+// Render writes the comment.
+func (t TargetUnknown) Render() string {
+	return "### " + t.Command + " not run: there is no such project\n" + fence("", t.Headline) + "\n\n" + t.lines("")
+}
+
+// Render writes the comment.
+func (a ApplyRefused) Render() string {
+	var b strings.Builder
+	bad := 0
+	for _, r := range a.Rows {
+		if r.State != "" {
+			bad++
+		}
+	}
+	if len(a.Rows) == 1 {
+		b.WriteString("### Apply not run: " + Code(a.Rows[0].Label) + " is " + clean(a.Rows[0].State, false) + "\n")
+	} else {
+		fmt.Fprintf(&b, "### Apply not run: %d of %d projects can't be applied\n", bad, len(a.Rows))
+	}
+	b.WriteString("Nothing was applied.\n")
+	for _, r := range a.Rows {
+		if r.State == "" {
+			continue
+		}
+		b.WriteString("\n- " + Code(r.Label) + ": " + r.Why)
+		for _, m := range r.Moved {
+			b.WriteString("\n  - " + Code(m))
+		}
+	}
+	for _, r := range a.Rows {
+		if r.State == "" {
+			b.WriteString("\n\nWhat is ready can go now: " + Code("apply "+r.Flags) + ".")
+			break
+		}
+	}
+	return b.String() + "\n\n" + a.lines("")
+}
+
+// Render writes the comment.
+func (u Unlocked) Render() string {
+	if len(u.Labels) == 0 && u.Left == 0 {
+		return "### Unlock: this pull request holds no lock\n\n" + u.lines("")
+	}
+	var names []string
+	for _, l := range u.Labels {
+		names = append(names, Code(l))
+	}
+	text := "Released: " + strings.Join(names, ", ") + ". "
+	if len(names) == 0 {
+		text = ""
+	}
+	if u.Left > 0 {
+		text += "It waits for nothing any more. "
+	}
+	return fmt.Sprintf("### Unlocked: %d locks released, %d plans discarded\n%sComment `plan` to plan again.\n\n", len(u.Labels), u.Plans, text) + u.lines("")
+}
+
+// Render writes the comment.
+func (u UnlockRefused) Render() string {
+	return "### Unlock refused: an apply is running\nWhat is being applied stays locked. Ask again when the apply is answered.\n\n" + u.lines("")
+}
+
+// Render writes the comment.
+func (h Help) Render() string {
+	var b strings.Builder
+	b.WriteString("### Commands\n\n| Comment | What happens |\n|---|---|\n")
+	for _, r := range h.Rows {
+		fmt.Fprintf(&b, "| %s | %s |\n", cell(r.Command), strings.ReplaceAll(r.What, "|", "\\|"))
+	}
+	return b.String() + "\n" + h.lines("")
+}
+
+// Render writes the comment.
+func (w Wrong) Render() string {
+	text := w.Headline
+	if w.Detail != "" {
+		text += "\n" + w.Detail
+	}
+	if w.Usage != "" {
+		text += "\n\n" + w.Usage
+	}
+	out := "### Command not understood\n" + fence("", text) + "\n\n"
+	if w.Suggestion != "" {
+		out += "Did you mean " + Code(w.Suggestion) + "?\n\n"
+	}
+	return out + w.lines("")
+}
+
+// Render writes the comment. Headline and Body are ours; foreign parts of them are written by Code.
+func (r Refusal) Render() string {
+	return "### " + r.Headline + "\n" + strings.Join(r.Body, "\n\n") + "\n\n" + r.lines("")
+}
+
+// Render writes the comment.
+func (i Internal) Render() string {
+	return "### Internal error in run " + Code(i.Run) + "\nThis is not about your change. The server's log has the cause; ask who runs Tidegate here, then comment the command again.\n\n" + i.lines("")
+}
+
+// Render writes the comment.
+func (p Progress) Render() string {
+	return fmt.Sprintf("### Running: %s, %d of %s done\nThe answer comes as a new comment.\n\n", p.Command, p.Done, projects(p.Total)) + p.lines("")
+}
+
+// Render writes the comment.
+func (n Notice) Render() string {
+	return "### " + n.Headline + "\n" + strings.Join(n.Body, "\n\n") + "\n\n" + n.lines("")
+}

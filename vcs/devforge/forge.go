@@ -1,0 +1,259 @@
+// Package devforge is a small forge: real bare git repositories over HTTP, GitHub's REST dialect, signed
+// webhooks, and a page per pull request. The demo and the stories run on it.
+//
+// Its state is in memory, its repositories on disk. Start with New.
+package devforge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config is what a Forge works with.
+type Config struct {
+	// Dir holds the repositories.
+	Dir string
+	// URL is where the forge is reached, without a slash at the end; SetURL changes it.
+	URL string
+	Log *slog.Logger
+}
+
+// Forge is safe for concurrent use. Serve Handler, and Close at the end.
+type Forge struct {
+	dir  string
+	log  *slog.Logger
+	stop context.CancelFunc
+	ctx  context.Context
+	wg   sync.WaitGroup
+
+	mu     sync.Mutex
+	url    string
+	lastID int64
+	users  map[string]*user
+	repos  map[string]*repository
+}
+
+type user struct {
+	id       int64
+	login    string
+	password string
+	token    string
+}
+
+type repository struct {
+	id          int64
+	owner, name string
+	dir         string
+	fork        *repository // what it is a fork of
+	permissions map[string]string
+	pulls       []*pull
+	statuses    map[string][]*status
+	hooks       []*hook
+}
+
+func (r *repository) full() string { return r.owner + "/" + r.name }
+
+type pull struct {
+	id               int64
+	number           int
+	title, body      string
+	author           string
+	state            string
+	draft, locked    bool
+	merged           bool
+	mergeSHA         string
+	headRepo         *repository
+	headRef, headSHA string
+	baseRef, baseSHA string
+	created, updated time.Time
+	closed           time.Time
+	comments         []*comment
+	reviews          []*review
+}
+
+type comment struct {
+	id               int64
+	node             string
+	author, body     string
+	created, updated time.Time
+	folded           bool
+	reactions        []string
+}
+
+type review struct {
+	id                  int64
+	author, state, body string
+	at                  time.Time
+	sha                 string
+}
+
+type status struct {
+	id                        int64
+	context, state, desc, url string
+	creator                   string
+	at                        time.Time
+}
+
+// New makes a forge without users and repositories.
+func New(c Config) (*Forge, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Forge{
+		dir: dir, url: strings.TrimRight(c.URL, "/"), log: c.Log, ctx: ctx, stop: cancel,
+		users: map[string]*user{}, repos: map[string]*repository{},
+	}, nil
+}
+
+// SetURL says where the forge is reached.
+func (f *Forge) SetURL(u string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.url = strings.TrimRight(u, "/")
+}
+
+// Close stops delivering webhooks and waits for what is under way.
+func (f *Forge) Close() {
+	f.stop()
+	f.wg.Wait()
+}
+
+func (f *Forge) nextID() int64 {
+	f.lastID++
+	return f.lastID
+}
+
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }
+
+// CreateUser makes a user who signs in with the password on pages and with the password or the token
+// for git and the API.
+func (f *Forge) CreateUser(login, password, token string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.users[login] != nil {
+		return fmt.Errorf("user %s exists", login)
+	}
+	f.users[login] = &user{id: f.nextID(), login: login, password: password, token: token}
+	return nil
+}
+
+// CreateRepo makes an empty public repository.
+func (f *Forge) CreateRepo(owner, name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, err := f.createRepo(owner, name)
+	return err
+}
+
+func (f *Forge) createRepo(owner, name string) (*repository, error) {
+	full := owner + "/" + name
+	if f.repos[full] != nil {
+		return nil, fmt.Errorf("repository %s exists", full)
+	}
+	r := &repository{
+		id: f.nextID(), owner: owner, name: name, dir: filepath.Join(f.dir, owner, name+".git"),
+		permissions: map[string]string{owner: "admin"}, statuses: map[string][]*status{},
+	}
+	if _, err := f.git(r, "init", "-q", "--bare", "-b", "main", r.dir); err != nil {
+		return nil, err
+	}
+	for k, v := range map[string]string{"uploadpack.allowAnySHA1InWant": "true", "gc.auto": "0", "http.receivepack": "true"} {
+		if _, err := f.git(r, "-C", r.dir, "config", k, v); err != nil {
+			return nil, err
+		}
+	}
+	f.repos[full] = r
+	return r, nil
+}
+
+// SetPermission gives a user read, write or admin on a repository.
+func (f *Forge) SetPermission(owner, name, login, permission string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.repos[owner+"/"+name]
+	if r == nil {
+		return errNotFound
+	}
+	r.permissions[login] = permission
+	return nil
+}
+
+var errNotFound = errors.New("not found")
+
+var ranks = map[string]int{"": 0, "read": 1, "write": 2, "admin": 3} //nolint:gochecknoglobals // a constant table
+
+func (r *repository) may(login, permission string) bool {
+	have := r.permissions[login]
+	if have == "" {
+		have = "read" // public
+	}
+	return ranks[have] >= ranks[permission]
+}
+
+// Fork copies a repository below another user.
+func (f *Forge) Fork(owner, name, to string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	src := f.repos[owner+"/"+name]
+	if src == nil {
+		return errNotFound
+	}
+	r, err := f.createRepo(to, name)
+	if err != nil {
+		return err
+	}
+	r.fork = src
+	_, err = f.git(r, "-C", r.dir, "fetch", "-q", src.dir, "+refs/heads/*:refs/heads/*")
+	return err
+}
+
+// SetDraft changes whether a pull request is a draft.
+func (f *Forge) SetDraft(owner, name string, number int, draft bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.repos[owner+"/"+name]
+	if r == nil || number < 1 || number > len(r.pulls) {
+		return errNotFound
+	}
+	p := r.pulls[number-1]
+	if p.draft == draft {
+		return nil
+	}
+	p.draft, p.updated = draft, now()
+	action := "ready_for_review"
+	if draft {
+		action = "converted_to_draft"
+	}
+	f.emitPull(r, p, action, p.author, nil)
+	return nil
+}
+
+// FoldedComments counts the comments of a pull request that are folded away.
+func (f *Forge) FoldedComments(owner, name string, number int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	if r := f.repos[owner+"/"+name]; r != nil && number >= 1 && number <= len(r.pulls) {
+		for _, c := range r.pulls[number-1].comments {
+			if c.folded {
+				n++
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,581 @@
+package devforge
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// Handler serves git, the API and the pages.
+func (f *Forge) Handler() http.Handler {
+	r := chi.NewRouter()
+	r.Post("/api/graphql", f.graphql)
+	r.Route("/api/v3", func(r chi.Router) {
+		r.Use(f.authenticated)
+		r.Get("/user", func(w http.ResponseWriter, req *http.Request) { f.locked(w, req, f.getUser) })
+		r.Route("/repos/{owner}/{repo}", func(r chi.Router) {
+			get := func(path string, h handler) { r.Get(path, f.handle(h)) }
+			post := func(path string, h handler) { r.Post(path, f.handle(h)) }
+			get("/", f.getRepo)
+			get("/pulls", f.listPulls)
+			post("/pulls", f.createPull)
+			get("/pulls/{n}", f.getPull)
+			r.Patch("/pulls/{n}", f.handle(f.editPull))
+			r.Put("/pulls/{n}/merge", f.handle(f.merge))
+			get("/pulls/{n}/reviews", f.listReviews)
+			post("/pulls/{n}/reviews", f.createReview)
+			get("/issues/{n}/comments", f.listComments)
+			post("/issues/{n}/comments", f.createComment)
+			r.Patch("/issues/comments/{id}", f.handle(f.editComment))
+			r.Delete("/issues/comments/{id}", f.handle(f.deleteComment))
+			post("/issues/comments/{id}/reactions", f.react)
+			post("/statuses/{sha}", f.createStatus)
+			get("/commits/{sha}/statuses", f.listStatuses)
+			get("/collaborators/{user}/permission", f.permission)
+		})
+	})
+	r.HandleFunc("/{owner}/{repo}.git/*", func(w http.ResponseWriter, req *http.Request) {
+		f.serveGit(w, req, chi.URLParam(req, "owner"), chi.URLParam(req, "repo"), chi.URLParam(req, "*"))
+	})
+	f.pages(r)
+	return r
+}
+
+// call is one request of the API, with f.mu held.
+type call struct {
+	req   *http.Request
+	user  *user
+	repo  *repository
+	query func(string) string
+}
+
+// answer is what the API says.
+type answer struct {
+	status int
+	body   any
+	link   string
+}
+
+type handler func(call) (answer, error)
+
+// apiError is an error as GitHub writes it.
+type apiError struct {
+	status  int
+	message string
+}
+
+func (e *apiError) Error() string { return e.message }
+
+func fail(status int, format string, args ...any) (answer, error) {
+	return answer{}, &apiError{status, fmt.Sprintf(format, args...)}
+}
+
+func (f *Forge) who(req *http.Request) *user {
+	login, password, basic := req.BasicAuth()
+	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	for _, u := range f.users {
+		switch {
+		case basic && (u.password == password || u.token == password) && (u.login == login || login == "x-access-token" && u.token == password):
+			return u
+		case !basic && token != "" && (strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "token")) && u.token == token:
+			return u
+		}
+	}
+	return nil
+}
+
+func (f *Forge) authenticated(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		f.mu.Lock()
+		u := f.who(req)
+		f.mu.Unlock()
+		if u == nil {
+			write(w, answer{status: http.StatusUnauthorized, body: map[string]any{"message": "Bad credentials"}})
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+func (f *Forge) handle(h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) { f.locked(w, req, h) }
+}
+
+func (f *Forge) locked(w http.ResponseWriter, req *http.Request, h handler) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := call{req: req, user: f.who(req), query: req.URL.Query().Get}
+	if owner := chi.URLParam(req, "owner"); owner != "" {
+		if c.repo = f.repos[owner+"/"+chi.URLParam(req, "repo")]; c.repo == nil {
+			write(w, answer{status: http.StatusNotFound, body: map[string]any{"message": "Not Found"}})
+			return
+		}
+	}
+	a, err := h(c)
+	var api *apiError
+	switch {
+	case errors.As(err, &api):
+		a = answer{status: api.status, body: map[string]any{"message": api.message, "documentation_url": "https://docs.github.com/rest"}}
+	case errors.Is(err, errNotFound):
+		a = answer{status: http.StatusNotFound, body: map[string]any{"message": "Not Found"}}
+	case err != nil:
+		f.log.Error("api", "path", req.URL.Path, "err", err)
+		a = answer{status: http.StatusInternalServerError, body: map[string]any{"message": err.Error()}}
+	}
+	write(w, a)
+}
+
+func write(w http.ResponseWriter, a answer) {
+	if a.link != "" {
+		w.Header().Set("Link", a.link)
+	}
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	if a.body == nil {
+		w.WriteHeader(a.status)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(a.status)
+	_ = json.NewEncoder(w).Encode(a.body)
+}
+
+func (c call) decode(v any) error {
+	raw, err := io.ReadAll(io.LimitReader(c.req.Body, 4<<20))
+	if err != nil {
+		return err
+	}
+	if len(raw) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return &apiError{http.StatusBadRequest, "Problems parsing JSON"}
+	}
+	return nil
+}
+
+func (c call) pull() (*pull, error) {
+	n, err := strconv.Atoi(chi.URLParam(c.req, "n"))
+	if err != nil || n < 1 || n > len(c.repo.pulls) {
+		return nil, errNotFound
+	}
+	return c.repo.pulls[n-1], nil
+}
+
+func (c call) needs(permission string) error {
+	if !c.repo.may(c.user.login, permission) {
+		return &apiError{http.StatusForbidden, "Must have " + permission + " permission"}
+	}
+	return nil
+}
+
+func page[T any](f *Forge, c call, all []T) ([]T, string) {
+	size, _ := strconv.Atoi(c.query("per_page"))
+	if size < 1 {
+		size = 30
+	}
+	size = min(size, 100)
+	n, _ := strconv.Atoi(c.query("page"))
+	n = max(n, 1)
+	from := min((n-1)*size, len(all))
+	to := min(from+size, len(all))
+	link := ""
+	if to < len(all) {
+		u := *c.req.URL
+		q := u.Query()
+		q.Set("page", strconv.Itoa(n+1))
+		u.RawQuery = q.Encode()
+		link = fmt.Sprintf(`<%s%s>; rel="next"`, f.url, u.RequestURI())
+	}
+	return all[from:to], link
+}
+
+func (f *Forge) getUser(c call) (answer, error) { return answer{body: f.userJSON(c.user.login)}, nil }
+func (f *Forge) getRepo(c call) (answer, error) { return answer{body: f.repoJSON(c.repo)}, nil }
+
+func (f *Forge) listPulls(c call) (answer, error) {
+	var out []any
+	for _, p := range c.repo.pulls {
+		if s := c.query("state"); s == "all" || s == p.state || s == "" && p.state == "open" {
+			out = append(out, f.pullJSON(c.repo, p))
+		}
+	}
+	some, link := page(f, c, out)
+	if some == nil {
+		some = []any{}
+	}
+	return answer{body: some, link: link}, nil
+}
+
+func (f *Forge) createPull(c call) (answer, error) {
+	var in struct {
+		Title, Head, Base, Body string
+		Draft                   bool
+	}
+	if err := c.decode(&in); err != nil {
+		return answer{}, err
+	}
+	headRepo, ref := c.repo, in.Head
+	if owner, branch, ok := strings.Cut(in.Head, ":"); ok {
+		ref = branch
+		if headRepo = f.repos[owner+"/"+c.repo.name]; headRepo == nil {
+			return fail(http.StatusUnprocessableEntity, "Validation Failed: head")
+		}
+	}
+	head, base := f.sha(headRepo, ref), f.sha(c.repo, in.Base)
+	if head == "" || base == "" || in.Title == "" {
+		return fail(http.StatusUnprocessableEntity, "Validation Failed: title, head and base are needed")
+	}
+	p := &pull{
+		id: f.nextID(), number: len(c.repo.pulls) + 1, title: in.Title, body: in.Body, author: c.user.login, state: "open",
+		draft: in.Draft, headRepo: headRepo, headRef: ref, headSHA: head, baseRef: in.Base, baseSHA: base, created: now(), updated: now(),
+	}
+	c.repo.pulls = append(c.repo.pulls, p)
+	f.headRefUpdate(c.repo, p)
+	f.emitPull(c.repo, p, "opened", c.user.login, nil)
+	return answer{status: http.StatusCreated, body: f.pullJSON(c.repo, p)}, nil
+}
+
+func (f *Forge) getPull(c call) (answer, error) {
+	p, err := c.pull()
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{body: f.pullJSON(c.repo, p)}, nil
+}
+
+func (f *Forge) editPull(c call) (answer, error) {
+	p, err := c.pull()
+	if err != nil {
+		return answer{}, err
+	}
+	if err := c.needs("write"); err != nil {
+		return answer{}, err
+	}
+	var in struct{ Title, Body, State, Base *string }
+	if err := c.decode(&in); err != nil {
+		return answer{}, err
+	}
+	p.updated = now()
+	if in.Title != nil {
+		p.title = *in.Title
+		f.emitPull(c.repo, p, "edited", c.user.login, map[string]any{"changes": map[string]any{"title": map[string]any{"from": "old"}}})
+	}
+	if in.Base != nil && *in.Base != p.baseRef {
+		from := p.baseRef
+		p.baseRef = *in.Base
+		f.emitPull(c.repo, p, "edited", c.user.login, map[string]any{"changes": map[string]any{
+			"base": map[string]any{"ref": map[string]any{"from": from}, "sha": map[string]any{"from": p.baseSHA}},
+		}})
+	}
+	if in.State != nil {
+		f.setState(c.repo, p, *in.State, c.user.login)
+	}
+	return answer{body: f.pullJSON(c.repo, p)}, nil
+}
+
+func (f *Forge) setState(r *repository, p *pull, state, by string) {
+	if p.state == state || p.merged {
+		return
+	}
+	p.state, p.updated = state, now()
+	action := "reopened"
+	p.closed = time.Time{}
+	if state == "closed" {
+		action, p.closed = "closed", now()
+	}
+	f.emitPull(r, p, action, by, nil)
+}
+
+func (f *Forge) merge(c call) (answer, error) {
+	p, err := c.pull()
+	if err != nil {
+		return answer{}, err
+	}
+	if err := c.needs("write"); err != nil {
+		return answer{}, err
+	}
+	var in struct {
+		SHA string `json:"sha"`
+	}
+	if err := c.decode(&in); err != nil {
+		return answer{}, err
+	}
+	return f.mergeBy(c.repo, p, c.user.login, in.SHA)
+}
+
+func (f *Forge) mergeBy(r *repository, p *pull, by, sha string) (answer, error) {
+	if sha != "" && sha != p.headSHA {
+		return fail(http.StatusConflict, "Head branch was modified. Review and try the merge again.")
+	}
+	if p.state != "open" || p.draft || !f.mergeable(r, p) {
+		return fail(http.StatusMethodNotAllowed, "Pull Request is not mergeable")
+	}
+	merged, err := f.mergePull(r, p, fmt.Sprintf("Merge pull request #%d from %s\n\n%s", p.number, p.headRef, p.title))
+	if err != nil {
+		return answer{}, err
+	}
+	p.merged, p.state, p.mergeSHA, p.closed, p.updated = true, "closed", merged, now(), now()
+	f.emitPull(r, p, "closed", by, nil)
+	return answer{body: map[string]any{"sha": merged, "merged": true, "message": "Pull Request successfully merged"}}, nil
+}
+
+func (f *Forge) listReviews(c call) (answer, error) {
+	p, err := c.pull()
+	if err != nil {
+		return answer{}, err
+	}
+	out := []any{}
+	for _, r := range p.reviews {
+		out = append(out, f.reviewJSON(c.repo, p, r))
+	}
+	some, link := page(f, c, out)
+	return answer{body: some, link: link}, nil
+}
+
+func (f *Forge) reviewJSON(r *repository, p *pull, v *review) map[string]any {
+	return map[string]any{
+		"id": v.id, "node_id": fmt.Sprintf("PRR_%d", v.id), "user": f.userJSON(v.author), "state": v.state, "body": v.body,
+		"submitted_at": v.at, "commit_id": v.sha, "html_url": f.pullURL(r, p), "pull_request_url": f.apiURL(r, "/pulls/%d", p.number),
+		"author_association": "MEMBER",
+		"_links":             map[string]any{"html": map[string]any{"href": f.pullURL(r, p)}, "pull_request": map[string]any{"href": f.apiURL(r, "/pulls/%d", p.number)}},
+	}
+}
+
+func (f *Forge) createReview(c call) (answer, error) {
+	p, err := c.pull()
+	if err != nil {
+		return answer{}, err
+	}
+	var in struct{ Event, Body string }
+	if err := c.decode(&in); err != nil {
+		return answer{}, err
+	}
+	state := map[string]string{"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}[in.Event]
+	if state == "" {
+		return fail(http.StatusUnprocessableEntity, "Validation Failed: event")
+	}
+	if state != "COMMENTED" && c.user.login == p.author {
+		return fail(http.StatusUnprocessableEntity, "Can not approve your own pull request")
+	}
+	v := &review{id: f.nextID(), author: c.user.login, state: state, body: in.Body, at: now(), sha: p.headSHA}
+	p.reviews = append(p.reviews, v)
+	return answer{body: f.reviewJSON(c.repo, p, v)}, nil
+}
+
+func (f *Forge) listComments(c call) (answer, error) {
+	p, err := c.pull()
+	if err != nil {
+		return answer{}, err
+	}
+	since, _ := time.Parse(time.RFC3339, c.query("since"))
+	out := []any{}
+	for _, m := range p.comments {
+		if !m.updated.Before(since) {
+			out = append(out, f.commentJSON(c.repo, p, m))
+		}
+	}
+	some, link := page(f, c, out)
+	return answer{body: some, link: link}, nil
+}
+
+const maxComment = 65536
+
+func checkBody(body string) error {
+	switch {
+	case strings.TrimSpace(body) == "":
+		return &apiError{http.StatusUnprocessableEntity, "Validation Failed: body is missing"}
+	case utf8.RuneCountInString(body) > maxComment:
+		return &apiError{http.StatusUnprocessableEntity, "Validation Failed: body is too long (maximum is 65536 characters)"}
+	}
+	return nil
+}
+
+func (f *Forge) createComment(c call) (answer, error) {
+	p, err := c.pull()
+	if err != nil {
+		return answer{}, err
+	}
+	var in struct{ Body string }
+	if err := errors.Join(c.decode(&in), checkBody(in.Body)); err != nil {
+		return answer{}, err
+	}
+	if p.locked {
+		return fail(http.StatusForbidden, "Unable to create comment because issue is locked")
+	}
+	m := f.addComment(c.repo, p, c.user.login, in.Body)
+	return answer{status: http.StatusCreated, body: f.commentJSON(c.repo, p, m)}, nil
+}
+
+func (f *Forge) addComment(r *repository, p *pull, by, body string) *comment {
+	id := f.nextID()
+	m := &comment{id: id, node: fmt.Sprintf("IC_%d", id), author: by, body: body, created: now(), updated: now()}
+	p.comments = append(p.comments, m)
+	p.updated = now()
+	f.emitComment(r, p, m, "created", by)
+	return m
+}
+
+func (c call) comment() (*pull, int, error) {
+	id, err := strconv.ParseInt(chi.URLParam(c.req, "id"), 10, 64)
+	if err != nil {
+		return nil, 0, errNotFound
+	}
+	for _, p := range c.repo.pulls {
+		if i := slices.IndexFunc(p.comments, func(m *comment) bool { return m.id == id }); i >= 0 {
+			return p, i, nil
+		}
+	}
+	return nil, 0, errNotFound
+}
+
+func (f *Forge) editComment(c call) (answer, error) {
+	p, i, err := c.comment()
+	if err != nil {
+		return answer{}, err
+	}
+	var in struct{ Body string }
+	if err := errors.Join(c.decode(&in), checkBody(in.Body)); err != nil {
+		return answer{}, err
+	}
+	p.comments[i].body, p.comments[i].updated = in.Body, now()
+	f.emitComment(c.repo, p, p.comments[i], "edited", c.user.login)
+	return answer{body: f.commentJSON(c.repo, p, p.comments[i])}, nil
+}
+
+func (f *Forge) deleteComment(c call) (answer, error) {
+	p, i, err := c.comment()
+	if err != nil {
+		return answer{}, err
+	}
+	m := p.comments[i]
+	p.comments = slices.Delete(p.comments, i, i+1)
+	f.emitComment(c.repo, p, m, "deleted", c.user.login)
+	return answer{status: http.StatusNoContent}, nil
+}
+
+func (f *Forge) react(c call) (answer, error) {
+	p, i, err := c.comment()
+	if err != nil {
+		return answer{}, err
+	}
+	var in struct{ Content string }
+	if err := c.decode(&in); err != nil {
+		return answer{}, err
+	}
+	p.comments[i].reactions = append(p.comments[i].reactions, in.Content)
+	id := f.nextID()
+	return answer{status: http.StatusCreated, body: map[string]any{
+		"id": id, "node_id": fmt.Sprintf("REA_%d", id), "user": f.userJSON(c.user.login), "content": in.Content, "created_at": now(),
+	}}, nil
+}
+
+func (f *Forge) createStatus(c call) (answer, error) {
+	if err := c.needs("write"); err != nil {
+		return answer{}, err
+	}
+	var in struct {
+		State, Context, Description string
+		TargetURL                   string `json:"target_url"`
+	}
+	if err := c.decode(&in); err != nil {
+		return answer{}, err
+	}
+	sha := chi.URLParam(c.req, "sha")
+	if _, err := f.in(c.repo, "cat-file", "-e", sha+"^{commit}"); err != nil {
+		return fail(http.StatusUnprocessableEntity, "No commit found for SHA: %s", sha)
+	}
+	if !slices.Contains([]string{"error", "failure", "pending", "success"}, in.State) || utf8.RuneCountInString(in.Description) > 140 {
+		return fail(http.StatusUnprocessableEntity, "Validation Failed")
+	}
+	s := &status{id: f.nextID(), context: in.Context, state: in.State, desc: in.Description, url: in.TargetURL, creator: c.user.login, at: now()}
+	c.repo.statuses[sha] = append(c.repo.statuses[sha], s)
+	return answer{status: http.StatusCreated, body: f.statusJSON(c.repo, sha, s)}, nil
+}
+
+func (f *Forge) statusJSON(r *repository, sha string, s *status) map[string]any {
+	return map[string]any{
+		"id": s.id, "node_id": fmt.Sprintf("SC_%d", s.id), "state": s.state, "context": s.context, "description": s.desc, "target_url": s.url,
+		"created_at": s.at, "updated_at": s.at, "creator": f.userJSON(s.creator), "url": f.apiURL(r, "/statuses/%s", sha), "avatar_url": nil,
+	}
+}
+
+func (f *Forge) listStatuses(c call) (answer, error) {
+	sha := chi.URLParam(c.req, "sha")
+	out := []any{}
+	for _, s := range slices.Backward(c.repo.statuses[sha]) {
+		out = append(out, f.statusJSON(c.repo, sha, s))
+	}
+	some, link := page(f, c, out)
+	return answer{body: some, link: link}, nil
+}
+
+func (f *Forge) permission(c call) (answer, error) {
+	login := chi.URLParam(c.req, "user")
+	if f.users[login] == nil {
+		return answer{}, errNotFound
+	}
+	p := c.repo.permissions[login]
+	if p == "" {
+		p = "read"
+	}
+	return answer{body: map[string]any{"permission": p, "role_name": p, "user": f.userJSON(login)}}, nil
+}
+
+var minimize = regexp.MustCompile(`(\w+)\s*:\s*minimizeComment\s*\(\s*input\s*:\s*\{[^}]*subjectId\s*:\s*("([^"]*)"|\$(\w+))`)
+
+// graphql knows minimizeComment, with aliases and variables, and nothing else.
+func (f *Forge) graphql(w http.ResponseWriter, req *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.who(req) == nil {
+		write(w, answer{status: http.StatusUnauthorized, body: map[string]any{"message": "Bad credentials"}})
+		return
+	}
+	var in struct {
+		Query     string
+		Variables map[string]any
+	}
+	if err := (call{req: req}).decode(&in); err != nil {
+		write(w, answer{status: http.StatusBadRequest, body: map[string]any{"message": err.Error()}})
+		return
+	}
+	data := map[string]any{}
+	var ids []string
+	for _, m := range minimize.FindAllStringSubmatch(in.Query, -1) {
+		id := m[3]
+		if m[4] != "" {
+			id, _ = in.Variables[m[4]].(string)
+		}
+		ids = append(ids, id)
+		data[m[1]] = map[string]any{"minimizedComment": map[string]any{"isMinimized": true}, "clientMutationId": nil}
+	}
+	for _, v := range in.Variables {
+		if m, ok := v.(map[string]any); ok {
+			if id, ok := m["subjectId"].(string); ok {
+				ids = append(ids, id)
+			}
+		}
+	}
+	for _, r := range f.repos {
+		for _, p := range r.pulls {
+			for _, c := range p.comments {
+				if slices.Contains(ids, c.node) {
+					c.folded = true
+				}
+			}
+		}
+	}
+	write(w, answer{body: map[string]any{"data": data}})
+}

@@ -1,0 +1,127 @@
+package dispatch
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/server/command"
+	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// askKind is what an event asks for.
+type askKind int
+
+const (
+	askNothing askKind = iota
+	askPlan
+	askApply
+	askUnlock
+	askHelp
+	askWrong  // a command that can't be read
+	askClosed // clean up
+)
+
+// Names of what a run does, as they stand in records and markers.
+const (
+	cmdPlan    = "plan"
+	cmdApply   = "apply"
+	cmdUnlock  = "unlock"
+	cmdHelp    = "help"
+	cmdClose   = "close"
+	cmdRelease = "release"
+)
+
+// ask is what an event asks for, read from the event alone.
+type ask struct {
+	kind  askKind
+	name  string // for records
+	cmd   command.Command
+	wrong *command.Error
+	user  string
+	// comment is nil unless a person asked in one.
+	comment *vcs.Comment
+	// source says what caused it: push:<sha>, comment:<id>, unlock:#<n>.
+	source string
+	// auto: nobody typed it.
+	auto bool
+	// turn are the projects a waiter is called for; nil otherwise.
+	turn []runner.Project
+	// why there is nothing to do, for askNothing.
+	why string
+}
+
+func (a ask) plans() bool { return a.kind == askPlan }
+
+// rank is how soon its jobs get a slot.
+func (a ask) rank() rank {
+	switch {
+	case a.kind == askApply:
+		return rankApply
+	case a.auto && a.turn == nil:
+		return rankAutoplan
+	default:
+		return rankCommand
+	}
+}
+
+// read answers what an event asks for. It makes no requests.
+func (e *Engine) read(ev journal.Event) ask {
+	if in := ev.Internal; in != nil {
+		return ask{kind: askPlan, name: cmdPlan, user: in.User, source: in.Cause, auto: true, turn: in.Projects}
+	}
+	switch ev.Event.Kind {
+	case vcs.PullOpened, vcs.PullPushed, vcs.PullReady, vcs.PullRetargeted:
+		return ask{kind: askPlan, name: cmdPlan, user: ev.Event.Sender, source: "push:" + short(ev.Event.Head), auto: true}
+	case vcs.PullClosed:
+		return ask{kind: askClosed, name: cmdClose, user: ev.Event.Sender, source: "close", auto: true}
+	case vcs.Commented:
+		return e.readComment(ev)
+	default:
+		return ask{why: fmt.Sprintf("an event of kind %q asks for nothing", ev.Event.Kind)}
+	}
+}
+
+func (e *Engine) readComment(ev journal.Event) ask {
+	c := ev.Event.Comment
+	if c == nil {
+		return ask{why: "a comment event without a comment"}
+	}
+	if _, ours := e.sign.find(ev.Event.PullID(), c.Body); ours {
+		return ask{why: "our own comment"}
+	}
+	words := e.Options.Words
+	if f, ok := e.Forges[ev.Event.Repo.ID.Forge]; ok {
+		words.NoSlash = f.Site().NoSlashCommands
+	}
+	cmd, err := command.Parse(c.Body, words)
+	a := ask{name: cmdHelp, user: c.Author, comment: c, source: "comment:" + strconv.FormatInt(c.ID, 10)}
+	switch {
+	case err != nil:
+		a.kind, a.wrong = askWrong, wrong(err)
+		return a
+	case cmd == nil:
+		return ask{why: "talk"}
+	}
+	a.cmd, a.name = *cmd, string(cmd.Name)
+	switch a.name {
+	case cmdPlan:
+		a.kind = askPlan
+	case cmdApply:
+		a.kind = askApply
+	case cmdUnlock:
+		a.kind = askUnlock
+	default:
+		a.kind = askHelp
+	}
+	return a
+}
+
+// short is a commit's first seven characters.
+func short(sha string) string {
+	if len(sha) > 7 {
+		return sha[:7]
+	}
+	return sha
+}

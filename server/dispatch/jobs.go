@@ -1,0 +1,300 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/tidegate/tidegate/locking"
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/runner/project"
+	"github.com/tidegate/tidegate/runner/terraform"
+	"github.com/tidegate/tidegate/runner/workdir"
+	"github.com/tidegate/tidegate/server/journal"
+)
+
+func (e *Engine) jobDir(run string, n int) string {
+	return filepath.Join(e.Options.Data, "runs", run, strconv.Itoa(n))
+}
+
+// lock takes, in one transaction, every lock of the run that is free. The jobs of the others end as
+// waiting. It answers the jobs and, for people, which pull requests wait for each other in a circle.
+func (e *Engine) lock(ctx context.Context, s scene) ([]journal.Job, []string, error) {
+	jobs, err := e.Journal.Jobs(ctx, s.run.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	req := locking.Request{
+		Pull: lockPull(s.pull.ID()), Repo: s.pull.Repo.FullName(), PullTitle: s.pull.Title, PullURL: s.pull.URL,
+		User: s.ask.user, Run: s.run.ID, At: time.Now().UTC(), Wait: s.ask.plans(),
+	}
+	for _, j := range jobs {
+		if j.State == journal.JobQueued || j.State == journal.JobRunning {
+			req.Keys = append(req.Keys, lockKey(s.pull.Repo.ID, j.Job.Project))
+		}
+	}
+	if len(req.Keys) == 0 {
+		return jobs, nil, nil
+	}
+	grant, err := e.Locks.Acquire(ctx, req)
+	if err != nil {
+		return nil, nil, fmt.Errorf("taking locks: %w", err)
+	}
+	blocked := map[locking.Key]locking.Blocked{}
+	for _, b := range grant.Blocked {
+		blocked[b.Key] = b
+	}
+	for i, j := range jobs {
+		b, held := blocked[lockKey(s.pull.Repo.ID, j.Job.Project)]
+		if !held || j.State != journal.JobQueued {
+			continue
+		}
+		if !s.ask.plans() { // an apply never waits
+			why := "locked by " + s.site.PullRef(b.HolderPull.Number)
+			if jobs[i], err = e.ended(ctx, j, runner.Summary{End: runner.NotStarted, Failure: &runner.Failure{Summary: why, Text: why}}); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		jobs[i].State = journal.JobWaiting
+		jobs[i].Waiting = &journal.Waiting{
+			Pull: b.HolderPull.Number, URL: s.site.PullURL(s.pull.Repo, b.HolderPull.Number),
+			User: b.Holder.User, Since: b.Holder.Since, Ahead: b.Ahead,
+		}
+		jobs[i].Ended = time.Now().UTC()
+		if err := e.Journal.PutJob(ctx, jobs[i]); err != nil {
+			return nil, nil, err
+		}
+	}
+	notes, err := e.tellCycles(ctx, s, grant.Cycles)
+	return jobs, notes, err
+}
+
+// carry runs what is not run yet: plans side by side, applies one after the other.
+func (e *Engine) carry(ctx context.Context, s scene, jobs []journal.Job) ([]journal.Job, error) {
+	tree := s.run.Tree
+	if s.begun && s.ask.kind == askApply { // time has passed since it was decided
+		m, _, done, err := e.merge(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		if tree = m.Tree; done {
+			tree = s.run.Tree
+		}
+	}
+	st, err := e.open(ctx, s, tree)
+	if err != nil {
+		return nil, err
+	}
+	watch := e.watch(ctx, s, jobs)
+	defer watch.end()
+	outs, err := e.checkouts(ctx, s, jobs)
+	if err != nil {
+		return nil, err
+	}
+	errs := make([]error, len(jobs))
+	var wg sync.WaitGroup
+	for i := range jobs {
+		if jobs[i].State != journal.JobQueued && jobs[i].State != journal.JobRunning {
+			continue
+		}
+		one := func() {
+			jobs[i], errs[i] = e.one(ctx, s, st, outs[jobs[i].Job.Project.Workspace], jobs[i])
+			watch.done(jobs[i])
+		}
+		if s.ask.kind == askApply {
+			one()
+			continue
+		}
+		wg.Go(one)
+	}
+	wg.Wait()
+	return jobs, errors.Join(errs...)
+}
+
+// checkouts puts the files of the run in place, one checkout per workspace, before any job runs in
+// them. An apply gets the files that were planned: they are not moved.
+func (e *Engine) checkouts(ctx context.Context, s scene, jobs []journal.Job) (map[string]workdir.Checkout, error) {
+	outs := map[string]workdir.Checkout{}
+	if s.ask.kind == askApply {
+		return outs, nil
+	}
+	for _, j := range jobs {
+		ws := j.Job.Project.Workspace
+		if _, ok := outs[ws]; ok || (j.State != journal.JobQueued && j.State != journal.JobRunning) {
+			continue
+		}
+		if err := e.quiesce(ctx, jobs, ws); err != nil {
+			return nil, err
+		}
+		m := workdir.Merge{Base: s.run.Base, Head: s.run.Head, Commit: s.run.Merge, Tree: s.run.Tree}
+		c, err := e.Work.Checkout(ctx, s.repo, s.pull.Number, ws, m)
+		if err != nil {
+			return nil, fmt.Errorf("checking out workspace %s: %w", ws, err)
+		}
+		outs[ws] = c
+	}
+	return outs, nil
+}
+
+// quiesce ends what an earlier process left running in a workspace, before its files are moved.
+func (e *Engine) quiesce(ctx context.Context, jobs []journal.Job, workspace string) error {
+	for _, j := range jobs {
+		if j.State != journal.JobRunning || j.Job.Project.Workspace != workspace {
+			continue
+		}
+		if _, err := e.Runner.Recover(ctx, j.Job); err != nil && !errors.Is(err, runner.ErrNotRun) {
+			return fmt.Errorf("ending job %s of an earlier process: %w", j.Job.ID, err)
+		}
+	}
+	return nil
+}
+
+// one carries one job to its end: slot, tool, directory, mark in the journal, run, result.
+func (e *Engine) one(ctx context.Context, s scene, st stage, out workdir.Checkout, j journal.Job) (journal.Job, error) {
+	if j.State == journal.JobRunning && s.ask.kind == askApply {
+		return e.adopt(ctx, s, j)
+	}
+	give, err := e.slots.take(s.stop, s.pull.ID(), s.ask.rank())
+	if err != nil {
+		return e.cut(ctx, s, j)
+	}
+	defer give()
+	defer e.dirs.lock(out.Root + "\n" + j.Job.Project.Dir)()
+
+	p := st.find(j.Job.Project)
+	ready, refused, err := e.prepare(ctx, s, st, out, p, j)
+	if err != nil {
+		return j, err
+	}
+	if refused != nil {
+		return e.ended(ctx, j, *refused)
+	}
+	j = ready
+	j.State, j.Started = journal.JobRunning, time.Now().UTC()
+	if err := e.Journal.PutJob(ctx, j); err != nil {
+		return j, err
+	}
+	res, err := e.run(ctx, s, j.Job)
+	return e.result(ctx, s, p, j, res, err)
+}
+
+// errDetached: the server stops, and leaves an apply to its supervisor.
+var errDetached = errors.New("left to its supervisor")
+
+// run runs a job. A plan ends with its run. An apply is never cut by us: when the server stops it is
+// left running, and the next one adopts it; the goroutine that watched it ends with the process.
+func (e *Engine) run(ctx context.Context, s scene, j runner.Job) (runner.Result, error) {
+	if s.ask.kind != askApply {
+		return e.Runner.Run(s.stop, j)
+	}
+	return detachable(ctx, func() (runner.Result, error) { return e.Runner.Run(context.WithoutCancel(ctx), j) })
+}
+
+func detachable(ctx context.Context, f func() (runner.Result, error)) (runner.Result, error) {
+	type end struct {
+		res runner.Result
+		err error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		res, err := f()
+		ended <- end{res, err}
+	}()
+	select {
+	case got := <-ended:
+		return got.res, got.err
+	case <-ctx.Done():
+		return runner.Result{}, errDetached
+	}
+}
+
+// adopt goes on with an apply that an earlier process began.
+func (e *Engine) adopt(ctx context.Context, s scene, j journal.Job) (journal.Job, error) {
+	res, err := detachable(ctx, func() (runner.Result, error) { return e.Runner.Recover(context.WithoutCancel(ctx), j.Job) })
+	st, oerr := e.open(ctx, s, s.run.Tree)
+	if oerr != nil {
+		return j, oerr
+	}
+	return e.result(ctx, s, st.find(j.Job.Project), j, res, err)
+}
+
+// result journals what came of a job, the plan it made first.
+func (e *Engine) result(ctx context.Context, s scene, p project.Project, j journal.Job, res runner.Result, err error) (journal.Job, error) {
+	if ctx.Err() != nil || errors.Is(err, errDetached) {
+		return j, context.Cause(ctx)
+	}
+	if err != nil {
+		e.Log.ErrorContext(ctx, "running a job", "job", j.Job.ID, "err", err)
+		return e.ended(ctx, j, runner.Summary{End: runner.Errored, Failure: &runner.Failure{
+			Summary: "internal error", Text: "internal error, job " + j.Job.ID + "; the server's log has the cause",
+		}})
+	}
+	if s.ask.kind == askApply {
+		if err := e.applied(ctx, s, j, res); err != nil {
+			return j, err
+		}
+	} else if err := e.planned(ctx, s, p, &j, res); err != nil {
+		return j, err
+	}
+	return e.ended(ctx, j, res.Summary)
+}
+
+func (e *Engine) ended(ctx context.Context, j journal.Job, r runner.Summary) (journal.Job, error) {
+	j.State, j.Result, j.Ended = journal.JobDone, &r, time.Now().UTC()
+	return j, e.Journal.PutJob(ctx, j)
+}
+
+// cut ends a job that never got to run.
+func (e *Engine) cut(ctx context.Context, s scene, j journal.Job) (journal.Job, error) {
+	if ctx.Err() != nil {
+		return j, context.Cause(ctx)
+	}
+	if errors.Is(context.Cause(s.stop), errSuperseded) {
+		j.State, j.Ended = journal.JobSuperseded, time.Now().UTC()
+		return j, e.Journal.PutJob(ctx, j)
+	}
+	return e.ended(ctx, j, runner.Summary{End: runner.Cancelled})
+}
+
+// prepare gives a job its binary and its directories. refused: it can't run, and why.
+func (e *Engine) prepare(ctx context.Context, s scene, st stage, out workdir.Checkout, p project.Project, j journal.Job) (journal.Job, *runner.Summary, error) {
+	if s.ask.kind == askApply {
+		return e.prepareApply(ctx, s, st, p, j)
+	}
+	tool, err := e.Tools.Find(ctx, p.Distribution, p.TerraformVersion)
+	if missing := new(terraform.NotFoundError); errors.As(err, &missing) {
+		return j, failed("terraform is missing", missing.Error()), nil
+	}
+	if err != nil {
+		return j, failed("terraform could not be installed", err.Error()), nil
+	}
+	if _, err := out.Resolve(p.Dir); err != nil {
+		return j, failed("the project's directory can't be used", err.Error()), nil
+	}
+	j.Job.Tool, j.Job.Checkout = tool, out.Root
+	j.Job.DataDir = out.TFData(p.Dir + "\n" + p.Name)
+	j.Job.StateDir = e.stateDir(s.pull.Repo.ID, j.Job.Project)
+	d, err := e.digest(ctx, st, p, tool)
+	if err != nil {
+		return j, nil, err
+	}
+	j.Digest = d.Sum
+	return j, nil, writeDigest(j.Job.Dir, d)
+}
+
+func (e *Engine) digest(ctx context.Context, st stage, p project.Project, t runner.Tool) (project.Digested, error) {
+	d, err := project.Digest(ctx, st.tree, p, project.Inputs{Tool: t.String(), ServerConfig: fmt.Sprintf("local-state=%v", e.Options.LocalState)})
+	if err != nil {
+		return d, fmt.Errorf("computing the input digest of %s: %w", p.Dir, err)
+	}
+	return d, nil
+}
+
+func failed(summary, text string) *runner.Summary {
+	return &runner.Summary{End: runner.Failed, Failure: &runner.Failure{Summary: summary, Text: text}}
+}

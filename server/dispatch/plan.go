@@ -1,0 +1,199 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/runner/project"
+	"github.com/tidegate/tidegate/runner/workdir"
+	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// stage is the merge result that a run works on.
+type stage struct {
+	tree   *workdir.Tree
+	config project.Config
+}
+
+// merge fetches the pull request and merges it into its base. With done the verdict stands: there is
+// nothing that could be planned.
+func (e *Engine) merge(ctx context.Context, s scene) (m workdir.Merge, v verdict, done bool, err error) {
+	const tries = 3
+	for try := 1; ; try++ {
+		m, err = e.Work.Merge(ctx, s.repo, workdir.MergeRequest{
+			Pull: s.pull.Number, BaseRef: s.pull.Base.Ref, HeadRef: s.pull.HeadRef, HeadSHA: s.pull.Head.SHA,
+		})
+		var moved *workdir.MovedError
+		if !errors.As(err, &moved) || try == tries {
+			break
+		}
+		if s.pull, err = s.forge.Pull(ctx, s.pull.Repo, s.pull.Number); err != nil {
+			return m, v, false, fmt.Errorf("reading %s again: %w", s.pull.ID(), err)
+		}
+	}
+	var conflict *workdir.ConflictError
+	if errors.As(err, &conflict) {
+		return m, verdict{
+			answer: e.sayConflict(s, conflict.Files), outcome: "merge conflict",
+			plan: e.status(s, cmdPlan, vcs.Failure, "conflicts with "+s.pull.Base.Ref),
+		}, true, nil
+	}
+	if err != nil {
+		return m, v, false, fmt.Errorf("merging the pull request into %s: %w", s.pull.Base.Ref, err)
+	}
+	return m, v, false, nil
+}
+
+// open reads the configuration of a merge result.
+func (e *Engine) open(ctx context.Context, s scene, tree string) (stage, error) {
+	t, err := e.Work.Tree(ctx, s.repo, tree)
+	if err != nil {
+		return stage{}, fmt.Errorf("reading the merge result: %w", err)
+	}
+	c, err := project.Load(ctx, t)
+	if err != nil {
+		return stage{}, err
+	}
+	return stage{tree: t, config: c}, nil
+}
+
+// find answers how a project is configured there; a project without configuration is only a directory
+// and a workspace.
+func (st stage) find(p runner.Project) project.Project {
+	for _, c := range st.config.Projects {
+		if c.Dir == p.Dir && c.Workspace == p.Workspace && c.Name == p.Name {
+			return c
+		}
+	}
+	return project.Project{Dir: p.Dir, Workspace: p.Workspace, Name: p.Name, Autoplan: true}
+}
+
+// decidePlan answers which projects are planned.
+func (e *Engine) decidePlan(ctx context.Context, s scene) (verdict, error) {
+	if s.ask.turn != nil {
+		mine, err := e.myTurn(ctx, s)
+		if err != nil {
+			return verdict{}, err
+		}
+		if s.ask.turn = mine; len(mine) == 0 {
+			return verdict{outcome: "nothing waits any more"}, nil
+		}
+	}
+	m, v, done, err := e.merge(ctx, s)
+	if err != nil || done {
+		return v, errors.Join(err, e.skipTurn(ctx, s))
+	}
+	if planned, err := e.plannedBefore(ctx, s, m); err != nil || planned != "" {
+		return verdict{outcome: planned}, err
+	}
+	st, err := e.open(ctx, s, m.Tree)
+	if bad := new(project.ProblemsError); errors.As(err, &bad) {
+		return verdict{
+			answer: e.sayProblems(s, m, bad), outcome: "configuration",
+			plan: e.status(s, cmdPlan, vcs.Failure, fmt.Sprintf("%s has %s", bad.File, count(len(bad.Problems), "problem"))),
+		}, e.skipTurn(ctx, s)
+	}
+	if err != nil {
+		return v, err
+	}
+	changed, err := e.Work.Changed(ctx, s.repo, m)
+	if err != nil {
+		return v, fmt.Errorf("listing changed files: %w", err)
+	}
+	projects, err := e.choose(ctx, s, st, changed)
+	if bad := new(project.TargetError); errors.As(err, &bad) {
+		return verdict{answer: e.sayTarget(s, bad), outcome: "no such project"}, nil
+	}
+	if err != nil {
+		return v, err
+	}
+	if len(projects) == 0 {
+		return e.nothing(ctx, s, st, len(changed))
+	}
+	return e.planJobs(s, m, st, projects), nil
+}
+
+// plannedBefore: an autoplan of what was autoplanned already is not made again, however the event
+// came. The next close or unlock forgets it.
+func (e *Engine) plannedBefore(ctx context.Context, s scene, m workdir.Merge) (string, error) {
+	if !s.ask.auto || s.ask.turn != nil {
+		return "", nil
+	}
+	rec, _, err := e.Journal.Pull(ctx, s.pull.ID())
+	if err != nil {
+		return "", err
+	}
+	last := rec.LastAutoplan
+	if last.Run == "" || last.Head != m.Head || last.Base != m.Base {
+		return "", nil
+	}
+	waiters, err := e.Locks.Waiters(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, w := range waiters {
+		if pullID(w.Pull) == s.pull.ID() { // what waits may have been passed over
+			return "", nil
+		}
+	}
+	return "planned already in run " + last.Run, nil
+}
+
+// choose answers which projects are meant.
+func (e *Engine) choose(ctx context.Context, s scene, st stage, changed []string) ([]project.Project, error) {
+	switch {
+	case s.ask.turn != nil:
+		var out []project.Project
+		for _, p := range s.ask.turn {
+			out = append(out, st.find(p))
+		}
+		return out, nil
+	case s.ask.cmd.Targeted():
+		return project.Target(ctx, st.tree, st.config, s.ask.cmd.Dir, s.ask.cmd.Workspace, s.ask.cmd.Project)
+	case s.ask.auto:
+		return project.Select(ctx, st.tree, st.config, changed)
+	default:
+		return project.SelectAll(ctx, st.tree, st.config, changed)
+	}
+}
+
+// nothing is the answer when no project is touched.
+func (e *Engine) nothing(ctx context.Context, s scene, st stage, files int) (verdict, error) {
+	if err := e.keepOnly(ctx, s, nil); err != nil {
+		return verdict{}, err
+	}
+	v := verdict{
+		outcome: "no project is touched",
+		plan:    e.status(s, cmdPlan, vcs.Success, "no projects touched"),
+		apply:   e.status(s, cmdApply, vcs.Success, "no projects touched"),
+	}
+	if s.ask.comment != nil {
+		v.answer = e.sayNothing(st, files)
+	}
+	return v, nil
+}
+
+func (e *Engine) planJobs(s scene, m workdir.Merge, st stage, projects []project.Project) verdict {
+	v := verdict{run: s.run}
+	v.run.Head, v.run.Base, v.run.Merge, v.run.Tree = m.Head, m.Base, m.Commit, m.Tree
+	for _, p := range projects {
+		j := journal.Job{Job: runner.Job{Action: runner.Plan, Project: identity(p)}}
+		if no := slices.Concat(st.config.Unsupported, p.Unsupported); len(no) > 0 {
+			j.State, j.Result = journal.JobDone, &runner.Summary{End: runner.Failed, Failure: &runner.Failure{
+				Summary: "configuration that is not supported yet",
+				Text:    strings.Join(no, "\n") + "\nThis project was not run. Remove what is named here from " + st.config.Path + ", or wait for a version that knows it.",
+			}}
+		}
+		v.jobs = append(v.jobs, j)
+	}
+	return v
+}
+
+func identity(p project.Project) runner.Project {
+	return runner.Project{Dir: p.Dir, Workspace: p.Workspace, Name: p.Name}
+}

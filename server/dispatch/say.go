@@ -1,0 +1,340 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/locking"
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/runner/project"
+	"github.com/tidegate/tidegate/runner/workdir"
+	"github.com/tidegate/tidegate/server/command"
+	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/templates"
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// footer is what every answer ends with.
+func (e *Engine) footer(s scene, mark string) templates.Footer {
+	f := templates.Footer{
+		HeadSHA: s.run.Head, BaseRef: s.pull.Base.Ref, BaseSHA: s.run.Base, LogURL: e.runURL(s.run.ID), Marker: mark,
+		Took: time.Since(s.run.Started),
+	}
+	if f.HeadSHA == "" {
+		f.HeadSHA = s.pull.Head.SHA
+	}
+	f.HeadURL = s.site.CommitURL(s.pull.Repo, f.HeadSHA)
+	if f.BaseSHA != "" {
+		f.BaseURL = s.site.CommitURL(s.pull.Repo, f.BaseSHA)
+	}
+	return f
+}
+
+// sayJobs is the answer of a run that had jobs.
+func (e *Engine) sayJobs(ctx context.Context, s scene, jobs []journal.Job, notes []string) (say, error) {
+	var rows []templates.Job
+	tools := map[string]bool{}
+	for _, j := range jobs {
+		row, err := e.row(ctx, s, j)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+		if j.Job.Tool.Version != "" {
+			tools[j.Job.Tool.String()] = true
+		}
+	}
+	return func(f templates.Footer) string {
+		if len(tools) == 1 {
+			for t := range tools {
+				f.Tool = t
+			}
+		}
+		if s.ask.kind == askApply {
+			return templates.Apply{Jobs: rows, Notes: notes, CommentLimit: s.site.CommentLimit, Footer: f}.Render()
+		}
+		return templates.Plan{Jobs: rows, Notes: notes, CommentLimit: s.site.CommentLimit, Footer: f}.Render()
+	}, nil
+}
+
+// row is one job for people.
+func (e *Engine) row(ctx context.Context, s scene, j journal.Job) (templates.Job, error) {
+	p := j.Job.Project
+	r := templates.Job{
+		Label: label(p), Workspace: workspace(p), Flags: flags(p), Note: j.Note,
+		LogURL: fmt.Sprintf("%s#%d", e.runURL(s.run.ID), j.N),
+	}
+	switch {
+	case j.State == journal.JobWaiting:
+		r.State = templates.StateWaiting
+		r.Waiting = &templates.Holder{
+			Ref: s.site.PullRef(j.Waiting.Pull), URL: j.Waiting.URL, User: j.Waiting.User, Since: j.Waiting.Since, Ahead: j.Waiting.Ahead,
+		}
+		return r, nil
+	case j.State == journal.JobSuperseded || j.Result == nil:
+		r.State = templates.StateCancelled
+		return r, nil
+	}
+	r.Changes = changes(j.Result.Changes)
+	r.Evidence = j.Result.Evidence
+	if f := j.Result.Failure; f != nil {
+		r.Error = &templates.Failure{Summary: f.Summary, Text: f.Text}
+	}
+	res, err := runner.LoadResult(j.Job.Dir)
+	if err != nil {
+		res = runner.Result{Summary: *j.Result} // it never got to run
+	}
+	r.Text = res.Text
+	if s.ask.kind == askApply {
+		r.State = applyState(j.Result.End)
+		r.Done = done(res.Resources)
+		return r, nil
+	}
+	r.State = planJobState(*j.Result)
+	for _, c := range res.Resources {
+		if c.Action == "replace" || c.Action == "delete" {
+			r.Dangers = append(r.Dangers, templates.Danger{Address: c.Address, Action: dangerWord(c.Action), ForcedBy: c.ForcedBy})
+		}
+	}
+	r.LocalState = res.LocalState && !e.Options.LocalState
+	return r, nil
+}
+
+func dangerWord(action string) string {
+	if action == "delete" {
+		return "destroy"
+	}
+	return action
+}
+
+func planJobState(r runner.Summary) string {
+	switch r.End {
+	case runner.Succeeded:
+		if r.Changes.Empty() {
+			return templates.StateNoChanges
+		}
+		return templates.StateReady
+	case runner.Cancelled, runner.NotStarted, runner.Interrupted:
+		return templates.StateCancelled
+	case runner.Failed, runner.Errored, runner.PartlyApplied, runner.Unknown:
+	}
+	return templates.StateFailed
+}
+
+func applyState(end runner.End) string {
+	switch end {
+	case runner.Succeeded:
+		return templates.StateApplied
+	case runner.PartlyApplied:
+		return templates.StatePartlyApplied
+	case runner.NotStarted, runner.Cancelled:
+		return templates.StateNotStarted
+	case runner.Interrupted:
+		return templates.StateInterrupted
+	case runner.Unknown:
+		return templates.StateUnknown
+	case runner.Failed, runner.Errored:
+	}
+	return templates.StateFailed
+}
+
+func changes(c runner.Changes) templates.Changes {
+	return templates.Changes{
+		Import: c.Import, Add: c.Add, Change: c.Change, Replace: c.Replace, Destroy: c.Destroy, Forget: c.Forget,
+		Outputs: c.Outputs, Known: c.Known,
+	}
+}
+
+func done(list []runner.Resource) []templates.Done {
+	var out []templates.Done
+	for _, r := range list {
+		out = append(out, templates.Done{Address: r.Address, Action: r.Action, Outcome: r.Outcome})
+	}
+	return out
+}
+
+// label is what people call a project.
+func label(p runner.Project) string {
+	if p.Name != "" {
+		return p.Name
+	}
+	return p.Dir
+}
+
+func workspace(p runner.Project) string {
+	if p.Workspace == "default" {
+		return ""
+	}
+	return p.Workspace
+}
+
+// flags are what names a project in a comment.
+func flags(p runner.Project) string {
+	if p.Name != "" {
+		return command.Flags("", "", p.Name)
+	}
+	return command.Flags(p.Dir, workspace(p), "")
+}
+
+func (e *Engine) sayProblems(s scene, m workdir.Merge, bad *project.ProblemsError) say {
+	var rows []templates.Problem
+	for _, p := range bad.Problems {
+		rows = append(rows, templates.Problem{
+			Where: where(p), URL: s.site.FileURL(s.pull.Repo, m.Head, bad.File, p.Line), Key: p.Key, Text: p.Text,
+		})
+	}
+	return func(f templates.Footer) string {
+		return templates.Problems{Command: title(s.ask.name), File: bad.File, Rows: rows, Footer: f}.Render()
+	}
+}
+
+func where(p project.Problem) string {
+	switch {
+	case p.Line == 0:
+		return p.File
+	case p.Column == 0:
+		return fmt.Sprintf("line %d", p.Line)
+	default:
+		return fmt.Sprintf("line %d, column %d", p.Line, p.Column)
+	}
+}
+
+func (e *Engine) sayConflict(s scene, files []string) say {
+	return func(f templates.Footer) string {
+		return templates.Conflict{Command: title(s.ask.name), Files: files, BaseRef: s.pull.Base.Ref, Footer: f}.Render()
+	}
+}
+
+func (e *Engine) sayNothing(st stage, files int) say {
+	example := ""
+	for _, p := range st.config.Projects {
+		example = flags(identity(p))
+		break
+	}
+	if example == "" {
+		for _, f := range st.tree.Files() {
+			if strings.HasSuffix(f, ".tf") {
+				example = command.Flags(filepath.ToSlash(filepath.Dir(f)), "", "")
+				break
+			}
+		}
+	}
+	return func(f templates.Footer) string {
+		return templates.NothingTouched{Files: files, Flags: example, Footer: f}.Render()
+	}
+}
+
+func (e *Engine) sayTarget(s scene, bad *project.TargetError) say {
+	return func(f templates.Footer) string {
+		return templates.TargetUnknown{Command: title(s.ask.name), Headline: bad.Headline, Footer: f}.Render()
+	}
+}
+
+func (e *Engine) sayNoPlan(s scene, all []standing) say {
+	if len(all) == 0 {
+		return sayRefusal("Apply not run: nothing is planned", "There is no plan that could be applied. Comment `plan` first.")
+	}
+	var have []string
+	for _, st := range all {
+		have = append(have, "`"+flags(st.project)+"`")
+	}
+	return sayRefusal("Apply not run: no plan is for "+s.ask.cmd.Line, "There are plans for: "+strings.Join(have, ", ")+".")
+}
+
+func (e *Engine) sayAllDone(scene) say {
+	return sayRefusal("Apply: there is nothing left to apply", "Everything that is planned is applied already, or has no changes.")
+}
+
+func (e *Engine) sayApplyRefused(s scene, list []candidate) say {
+	var rows []templates.Refused
+	for _, c := range list {
+		row := templates.Refused{Label: label(c.project), Workspace: workspace(c.project), Flags: flags(c.project)}
+		if c.refused != nil {
+			row.State, row.Why, row.Moved = c.refused.state, c.refused.why, c.refused.moved
+		}
+		rows = append(rows, row)
+	}
+	return func(f templates.Footer) string {
+		return templates.ApplyRefused{Rows: rows, Footer: f}.Render()
+	}
+}
+
+func notApproved(a vcs.Approval) string {
+	if len(a.Against) > 0 {
+		return "changes are requested by " + strings.Join(a.Against, ", ")
+	}
+	return "it needs an approving review"
+}
+
+func (e *Engine) sayUnlocked(s scene, freed locking.Freed, plans []journal.Plan) say {
+	var labels []string
+	for _, l := range freed.Locks {
+		labels = append(labels, label(runner.Project{Dir: l.Key.Dir, Workspace: l.Key.Workspace, Name: l.Key.Project}))
+	}
+	slices.Sort(labels)
+	return func(f templates.Footer) string {
+		return templates.Unlocked{Labels: labels, Plans: len(plans), Left: len(freed.Left), Footer: f}.Render()
+	}
+}
+
+func (e *Engine) sayUnlockRefused(scene) say {
+	return func(f templates.Footer) string { return templates.UnlockRefused{Footer: f}.Render() }
+}
+
+func (e *Engine) sayHelp() say {
+	var rows []templates.HelpRow
+	for _, r := range command.Help() {
+		rows = append(rows, templates.HelpRow{Command: r.Command, What: r.What})
+	}
+	return func(f templates.Footer) string {
+		return templates.Help{Executable: e.Options.Words.Executable, Rows: rows, Footer: f}.Render()
+	}
+}
+
+func sayWrong(w *command.Error) say {
+	return func(f templates.Footer) string {
+		return templates.Wrong{Headline: w.Headline, Detail: w.Detail, Usage: w.Usage, Suggestion: w.Suggestion, Footer: f}.Render()
+	}
+}
+
+func wrong(err error) *command.Error {
+	var w *command.Error
+	if errors.As(err, &w) {
+		return w
+	}
+	return &command.Error{Headline: err.Error()}
+}
+
+func sayRefusal(headline string, body ...string) say {
+	return func(f templates.Footer) string {
+		return templates.Refusal{Headline: headline, Body: body, Footer: f}.Render()
+	}
+}
+
+func (e *Engine) sayInternal(run string) say {
+	return func(f templates.Footer) string { return templates.Internal{Run: run, Footer: f}.Render() }
+}
+
+func (e *Engine) sayProgress(s scene, over, total int) say {
+	return func(f templates.Footer) string {
+		return templates.Progress{Command: s.ask.name, Done: over, Total: total, Footer: f}.Render()
+	}
+}
+
+func sayNotice(n noticeText) say {
+	return func(f templates.Footer) string {
+		return templates.Notice{Headline: n.headline, Body: []string{n.body}, Footer: f}.Render()
+	}
+}
+
+func releaseNotice(p runner.Project, by string) noticeText {
+	return noticeText{
+		headline: fmt.Sprintf("The lock on `%s` was released by %s", label(p), by),
+		body:     "It was released on Tidegate's locks page, and the plan of this pull request was discarded. Comment `plan` to plan again.",
+	}
+}

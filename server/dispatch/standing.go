@@ -1,0 +1,282 @@
+package dispatch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/locking"
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/runner/project"
+	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// standing is where one project of a pull request stands: its newest plan job, and the plan that is
+// kept for it.
+type standing struct {
+	project runner.Project
+	job     journal.Job
+	plan    *journal.Plan // nil when the job made none, or it is not the current one any more
+}
+
+// done: there is nothing left to apply.
+func (s standing) done() bool {
+	return s.plan != nil && (s.plan.State == journal.PlanNoChanges || s.plan.State == journal.PlanApplied)
+}
+
+// standing answers where the projects of a pull request stand: those of the newest run that planned
+// everything the pull request touches, and those planned by name since. An unlock or a close is where
+// it begins anew.
+func (e *Engine) standing(ctx context.Context, id vcs.PullID) ([]standing, error) {
+	runs, err := e.Journal.Runs(ctx, journal.Filter{Pull: &id})
+	if err != nil {
+		return nil, err
+	}
+	plans, err := e.Journal.Plans(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	byID := map[string]*journal.Plan{}
+	for i := range plans {
+		byID[plans[i].ID] = &plans[i]
+	}
+	var out []standing
+	seen := map[runner.Project]bool{}
+	for _, r := range runs {
+		if r.Command == cmdUnlock || r.Command == cmdClose {
+			break
+		}
+		if r.Command != cmdPlan {
+			continue
+		}
+		jobs, err := e.Journal.Jobs(ctx, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, j := range jobs {
+			if !seen[j.Job.Project] {
+				seen[j.Job.Project] = true
+				out = append(out, standing{project: j.Job.Project, job: j, plan: byID[j.PlanID]})
+			}
+		}
+		if len(jobs) > 0 && !r.Targeted {
+			break
+		}
+	}
+	return out, nil
+}
+
+// keepOnly lets go of what an earlier run planned and the pull request does not touch any more.
+func (e *Engine) keepOnly(ctx context.Context, s scene, keep []journal.Job) error {
+	kept := map[runner.Project]bool{}
+	for _, j := range keep {
+		kept[j.Job.Project] = true
+	}
+	plans, err := e.Journal.Plans(ctx, s.pull.ID())
+	if err != nil {
+		return err
+	}
+	touched, err := e.touched(ctx, s.pull.ID())
+	if err != nil {
+		return err
+	}
+	for _, p := range plans {
+		if !kept[p.Project] && p.State == journal.PlanReady {
+			if err := e.Journal.SetPlanState(ctx, p.ID, journal.PlanSuperseded, s.ask.user, "not touched any more"); err != nil {
+				return err
+			}
+		}
+	}
+	var free []locking.Key
+	held, err := e.Locks.Held(ctx, lockPull(s.pull.ID()))
+	if err != nil {
+		return err
+	}
+	for _, l := range held {
+		p := runner.Project{Dir: l.Key.Dir, Workspace: l.Key.Workspace, Name: l.Key.Project}
+		if !kept[p] && !touched[p] {
+			free = append(free, l.Key)
+		}
+	}
+	return e.free(ctx, s, free, "not touched any more")
+}
+
+// touched answers which projects an apply of the pull request may have changed. Their locks stay
+// until it is merged or closed: the base does not know yet what was done.
+func (e *Engine) touched(ctx context.Context, id vcs.PullID) (map[runner.Project]bool, error) {
+	runs, err := e.Journal.Runs(ctx, journal.Filter{Pull: &id})
+	if err != nil {
+		return nil, err
+	}
+	out := map[runner.Project]bool{}
+	for _, r := range runs {
+		if r.Command != cmdApply {
+			continue
+		}
+		jobs, err := e.Journal.Jobs(ctx, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, j := range jobs {
+			if changedSomething(j) {
+				out[j.Job.Project] = true
+			}
+		}
+	}
+	return out, nil
+}
+
+func changedSomething(j journal.Job) bool {
+	if j.Result == nil {
+		return j.State == journal.JobRunning
+	}
+	switch j.Result.End {
+	case runner.NotStarted, runner.Cancelled:
+		return false
+	case runner.Failed:
+		return !j.Result.Changes.Empty()
+	case runner.Succeeded, runner.Errored, runner.Interrupted, runner.PartlyApplied, runner.Unknown:
+	}
+	return true
+}
+
+// supersedePlan lets the current plan of a project go.
+func (e *Engine) supersedePlan(ctx context.Context, s scene, p runner.Project, why string) error {
+	plans, err := e.Journal.Plans(ctx, s.pull.ID())
+	if err != nil {
+		return err
+	}
+	for _, old := range plans {
+		if old.Project == p && old.State == journal.PlanReady {
+			return e.Journal.SetPlanState(ctx, old.ID, journal.PlanSuperseded, s.ask.user, why)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) planByID(ctx context.Context, id vcs.PullID, plan string) (journal.Plan, bool, error) {
+	plans, err := e.Journal.Plans(ctx, id)
+	if err != nil {
+		return journal.Plan{}, false, err
+	}
+	for _, p := range plans {
+		if p.ID == plan {
+			return p, true, nil
+		}
+	}
+	return journal.Plan{}, false, nil
+}
+
+// settle frees the locks that protect nothing, and remembers what was autoplanned.
+func (e *Engine) settle(ctx context.Context, s scene, jobs []journal.Job) error {
+	if !s.ask.plans() {
+		return nil
+	}
+	touched, err := e.touched(ctx, s.pull.ID())
+	if err != nil {
+		return err
+	}
+	var free []locking.Key
+	for _, j := range jobs {
+		if j.State == journal.JobWaiting || touched[j.Job.Project] || j.Result == nil {
+			continue
+		}
+		if j.Result.End != runner.Succeeded || j.Result.Changes.Empty() {
+			free = append(free, lockKey(s.pull.Repo.ID, j.Job.Project))
+		}
+	}
+	if !targeted(s.ask) {
+		if err := e.keepOnly(ctx, s, jobs); err != nil {
+			return err
+		}
+	}
+	if err := e.free(ctx, s, free, "nothing is planned for it"); err != nil {
+		return err
+	}
+	if s.stop.Err() != nil || targeted(s.ask) {
+		return nil
+	}
+	return e.markAutoplan(ctx, s.pull.ID(), s.run.Head, s.run.Base, s.run.ID)
+}
+
+func targeted(a ask) bool { return a.turn != nil || a.cmd.Targeted() }
+
+// markAutoplan remembers what was autoplanned last; nothing at all after what undoes it.
+func (e *Engine) markAutoplan(ctx context.Context, id vcs.PullID, head, base, run string) error {
+	return e.editPull(ctx, id, func(rec *journal.PullRecord) (bool, error) {
+		rec.LastAutoplan.Head, rec.LastAutoplan.Base, rec.LastAutoplan.Run = head, base, run
+		return rec.ID == id, nil
+	})
+}
+
+// free releases locks of the pull request and calls who waits for them.
+func (e *Engine) free(ctx context.Context, s scene, keys []locking.Key, why string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	_, err := e.Locks.Release(ctx, locking.Release{
+		Pull: lockPull(s.pull.ID()), Keys: keys, Why: why, By: s.ask.user, At: time.Now().UTC(),
+	})
+	if err != nil {
+		return err
+	}
+	return e.callNext(ctx)
+}
+
+func (e *Engine) heldKeys(ctx context.Context, id vcs.PullID) (map[locking.Key]bool, error) {
+	locks, err := e.Locks.Held(ctx, lockPull(id))
+	if err != nil {
+		return nil, err
+	}
+	out := map[locking.Key]bool{}
+	for _, l := range locks {
+		out[l.Key] = true
+	}
+	return out, nil
+}
+
+func lockPull(id vcs.PullID) locking.Pull {
+	return locking.Pull{Forge: id.Repo.Forge, Repo: id.Repo.ID, Number: id.Number}
+}
+
+func pullID(p locking.Pull) vcs.PullID {
+	return vcs.PullID{Repo: vcs.RepoID{Forge: p.Forge, ID: p.Repo}, Number: p.Number}
+}
+
+func lockKey(r vcs.RepoID, p runner.Project) locking.Key {
+	return locking.Key{Forge: r.Forge, Repo: r.ID, Dir: p.Dir, Workspace: p.Workspace, Project: p.Name}
+}
+
+func (e *Engine) stateDir(r vcs.RepoID, p runner.Project) string {
+	if !e.Options.LocalState {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{p.Dir, p.Workspace, p.Name}, "\x00")))
+	return filepath.Join(e.Options.Data, "states", strings.ReplaceAll(r.String(), ":", "_"), hex.EncodeToString(sum[:12]))
+}
+
+// The parts of a digest are kept beside the job, so that a refusal can say what moved.
+func writeDigest(jobDir string, d project.Digested) error {
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(jobDir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(jobDir, "digest.json"), raw, 0o600)
+}
+
+func readDigest(jobDir string) (d project.Digested, err error) {
+	raw, err := os.ReadFile(filepath.Join(jobDir, "digest.json")) //nolint:gosec // a path of ours below the data directory
+	if err != nil {
+		return d, err
+	}
+	return d, json.Unmarshal(raw, &d)
+}

@@ -1,0 +1,136 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// status is one of our commit statuses. It leads to the run.
+func (e *Engine) status(s scene, command string, state vcs.StatusState, text string) vcs.Status {
+	if command != cmdApply {
+		command = cmdPlan
+	}
+	return vcs.Status{Context: e.Options.Name + "/" + command, State: state, Description: text, URL: e.runURL(s.run.ID)}
+}
+
+func (e *Engine) runURL(run string) string { return e.Options.URL + "/runs/" + run }
+
+// pending are the statuses of a run that begins.
+func (e *Engine) pending(s scene, jobs int) []vcs.Status {
+	if s.ask.kind == askApply {
+		return []vcs.Status{e.status(s, cmdApply, vcs.Pending, "applying "+count(jobs, "project"))}
+	}
+	return []vcs.Status{
+		e.status(s, cmdPlan, vcs.Pending, "planning "+count(jobs, "project")),
+		e.status(s, cmdApply, vcs.Pending, "waiting for the plan"),
+	}
+}
+
+// statuses writes those that are not zero and not written already. A forge that refuses them (a
+// commit that is gone) does not stop the run.
+func (e *Engine) statuses(ctx context.Context, s scene, list ...vcs.Status) error {
+	sha := s.run.Head
+	if sha == "" {
+		sha = s.pull.Head.SHA
+	}
+	return e.editPull(ctx, s.pull.ID(), func(rec *journal.PullRecord) (changed bool, err error) {
+		for _, st := range list {
+			now := strings.Join([]string{sha, string(st.State), st.Description, st.URL}, "|")
+			if st.Context == "" || rec.Statuses[st.Context] == now {
+				continue
+			}
+			err := s.forge.SetStatus(ctx, s.pull.Repo, sha, st)
+			if errors.Is(err, vcs.ErrRefused) || errors.Is(err, vcs.ErrNotFound) {
+				e.Log.WarnContext(ctx, "the forge does not take a status", "status", st.Context, "err", err)
+				continue
+			}
+			if err != nil {
+				return changed, fmt.Errorf("writing status %s: %w", st.Context, err)
+			}
+			if rec.Statuses == nil {
+				rec.Statuses = map[string]string{}
+			}
+			rec.Statuses[st.Context], changed = now, true
+		}
+		return changed, nil
+	})
+}
+
+// outcome are the statuses after a run, from where all projects of the pull request stand.
+func (e *Engine) outcome(ctx context.Context, s scene, jobs []journal.Job) ([]vcs.Status, error) {
+	all, err := e.standing(ctx, s.pull.ID())
+	if err != nil {
+		return nil, err
+	}
+	var ready, waiting, clean, applied, bad int
+	for _, st := range all {
+		switch {
+		case st.job.State == journal.JobWaiting:
+			waiting++
+		case st.plan == nil:
+			bad++
+		case st.plan.State == journal.PlanApplied:
+			applied++
+		case st.plan.State == journal.PlanNoChanges:
+			clean++
+		case st.plan.State == journal.PlanReady:
+			ready++
+		default:
+			bad++
+		}
+	}
+	var out []vcs.Status
+	if s.ask.kind != askApply {
+		out = append(out, e.status(s, cmdPlan, planState(bad, waiting), planText(ready+applied, bad, waiting, clean)))
+	}
+	apply := e.status(s, cmdApply, vcs.Pending, fmt.Sprintf("%d of %s applied", applied, count(applied+ready+bad+waiting, "project")))
+	switch {
+	case s.ask.kind == askApply && anyUnapplied(jobs):
+		apply.State = vcs.Failure
+	case ready+bad+waiting == 0 && applied == 0:
+		apply.State, apply.Description = vcs.Success, "nothing to apply"
+	case ready+bad+waiting == 0:
+		apply.State = vcs.Success
+	}
+	return append(out, apply), nil
+}
+
+func anyUnapplied(jobs []journal.Job) bool {
+	for _, j := range jobs {
+		if j.Result == nil || j.Result.End != runner.Succeeded {
+			return true
+		}
+	}
+	return false
+}
+
+func planState(bad, waiting int) vcs.StatusState {
+	switch {
+	case bad > 0:
+		return vcs.Failure
+	case waiting > 0:
+		return vcs.Pending
+	default:
+		return vcs.Success
+	}
+}
+
+func planText(ready, bad, waiting, clean int) string {
+	var parts []string
+	add := func(n int, what string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	add(bad, "failed")
+	add(waiting, "waiting")
+	add(ready, "ready")
+	add(clean, "without changes")
+	return strings.Join(parts, ", ")
+}

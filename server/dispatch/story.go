@@ -1,0 +1,315 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/runner/workdir"
+	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/templates"
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// scene is where a run takes place: what the forge says now, and the run's own record.
+type scene struct {
+	item
+	forge vcs.Forge
+	site  vcs.Site
+	pull  vcs.Pull
+	repo  workdir.Repo
+	run   journal.Run
+	// begun: the run was journalled by a process that is gone.
+	begun bool
+	// stop ends the run's jobs before their time; its cause says why. It does not end the telling.
+	stop context.Context
+}
+
+// say renders an answer around the lines that every comment ends with.
+type say func(templates.Footer) string
+
+// verdict is what was decided before any job runs. Without jobs the answer is given at once; without
+// an answer too, outcome says in the records why nothing happened.
+type verdict struct {
+	// run is the run's record with what it works on; only with jobs.
+	run     journal.Run
+	jobs    []journal.Job
+	answer  say
+	outcome string
+	// plan and apply are the statuses to write; zero ones are left as they are.
+	plan, apply vcs.Status
+}
+
+// tell carries one event to its answer. What goes wrong on our side is answered too, and what can't
+// even be answered (the forge is away) is tried again; what was cut short because the server stops is
+// told again at the next start.
+func (e *Engine) tell(ctx, stop context.Context, it item) {
+	log := e.Log.With("pull", pullOf(it.ev).String(), "event", it.ev.Seq)
+	for wait := e.pace.retry; ; wait = min(wait*2, time.Minute) {
+		err := e.handle(ctx, stop, it)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		log.ErrorContext(ctx, "carrying an event to its answer", "err", err)
+		if err = e.apologise(ctx, it, err); err == nil || ctx.Err() != nil {
+			return
+		}
+		log.ErrorContext(ctx, "telling of an internal error", "err", err)
+		if sleep(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+// handle is the story of the program.
+func (e *Engine) handle(ctx, stop context.Context, it item) error {
+	s, err := e.look(ctx, stop, it)
+	if err != nil {
+		return err
+	}
+	if !s.begun {
+		v, err := e.decide(ctx, s)
+		if err != nil {
+			return err
+		}
+		if len(v.jobs) == 0 {
+			return e.close(ctx, s, v)
+		}
+		if s, err = e.begin(ctx, s, v); err != nil {
+			return err
+		}
+	}
+	jobs, notes, err := e.lock(ctx, s)
+	if err != nil {
+		return err
+	}
+	if jobs, err = e.carry(ctx, s, jobs); err != nil {
+		return err
+	}
+	if err := e.settle(ctx, s, jobs); err != nil {
+		return err
+	}
+	return e.report(ctx, s, jobs, notes)
+}
+
+// look reads what the forge says now and whether the run was begun before.
+func (e *Engine) look(ctx, stop context.Context, it item) (scene, error) {
+	s := scene{item: it, stop: stop}
+	id := pullOf(it.ev)
+	f, ok := e.Forges[id.Repo.Forge]
+	if !ok {
+		return s, fmt.Errorf("no forge %q is configured any more", id.Repo.Forge)
+	}
+	s.forge, s.site = f, f.Site()
+	repo := it.ev.Event.Repo
+	if it.ev.Internal != nil {
+		rec, _, err := e.Journal.Pull(ctx, id)
+		if err != nil {
+			return s, err
+		}
+		repo = rec.Repo
+	}
+	pull, err := f.Pull(ctx, repo, id.Number)
+	if err != nil {
+		return s, fmt.Errorf("reading %s: %w", id, err)
+	}
+	if pull.ID() != id {
+		return s, fmt.Errorf("reading %s: the forge answered with %s", id, pull.ID())
+	}
+	s.pull = pull
+	s.repo = workdir.Repo{Forge: id.Repo.Forge, ID: id.Repo.ID, URL: pull.Repo.CloneURL}
+	if c, ok := f.(vcs.Cloner); ok {
+		s.repo.Credential = func(ctx context.Context) (string, string, error) {
+			cred, err := c.CloneCredential(ctx, pull.Repo)
+			return cred.User, cred.Password, err
+		}
+	}
+	if err := e.remember(ctx, pull); err != nil {
+		return s, err
+	}
+	run, begun, err := e.Journal.RunOf(ctx, it.ev.Seq)
+	if err != nil {
+		return s, err
+	}
+	if begun {
+		s.run = run
+		jobs, err := e.Journal.Jobs(ctx, run.ID)
+		if err != nil {
+			return s, err
+		}
+		s.begun = len(jobs) > 0
+		return s, nil
+	}
+	s.run = e.newRun(it, pull)
+	return s, nil
+}
+
+func (e *Engine) newRun(it item, pull vcs.Pull) journal.Run {
+	r := journal.Run{
+		ID: e.Journal.NewRunID(), Event: it.ev.Seq, Pull: pull.ID(), Repo: pull.Repo.FullName(),
+		PullTitle: pull.Title, PullURL: pull.URL, User: it.ask.user, Command: it.ask.name,
+		Line: it.ask.cmd.Line, Source: it.ask.source, Targeted: targeted(it.ask), Head: pull.Head.SHA, BaseRef: pull.Base.Ref,
+		State: journal.Running, Started: time.Now().UTC(),
+	}
+	if c := it.ask.comment; c != nil {
+		r.CommentID, r.CommentAt = c.ID, c.CreatedAt
+	}
+	return r
+}
+
+// remember keeps what pages and later events need to know of a pull request.
+func (e *Engine) remember(ctx context.Context, p vcs.Pull) error {
+	return e.editPull(ctx, p.ID(), func(rec *journal.PullRecord) (bool, error) {
+		rec.ID, rec.Repo, rec.Title, rec.URL, rec.Author = p.ID(), p.Repo, p.Title, p.URL, p.Author
+		rec.State, rec.Head, rec.Base, rec.LastEvent = p.State, p.Head.SHA, p.Base.SHA, time.Now().UTC()
+		return true, nil
+	})
+}
+
+// editPull changes the record of a pull request, one change at a time.
+func (e *Engine) editPull(ctx context.Context, id vcs.PullID, edit func(*journal.PullRecord) (changed bool, err error)) error {
+	defer e.dirs.lock("pull\n" + id.String())()
+	rec, _, err := e.Journal.Pull(ctx, id)
+	if err != nil {
+		return err
+	}
+	changed, err := edit(&rec)
+	if !changed {
+		return err
+	}
+	return errors.Join(err, e.Journal.PutPull(ctx, rec))
+}
+
+// decide answers what the event leads to. Nothing has been locked or run yet.
+func (e *Engine) decide(ctx context.Context, s scene) (verdict, error) {
+	switch s.ask.kind {
+	case askClosed:
+		return e.cleanUp(ctx, s)
+	case askPlan, askApply, askUnlock, askHelp, askWrong:
+	case askNothing:
+		return verdict{outcome: s.ask.why}, nil
+	}
+	if v, done, err := e.may(ctx, s); err != nil || done {
+		return v, errors.Join(err, e.skipTurn(ctx, s))
+	}
+	switch s.ask.kind {
+	case askPlan:
+		return e.decidePlan(ctx, s)
+	case askApply:
+		return e.decideApply(ctx, s)
+	case askUnlock:
+		return e.unlock(ctx, s)
+	case askWrong:
+		return verdict{answer: sayWrong(s.ask.wrong)}, nil
+	case askHelp, askNothing, askClosed:
+	}
+	return verdict{answer: e.sayHelp()}, nil
+}
+
+// may turns away who and what is not served. done: the verdict stands.
+func (e *Engine) may(ctx context.Context, s scene) (v verdict, done bool, err error) {
+	no := func(headline string, body ...string) (verdict, bool, error) {
+		if s.ask.comment == nil {
+			return verdict{outcome: headline}, true, nil
+		}
+		return verdict{answer: sayRefusal(headline, body...), outcome: headline}, true, nil
+	}
+	switch {
+	case !e.Options.Allowed(s.pull.Repo):
+		return verdict{outcome: "the repository is not in --repo-allowlist"}, true, nil
+	case s.pull.State != vcs.Open && s.ask.kind != askUnlock && s.ask.kind != askHelp && s.ask.kind != askWrong:
+		return no(fmt.Sprintf("%s not run: this pull request is %s", title(s.ask.name), s.pull.State),
+			"Nothing was run, and no lock was taken.")
+	case s.pull.Fork() && s.ask.kind != askHelp && s.ask.kind != askWrong:
+		return no(fmt.Sprintf("%s not run: this pull request comes from a fork", title(s.ask.name)),
+			"Code from a fork is not planned or applied here. Push the branch to this repository to have it planned.")
+	case s.pull.Draft && s.ask.auto:
+		return verdict{outcome: "the pull request is a draft"}, true, nil
+	}
+	if s.ask.comment == nil {
+		return verdict{}, false, nil
+	}
+	p, err := s.forge.Permission(ctx, s.pull.Repo, s.ask.user)
+	if err != nil {
+		return v, false, fmt.Errorf("reading the permission of %s: %w", s.ask.user, err)
+	}
+	if p < vcs.WritePermission {
+		return no(fmt.Sprintf("%s not run: it needs write permission on the repository", title(s.ask.name)),
+			"Ask somebody who may write to this repository to comment.")
+	}
+	return verdict{}, false, nil
+}
+
+// begin journals the run with its jobs. From here on it is carried to its answer whatever dies.
+func (e *Engine) begin(ctx context.Context, s scene, v verdict) (scene, error) {
+	s.run = v.run
+	for i := range v.jobs {
+		v.jobs[i].Run, v.jobs[i].N = s.run.ID, i+1
+		if v.jobs[i].State == "" {
+			v.jobs[i].State = journal.JobQueued
+		}
+		v.jobs[i].Job.ID = fmt.Sprintf("%s/%d", s.run.ID, i+1)
+		v.jobs[i].Job.Dir = e.jobDir(s.run.ID, i+1)
+	}
+	if err := e.Journal.CreateRun(ctx, s.run, v.jobs); err != nil {
+		return s, fmt.Errorf("beginning run %s: %w", s.run.ID, err)
+	}
+	if f, ok := s.forge.(vcs.Reactor); ok && s.ask.comment != nil {
+		if err := f.React(ctx, s.pull, s.ask.comment.ID); err != nil {
+			e.Log.WarnContext(ctx, "reacting to a command", "run", s.run.ID, "err", err)
+		}
+	}
+	return s, e.statuses(ctx, s, e.pending(s, len(v.jobs))...)
+}
+
+// close ends a run that has no jobs: with its answer, or in silence.
+func (e *Engine) close(ctx context.Context, s scene, v verdict) error {
+	if err := e.statuses(ctx, s, v.plan, v.apply); err != nil {
+		return err
+	}
+	if v.answer == nil {
+		return e.Journal.EventDone(ctx, s.ev.Seq, "", v.outcome)
+	}
+	if err := e.Journal.CreateRun(ctx, s.run, nil); err != nil {
+		return fmt.Errorf("beginning run %s: %w", s.run.ID, err)
+	}
+	return e.finish(ctx, s, v.answer, v.outcome)
+}
+
+// drop ends an event that asks for nothing, or for nothing any more.
+func (e *Engine) drop(ctx context.Context, it item, why string) {
+	if err := e.Journal.EventDone(ctx, it.ev.Seq, "", why); err != nil && ctx.Err() == nil {
+		e.Log.ErrorContext(ctx, "ending an event", "event", it.ev.Seq, "err", err)
+	}
+}
+
+// apologise answers that it was our fault. An event whose pull request can't even be read is ended
+// with the error in the records.
+func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
+	s, err := e.look(ctx, ctx, it)
+	if errors.Is(err, vcs.ErrNotFound) {
+		return e.Journal.EventDone(ctx, it.ev.Seq, "", "the forge does not show this pull request: "+cause.Error())
+	}
+	if err != nil {
+		return err
+	}
+	jobs, err := e.Journal.Jobs(ctx, s.run.ID)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if j.State == journal.JobQueued || j.State == journal.JobRunning {
+			j.State, j.Result = journal.JobDone, &runner.Summary{End: runner.Errored}
+			if err := e.Journal.PutJob(ctx, j); err != nil {
+				return err
+			}
+		}
+	}
+	if err := e.skipTurn(ctx, s); err != nil {
+		return err
+	}
+	failed := e.status(s, s.ask.name, vcs.Failure, "internal error, run "+s.run.ID)
+	return e.close(ctx, s, verdict{answer: e.sayInternal(s.run.ID), outcome: "internal error", plan: failed})
+}

@@ -1,0 +1,285 @@
+// Package web shows what Tidegate does and has done: what runs and waits, the locks, every run with
+// its log. It reads the journal and the locks; the one thing it may do, releasing a lock, it is given
+// as a function.
+//
+// Who may see the pages is decided before they are reached. Start with New.
+package web
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/tidegate/tidegate/locking"
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/templates"
+)
+
+// Errors of Config.Release.
+var (
+	// ErrNoLock: there is no such lock any more.
+	ErrNoLock = errors.New("there is no such lock any more")
+	// ErrBusy: it can't be released now.
+	ErrBusy = errors.New("an apply runs under this lock")
+)
+
+// Config is what the pages work with. All fields are needed.
+type Config struct {
+	Journal *journal.Journal
+	Locks   *locking.Store
+	// Release releases a lock in somebody's name. ErrNoLock and ErrBusy are the user's news.
+	Release func(ctx context.Context, lockID, by string) error
+	// OpenLog opens what a job's processes have printed so far.
+	OpenLog func(jobDir string) (io.ReadCloser, error)
+	// Seen says which webhooks have come.
+	Seen    func() Seen
+	Version string
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// Seen is what came by webhook.
+type Seen struct {
+	Last    time.Time
+	Ignored []templates.DeliveryRow
+}
+
+type pages struct {
+	Config
+}
+
+// maxLog is how much of a job's log a page shows, in bytes.
+const maxLog = 1 << 20
+
+// New makes the pages' handler.
+func New(c Config) http.Handler {
+	p := &pages{c}
+	r := chi.NewRouter()
+	r.Use(headers)
+	r.Get("/", p.index)
+	r.Get("/locks", p.locks)
+	r.Get("/locks/{id}", p.ask)
+	r.Post("/locks/{id}/release", p.release)
+	r.Get("/runs/{id}", p.run)
+	r.Handle("/static/*", http.StripPrefix("/static/", http.FileServerFS(templates.Assets())))
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
+		p.message(w, http.StatusNotFound, "Not found", "There is no such page.")
+	})
+	return r
+}
+
+// headers keeps a page to what it brings itself.
+func headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (p *pages) page(title string, refresh bool) templates.Page {
+	return templates.Page{Title: title, Version: p.Version, Now: p.Now(), Refresh: refresh}
+}
+
+type writer interface {
+	Write(w io.Writer) error
+}
+
+func (p *pages) show(w http.ResponseWriter, r *http.Request, status int, page writer) {
+	var b bytes.Buffer
+	if err := page.Write(&b); err != nil {
+		p.fault(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes())
+}
+
+func (p *pages) message(w http.ResponseWriter, status int, title, text string) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_ = templates.MessagePage{Page: p.page(title, false), Text: text}.Write(w)
+}
+
+func (p *pages) fault(w http.ResponseWriter, r *http.Request, err error) {
+	p.Log.ErrorContext(r.Context(), "showing a page", "path", r.URL.Path, "err", err)
+	p.message(w, http.StatusInternalServerError, "Internal error", "The server's log has the cause.")
+}
+
+func (p *pages) index(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	seen := p.Seen()
+	page := templates.IndexPage{Page: p.page("Overview", true), LastWebhook: seen.Last, Ignored: seen.Ignored}
+	running, err := p.Journal.Runs(ctx, journal.Filter{Running: true})
+	if err != nil {
+		p.fault(w, r, err)
+		return
+	}
+	for _, run := range running {
+		page.Running = append(page.Running, runRow(run))
+	}
+	const last = 30
+	recent, err := p.Journal.Runs(ctx, journal.Filter{Limit: last})
+	if err != nil {
+		p.fault(w, r, err)
+		return
+	}
+	for _, run := range recent {
+		if run.State != journal.Running {
+			page.Recent = append(page.Recent, runRow(run))
+		}
+	}
+	if page.Locks, err = p.lockRows(ctx); err != nil {
+		p.fault(w, r, err)
+		return
+	}
+	p.show(w, r, http.StatusOK, page)
+}
+
+func runRow(r journal.Run) templates.RunRow {
+	row := templates.RunRow{
+		ID: r.ID, Repo: r.Repo, Number: r.Pull.Number, PullTitle: r.PullTitle, PullURL: r.PullURL, Command: r.Command,
+		User: r.User, Summary: r.Summary, Running: r.State == journal.Running, Started: r.Started,
+	}
+	if !r.Ended.IsZero() {
+		row.Took = r.Ended.Sub(r.Started)
+	}
+	return row
+}
+
+func (p *pages) lockRows(ctx context.Context) ([]templates.LockRow, error) {
+	locks, err := p.Locks.Locks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	waiters, err := p.Locks.Waiters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []templates.LockRow
+	for _, l := range locks {
+		row := lockRow(l)
+		for _, w := range waiters {
+			if w.Key == l.Key {
+				row.Waiters = append(row.Waiters, templates.WaiterRow{
+					PullURL: w.PullURL, PullTitle: w.PullTitle, Number: w.Pull.Number, Since: w.Since, Skipped: w.Skipped,
+				})
+			}
+		}
+		out = append(out, row)
+	}
+	return out, nil
+}
+
+func lockRow(l locking.Lock) templates.LockRow {
+	return templates.LockRow{
+		ID: l.Key.ID(), Repo: l.Repo, Dir: l.Key.Dir, Workspace: l.Key.Workspace, Project: l.Key.Project,
+		PullTitle: l.PullTitle, PullURL: l.PullURL, User: l.User, Number: l.Pull.Number, Since: l.Since,
+	}
+}
+
+func (p *pages) locks(w http.ResponseWriter, r *http.Request) {
+	rows, err := p.lockRows(r.Context())
+	if err != nil {
+		p.fault(w, r, err)
+		return
+	}
+	p.show(w, r, http.StatusOK, templates.LocksPage{Page: p.page("Locks", true), Locks: rows})
+}
+
+func (p *pages) ask(w http.ResponseWriter, r *http.Request) {
+	l, ok, err := p.Locks.Get(r.Context(), chi.URLParam(r, "id"))
+	switch {
+	case err != nil:
+		p.fault(w, r, err)
+	case !ok:
+		p.message(w, http.StatusNotFound, "No such lock", "It was released meanwhile.")
+	default:
+		p.show(w, r, http.StatusOK, templates.ReleasePage{Page: p.page("Release a lock", false), Lock: lockRow(l)})
+	}
+}
+
+func (p *pages) release(w http.ResponseWriter, r *http.Request) {
+	by, _, ok := r.BasicAuth()
+	if !ok {
+		by = "someone on this machine"
+	}
+	err := p.Release(r.Context(), chi.URLParam(r, "id"), by)
+	switch {
+	case errors.Is(err, ErrNoLock):
+		p.message(w, http.StatusNotFound, "No such lock", "It was released meanwhile.")
+	case errors.Is(err, ErrBusy):
+		p.message(w, http.StatusConflict, "Not released", "An apply runs under this lock. Try again when it is answered.")
+	case err != nil:
+		p.fault(w, r, err)
+	default:
+		http.Redirect(w, r, "/locks", http.StatusSeeOther)
+	}
+}
+
+func (p *pages) run(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	run, ok, err := p.Journal.Run(ctx, chi.URLParam(r, "id"))
+	if err != nil {
+		p.fault(w, r, err)
+		return
+	}
+	if !ok {
+		p.message(w, http.StatusNotFound, "No such run", "There is no run with this id.")
+		return
+	}
+	jobs, err := p.Journal.Jobs(ctx, run.ID)
+	if err != nil {
+		p.fault(w, r, err)
+		return
+	}
+	row := runRow(run)
+	page := templates.RunPage{Page: p.page(run.Command+" on "+run.Repo, row.Running), Run: row, Head: run.Head, Base: run.Base, Source: run.Source}
+	for _, j := range jobs {
+		page.Jobs = append(page.Jobs, p.jobRow(j))
+	}
+	p.show(w, r, http.StatusOK, page)
+}
+
+func (p *pages) jobRow(j journal.Job) templates.JobRow {
+	row := templates.JobRow{N: j.N, Name: name(j.Job.Project), State: string(j.State)}
+	if j.Result != nil {
+		row.State = string(j.Result.End)
+		if f := j.Result.Failure; f != nil {
+			row.Failure, row.FailureText = f.Summary, f.Text
+		}
+	}
+	log, err := p.OpenLog(j.Job.Dir)
+	if err != nil {
+		return row
+	}
+	defer func() { _ = log.Close() }()
+	raw, _ := io.ReadAll(io.LimitReader(log, maxLog+1))
+	if row.Cut = len(raw) > maxLog; row.Cut {
+		raw = raw[:maxLog]
+	}
+	row.Log = string(bytes.ToValidUTF8(raw, []byte("\uFFFD")))
+	return row
+}
+
+func name(p runner.Project) string {
+	n := p.Dir
+	if p.Name != "" {
+		n = p.Name + " (" + p.Dir + ")"
+	}
+	if p.Workspace != "default" {
+		n += ", workspace " + p.Workspace
+	}
+	return n
+}

@@ -53,7 +53,7 @@ demo-checks: build ## Play the demo through, and see it fail without terraform
 	@./.ci/demo-checks
 
 mutants: test-tools ## Break the code in known ways; each must turn a test red
-	@./.ci/mutants $(ARGS)
+	$(GO) run ./.ci/mutants $(ARGS)
 
 screenshots: build test-tools ## Make docs/images from a running demo
 	@./.ci/screenshots

@@ -1,0 +1,83 @@
+package main
+
+// mutants are the ways in which the code is broken.
+func mutants() []mutant {
+	story := func(name string) []string { return []string{"./e2e", "-run", "TestStories/" + name + "$"} }
+	return []mutant{
+		{
+			name: "skip-signature", file: "server/webhook/webhook.go",
+			old: `if err := hook.Verify(r.Header, body); err != nil {`, new: `if err := hook.Verify(r.Header, body); err != nil && len(body) == 0 {`,
+			test: []string{"./server/webhook", "-run", "TestNothingIsParsedUnverified"},
+		},
+		{
+			name: "serve-any-repository", file: "server/webhook/webhook.go",
+			old: `if !h.Allowed(ev.Repo) {`, new: `if h.Allowed(ev.Repo) && false {`,
+			test: []string{"./server/webhook", "-run", "TestOutcomes"},
+		},
+		{
+			name: "pages-on-the-open-network", file: "server/server.go",
+			old: `case !s.open || !local(r):`, new: `case !s.open && !local(r):`,
+			test: []string{"./server", "-run", "TestPagesStayOffTheOpenNetwork"},
+		},
+		{
+			name: "empty-password", file: "server/server.go",
+			old: `if err != nil || want == "" {`, new: `if err != nil && want == "" {`,
+			test: []string{"./server", "-run", "TestLoginWithoutAPassword"},
+		},
+		{
+			name: "marker-of-another-pull", file: "server/dispatch/marker.go",
+			old: `pull.Repo.Forge, pull.Repo.ID, pull.Number, text)`, new: `pull.Repo.Forge, pull.Repo.ID, 0, text)`,
+			test: []string{"./server/dispatch", "-run", "TestMarker"},
+		},
+		{
+			name: "post-without-a-search", file: "server/dispatch/report.go",
+			old: "case errors.Is(err, vcs.ErrInDoubt):\n\t\t\tdoubt = true", new: "case errors.Is(err, vcs.ErrInDoubt):\n\t\t\tdoubt = false",
+			test: []string{"./server/dispatch", "-run", "TestOneAnswer"},
+		},
+		{
+			name: "freshness-off", file: "server/dispatch/apply.go",
+			old: `if now.Sum == plan.Digest {`, new: `if now.Sum != "" {`,
+			test: story("moved"),
+		},
+		{
+			name: "apply-unseen-plans", file: "server/dispatch/apply.go",
+			old: `case st.plan.Report == 0 || !s.ask.comment.After(st.plan.ReportedAt, st.plan.Report):`, new: `case st.plan.Report == 0:`,
+			test: story("race"),
+		},
+		{
+			name: "replay-an-apply", file: "server/dispatch/jobs.go",
+			old: `if j.State == journal.JobRunning && s.ask.kind == askApply {`, new: `if j.State == journal.JobRunning && s.ask.kind == askApply && !s.begun {`,
+			test: story("kill_apply"),
+		},
+		{
+			name: "strangers-may-command", file: "server/dispatch/story.go",
+			old: `if p < vcs.WritePermission {`, new: `if p < vcs.ReadPermission {`,
+			test: story("who"),
+		},
+		{
+			name: "forks-are-planned", file: "server/dispatch/story.go",
+			old: `case s.pull.Fork() && s.ask.kind`, new: `case s.pull.Fork() && s.pull.Draft && s.ask.kind`,
+			test: story("who"),
+		},
+		{
+			name: "waiters-are-not-called", file: "server/dispatch/unlock.go",
+			old: `for _, id := range order {`, new: `for _, id := range order[:0] {`,
+			test: story("waiting"),
+		},
+		{
+			name: "unlock-under-an-apply", file: "server/dispatch/lane.go",
+			old: `it.beside = true // refused: what is being applied stays locked`, new: `it.beside = false`,
+			test: story("close_in_apply"),
+		},
+		{
+			name: "no-changes-keeps-the-lock", file: "server/dispatch/standing.go",
+			old: `if j.Result.End != runner.Succeeded || j.Result.Changes.Empty() {`, new: `if j.Result.End != runner.Succeeded {`,
+			test: story("nothing"),
+		},
+		{
+			name: "local-state-is-applied", file: "server/dispatch/apply.go",
+			old: `case st.plan.LocalState && !e.Options.LocalState:`, new: `case st.plan.LocalState && e.Options.LocalState:`,
+			test: story("no_backend"),
+		},
+	}
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidegate/tidegate/cmd/tidegate/internal/demo"
+)
+
+func demoCommand() *cobra.Command {
+	var o demo.Options
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Show everything on this machine: a forge, a repository, two pull requests",
+		Long: `Starts a small forge and Tidegate on loopback in a temporary directory, pushes a repository with four
+projects, opens two pull requests, and tells where to look. Ctrl-C ends it and removes everything.
+
+It needs git 2.38 or newer and terraform or tofu in PATH; no account and no network.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			self, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("finding our own executable: %w", err)
+			}
+			o.Self, o.Out = self, c.OutOrStdout()
+			return demo.Run(c.Context(), o)
+		},
+	}
+	c.Flags().BoolVar(&o.Script, "script", false, "play it through: open, plan, apply, merge, the waiting one, unlock; fails when anything is off")
+	c.Flags().StringVar(&o.Keep, "keep", "", "keep everything in this directory")
+	c.Flags().StringVar(&o.Listen, "listen", "", "address of the forge's pages, such as 0.0.0.0:3000 (default loopback)")
+	return c
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// option is one row of the table that the command line, the environment, --help, the
+// documentation and the list of our secrets come from.
+type option struct {
+	name string
+	// alias is an older or foreign name for the same thing.
+	alias string
+	group string
+	// def is the default as text; what a bool or a number starts with.
+	def  string
+	help string
+	// holder names the value in --help ("HOST"); empty for booleans.
+	holder string
+	// secret: the value is never shown, is kept from terraform, and may come from --NAME-file.
+	secret bool
+}
+
+// options of `tidegate server`.
+func options() []option {
+	return []option{
+		{group: "What is served", name: "repo-allowlist", holder: "LIST", help: "repositories to serve: host/owner/name, comma-separated; * stands for anything, !rule excludes. Required"},
+		{group: "What is served", name: "executable-name", holder: "WORD", def: "tidegate", help: "the word that wakes Tidegate in a comment (`tidegate plan`)"},
+		{group: "What is served", name: "vcs-status-name", holder: "NAME", def: "tidegate", help: "prefix of the commit statuses (NAME/plan, NAME/apply)"},
+
+		{group: "GitHub", name: "gh-user", holder: "NAME", help: "the account that comments"},
+		{group: "GitHub", name: "gh-token", holder: "TOKEN", secret: true, help: "its token"},
+		{group: "GitHub", name: "gh-webhook-secret", holder: "SECRET", secret: true, help: "the secret that GitHub signs webhooks with"},
+		{group: "GitHub", name: "gh-hostname", holder: "HOST", def: "github.com", help: "host of a GitHub Enterprise Server"},
+		{group: "GitHub", name: "gh-api-url", holder: "URL", help: "API root of any server that speaks GitHub's dialect; https, or http on loopback"},
+
+		{group: "Server", name: "url", alias: "atlantis-url", holder: "URL", help: "where people reach this server; stands in comments and statuses. Default http://localhost:PORT"},
+		{group: "Server", name: "port", holder: "PORT", def: "4141", help: "port to listen on, on all addresses"},
+		{group: "Server", name: "listen", holder: "ADDR", help: "address to listen on instead of --port, such as 127.0.0.1:4141"},
+		{group: "Server", name: "data-dir", holder: "DIR", def: "~/.tidegate", help: "everything that is kept"},
+		{group: "Server", name: "log-level", holder: "LEVEL", def: "info", help: "debug, info, warn or error"},
+		{group: "Server", name: "web-username", holder: "NAME", help: "user of the pages; with --web-password they may be reached from other hosts"},
+		{group: "Server", name: "web-password", holder: "PASSWORD", secret: true, help: "password of the pages; there is no default"},
+
+		{group: "Running terraform", name: "default-tf-version", holder: "VERSION", help: "version for projects that name none. Default: what is in PATH"},
+		{group: "Running terraform", name: "tf-download", def: "true", help: "install a terraform version that is asked for and not there"},
+		{group: "Running terraform", name: "jobs", holder: "N", def: "4", help: "terraform processes at once; at most N-1 of them apply"},
+		{group: "Running terraform", name: "apply-requirements", holder: "LIST", help: "what an apply needs, for projects that do not say: approved"},
+		{group: "Running terraform", name: "allow-local-state", def: "false", help: "keep the state of projects without a backend in the data directory; without it they are planned, but not applied"},
+	}
+}
+
+// env is the environment variable of a flag.
+func env(name string) string {
+	return "TIDEGATE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// flagSet makes the flags of the table. Values are read by values.
+func flagSet(table []option) *pflag.FlagSet {
+	fs := pflag.NewFlagSet("server", pflag.ContinueOnError)
+	fs.SortFlags = false
+	for _, o := range table {
+		if o.holder == "" {
+			fs.Bool(o.name, o.def == "true", o.help)
+		} else {
+			fs.String(o.name, o.def, o.help)
+		}
+		if o.secret {
+			fs.String(o.name+"-file", "", "file that holds it")
+		}
+		if o.alias != "" {
+			fs.String(o.alias, "", "same as --"+o.name)
+		}
+	}
+	return fs
+}
+
+// values answers what a flag was set to: the command line first, then the environment, then the
+// default.
+type values struct {
+	flags  *pflag.FlagSet
+	lookup func(string) (string, bool)
+}
+
+func (v values) get(o option) string {
+	if f := v.flags.Lookup(o.name); f.Changed {
+		return f.Value.String()
+	}
+	if o.alias != "" {
+		if f := v.flags.Lookup(o.alias); f.Changed {
+			return f.Value.String()
+		}
+	}
+	if s, ok := v.lookup(env(o.name)); ok && s != "" {
+		return s
+	}
+	return o.def
+}
+
+// file answers the path that a secret is to be read from, or "".
+func (v values) file(o option) string {
+	if f := v.flags.Lookup(o.name + "-file"); f.Changed {
+		return f.Value.String()
+	}
+	s, _ := v.lookup(env(o.name + "-file"))
+	return s
+}
+
+// usage writes the table for --help.
+func usage(table []option) string {
+	var b strings.Builder
+	group := ""
+	for _, o := range table {
+		if o.group != group {
+			group = o.group
+			fmt.Fprintf(&b, "\n%s:\n", group)
+		}
+		name := "--" + o.name
+		if o.secret {
+			name += "[-file]"
+		}
+		if o.holder != "" {
+			name += " " + o.holder
+		}
+		text := o.help
+		if o.def != "" {
+			text += " (default " + o.def + ")"
+		}
+		if o.alias != "" {
+			text += "; also --" + o.alias
+		}
+		fmt.Fprintf(&b, "  %-34s %s\n", name, wrap(text, 34+3, 100))
+	}
+	b.WriteString("\nEvery flag can be given as an environment variable: --gh-token-file is TIDEGATE_GH_TOKEN_FILE.\nSecrets are best given as files: arguments can be seen by other users of the machine.\n")
+	return b.String()
+}
+
+// wrap breaks text at width, with the later lines indented.
+func wrap(text string, indent, width int) string {
+	var b strings.Builder
+	col := indent
+	for i, word := range strings.Fields(text) {
+		if i > 0 && col+1+len(word) > width {
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			col = indent
+		} else if i > 0 {
+			b.WriteByte(' ')
+			col++
+		}
+		b.WriteString(word)
+		col += len(word)
+	}
+	return b.String()
+}
+
+// markdown writes the table for docs/flags.md.
+func markdown(table []option) string {
+	var b strings.Builder
+	b.WriteString("# Flags of `tidegate server`\n\nThe command line wins over the environment. `tidegate server --help` prints the same.\n")
+	group := ""
+	for _, o := range table {
+		if o.group != group {
+			group = o.group
+			fmt.Fprintf(&b, "\n## %s\n\n| Flag | Environment | Default | What it does |\n|---|---|---|---|\n", group)
+		}
+		names := []string{"`--" + o.name + "`"}
+		if o.secret {
+			names = append(names, "`--"+o.name+"-file`")
+		}
+		if o.alias != "" {
+			names = append(names, "`--"+o.alias+"`")
+		}
+		def := ""
+		if o.def != "" {
+			def = "`" + o.def + "`"
+		}
+		help := strings.ReplaceAll(o.help, "|", "\\|")
+		if o.secret {
+			help += " (secret)"
+		}
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", strings.Join(names, ", "), env(o.name), def, help)
+	}
+	return b.String()
+}
+
+// secret is a value that never shows itself.
+type secret struct {
+	value string
+	path  string
+}
+
+// set reports whether there is one.
+func (s secret) set() bool { return s.value != "" || s.path != "" }
+
+// read answers the value; from its file each time, so that it can be changed while the server runs.
+func (s secret) read() (string, error) {
+	if s.path == "" {
+		return s.value, nil
+	}
+	raw, err := os.ReadFile(s.path)
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimRight(string(raw), "\r\n")
+	if text == "" {
+		return "", fmt.Errorf("%s is empty", s.path)
+	}
+	return text, nil
+}
+
+// String keeps the value out of logs and error texts.
+func (s secret) String() string { return "(secret)" }
+
+// GoString keeps it out of %#v.
+func (s secret) GoString() string { return "(secret)" }

@@ -1,0 +1,181 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/vcs/devforge"
+)
+
+const forgePort = "3000"
+
+// forge is devforge, serving, and spoken to over HTTP like any other.
+type forge struct {
+	*devforge.Forge
+	http     *http.Server
+	served   chan error
+	url      string
+	botToken string
+	secret   string
+	tokens   map[string]string
+	read     map[int64]bool // the comments that were told of
+}
+
+func startForge(ctx context.Context, d *demo) (*forge, error) {
+	addr := d.Listen
+	if addr == "" {
+		addr = net.JoinHostPort("127.0.0.1", forgePort)
+	}
+	lis, err := listen(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(lis.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	f := &forge{
+		url: "http://127.0.0.1:" + port, botToken: rand.Text(), secret: rand.Text(), served: make(chan error, 1),
+		tokens: map[string]string{writer: rand.Text(), reader: rand.Text()}, read: map[int64]bool{},
+	}
+	if f.Forge, err = devforge.New(devforge.Config{Dir: filepath.Join(d.dir, "forge"), URL: f.url, Log: slog.New(slog.DiscardHandler)}); err != nil {
+		return nil, errors.Join(err, lis.Close())
+	}
+	f.http = &http.Server{Handler: f.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	go func() { f.served <- f.http.Serve(lis) }()
+	return f, f.people()
+}
+
+// people makes the users and the repository.
+func (f *forge) people() error {
+	for _, u := range []struct{ login, password, token string }{
+		{writer, password, f.tokens[writer]}, {reader, password, f.tokens[reader]}, {bot, rand.Text(), f.botToken},
+	} {
+		if err := f.CreateUser(u.login, u.password, u.token); err != nil {
+			return err
+		}
+	}
+	if err := f.CreateRepo(owner, repo); err != nil {
+		return err
+	}
+	return errors.Join(
+		f.SetPermission(owner, repo, writer, "write"),
+		f.SetPermission(owner, repo, reader, "read"),
+		f.SetPermission(owner, repo, bot, "write"),
+	)
+}
+
+func (f *forge) stop() error {
+	f.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := f.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = f.http.Close()
+	}
+	if served := <-f.served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
+
+func (f *forge) host() string { return strings.TrimPrefix(f.url, "http://") }
+func (f *forge) api() string  { return f.url + "/api/v3" }
+
+func (f *forge) page(pull int) string {
+	return fmt.Sprintf("%s/%s/%s/pull/%d", f.url, owner, repo, pull)
+}
+
+func (f *forge) cloneURL(user string) string {
+	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, password), Path: "/" + owner + "/" + repo + ".git"}
+	return u.String()
+}
+
+func (f *forge) hook(target string) error { return f.AddHook(owner, repo, target, f.secret) }
+
+func (f *forge) open(number int, title, branch string) error {
+	var got struct{ Number int }
+	body := map[string]string{"title": title, "head": branch, "base": "main", "body": "Made by the demo."}
+	if err := f.ask(http.MethodPost, "/pulls", body, &got); err != nil {
+		return err
+	}
+	if got.Number != number {
+		return fmt.Errorf("the forge opened #%d, want #%d", got.Number, number)
+	}
+	return nil
+}
+
+func (f *forge) comment(pull int, text string) error {
+	return f.ask(http.MethodPost, fmt.Sprintf("/issues/%d/comments", pull), map[string]string{"body": text}, nil)
+}
+
+func (f *forge) merge(pull int) error {
+	return f.ask(http.MethodPut, fmt.Sprintf("/pulls/%d/merge", pull), map[string]string{}, nil)
+}
+
+// next answers the bot's oldest comment that was not answered before; progress does not count.
+func (f *forge) next(pull int) (string, bool, error) {
+	var list []struct {
+		ID   int64
+		Body string
+		User struct{ Login string }
+	}
+	if err := f.ask(http.MethodGet, fmt.Sprintf("/issues/%d/comments?per_page=100", pull), nil, &list); err != nil {
+		return "", false, err
+	}
+	for _, c := range list {
+		if c.User.Login == bot && !f.read[c.ID] && !strings.Contains(c.Body, " part=0/1 ") {
+			f.read[c.ID] = true
+			return c.Body, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+// ask speaks to the API as the one who may write.
+func (f *forge) ask(method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		raw, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(raw)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, f.api()+"/repos/"+owner+"/"+repo+path, body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+f.tokens[writer])
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := direct().Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= http.StatusBadRequest {
+		return fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, raw)
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(raw, out)
+}

@@ -1,0 +1,3 @@
+resource "terraform_data" "peering" {
+  input = "to the other network"
+}

@@ -1,0 +1,60 @@
+package pid1
+
+import (
+	"os"
+	"time"
+
+	"github.com/tidegate/tidegate/runner/supervisor"
+)
+
+// lookEvery is for supervisors that are not our children yet, whose end nobody tells us.
+const lookEvery = 200 * time.Millisecond
+
+// seeOut waits until no supervisor lives. After the grace, or another signal, each is asked once to
+// interrupt its process; it ends the process by itself when that does not help.
+func (p *process) seeOut() {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	grace := time.After(p.cfg.grace)
+	asked := map[int]bool{}
+	hurry, told := false, false
+	for {
+		p.reap()
+		left, err := supervisor.Below(os.Getpid())
+		if err != nil {
+			p.cfg.log.Error("looking for what still runs; leaving", "error", err)
+			return
+		}
+		if len(left) == 0 {
+			return
+		}
+		if !told {
+			told = true
+			p.cfg.log.Info("waiting for running processes", "processes", len(left), "grace", p.cfg.grace)
+		}
+		if hurry {
+			p.interrupt(left, asked)
+		}
+		select {
+		case <-p.children:
+		case <-tick.C:
+		case <-p.stop:
+			hurry = true
+		case <-grace:
+			hurry = true
+		}
+	}
+}
+
+func (p *process) interrupt(left []supervisor.Supervisor, asked map[int]bool) {
+	for _, s := range left {
+		if asked[s.PID] {
+			continue
+		}
+		asked[s.PID] = true
+		p.cfg.log.Warn("interrupting a running process", "pid", s.PID, "directory", s.Dir)
+		if err := supervisor.Interrupt(s.Dir); err != nil {
+			p.cfg.log.Error("interrupting a running process", "pid", s.PID, "error", err)
+		}
+	}
+}

@@ -1,0 +1,128 @@
+// Command tidegate turns pull requests into planned, reviewed and applied Terraform changes.
+//
+//	tidegate server      serve repositories
+//	tidegate demo        show everything on this machine
+//	tidegate version     print the version
+//	tidegate init        be PID 1 of a container: start the server, look after its processes
+//	tidegate supervise   used by the server: run one terraform so that it outlives the server
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidegate/tidegate/cmd/tidegate/internal/pid1"
+	"github.com/tidegate/tidegate/runner/supervisor"
+)
+
+// version is set by the linker.
+var version = "dev" //nolint:gochecknoglobals // the linker's -X needs a variable
+
+// exitUsage is how a start-up error ends: starting again would not help.
+const exitUsage = 2
+
+func main() {
+	// A supervisor must be there at once, and needs nothing of what follows.
+	if os.Getenv(supervisor.EnvDir) != "" {
+		os.Exit(supervisor.Main(os.Args))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "init" {
+		os.Exit(pid1.Main(os.Args[2:]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := root(os.Stdout, os.Stderr).ExecuteContext(ctx)
+	stop()
+	var start *startError
+	switch {
+	case err == nil:
+	case errors.As(err, &start):
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(exitUsage)
+	default:
+		fmt.Fprintln(os.Stderr, "tidegate:", err)
+		os.Exit(1)
+	}
+}
+
+// startError is a start that can't succeed as asked for.
+type startError struct {
+	err error
+}
+
+func (e *startError) Error() string { return "tidegate can't start:\n" + indent(e.err.Error()) }
+func (e *startError) Unwrap() error { return e.err }
+
+func root(out, errs io.Writer) *cobra.Command {
+	c := &cobra.Command{
+		Use:           "tidegate",
+		Short:         "Terraform and OpenTofu changes, planned and applied from pull requests",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{
+			HiddenDefaultCmd: true,
+		},
+	}
+	c.SetOut(out)
+	c.SetErr(errs)
+	c.AddCommand(serverCommand(), demoCommand(), versionCommand(), innerCommand("init", "PID 1 of a container: starts the server and looks after its processes"),
+		innerCommand("supervise", "Used by the server to run terraform; not for people"))
+	return c
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(c.OutOrStdout(), "tidegate %s (%s, %s/%s)\n", build(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// innerCommand is one that main starts before anything else; it is here for --help.
+func innerCommand(name, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Short: short, Hidden: name == "supervise",
+		RunE: func(*cobra.Command, []string) error {
+			return fmt.Errorf("%s needs the environment that the server gives it", name)
+		},
+	}
+}
+
+// build is the version that the linker set, or what go install knows.
+func build() string {
+	if version != "dev" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return version
+}
+
+func indent(s string) string {
+	out := ""
+	for len(s) > 0 {
+		line, rest := s, ""
+		for i := range s {
+			if s[i] == '\n' {
+				line, rest = s[:i], s[i+1:]
+				break
+			}
+		}
+		out += "  - " + line + "\n"
+		s = rest
+	}
+	return out
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidegate/tidegate/locking"
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/runner/supervisor"
+	"github.com/tidegate/tidegate/runner/terraform"
+	"github.com/tidegate/tidegate/runner/workdir"
+	"github.com/tidegate/tidegate/server"
+	"github.com/tidegate/tidegate/server/command"
+	"github.com/tidegate/tidegate/server/dispatch"
+	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/server/web"
+	"github.com/tidegate/tidegate/server/webhook"
+	"github.com/tidegate/tidegate/templates"
+	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/github"
+)
+
+func serverCommand() *cobra.Command {
+	table := options()
+	flags := flagSet(table)
+	var md bool
+	c := &cobra.Command{
+		Use:   "server",
+		Short: "Serve repositories: take webhooks, plan, apply",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if md {
+				_, err := io.WriteString(c.OutOrStdout(), markdown(table))
+				return err
+			}
+			s, err := readSettings(values{flags: c.Flags(), lookup: os.LookupEnv}, table)
+			if err != nil {
+				return &startError{err}
+			}
+			return serve(c.Context(), s, c.ErrOrStderr(), nil)
+		},
+	}
+	c.Flags().AddFlagSet(flags)
+	c.Flags().BoolVar(&md, "help-markdown", false, "")
+	_ = c.Flags().MarkHidden("help-markdown")
+	c.SetUsageFunc(func(c *cobra.Command) error {
+		_, err := fmt.Fprintf(c.OutOrStdout(), "Usage: tidegate server --repo-allowlist LIST --gh-user NAME --gh-token-file FILE --gh-webhook-secret-file FILE\n%s", usage(table))
+		return err
+	})
+	return c
+}
+
+// serve wires everything and works until ctx ends. started, if not nil, is told the address.
+func serve(ctx context.Context, s settings, logs io.Writer, started func(net.Addr)) (err error) {
+	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: s.level}))
+	level, err := supervisor.Protect()
+	if err != nil {
+		log.Warn("protecting the server's memory", "err", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding our own executable: %w", err)
+	}
+	if err := os.MkdirAll(s.dataDir, 0o700); err != nil {
+		return &startError{fmt.Errorf("--data-dir: %w", err)}
+	}
+	db, err := journal.OpenFile(filepath.Join(s.dataDir, "tidegate.db"), 3*time.Second)
+	if err != nil {
+		return &startError{fmt.Errorf("opening the journal: %w", err)}
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	records, err := journal.Open(db)
+	if err != nil {
+		return &startError{fmt.Errorf("opening the journal: %w", err)}
+	}
+	defer func() { err = errors.Join(err, records.Close()) }()
+	locks, err := locking.Open(db)
+	if err != nil {
+		return &startError{fmt.Errorf("opening the locks: %w", err)}
+	}
+	work, err := workdir.Open(ctx, workdir.Config{Data: s.dataDir, Log: log})
+	if err != nil {
+		return &startError{err}
+	}
+	forge, err := github.New(github.Config{
+		APIURL: s.ghAPIURL, Hostname: s.ghHostname, User: s.ghUser, Token: s.ghToken.read,
+		WebhookSecrets: func() [][]byte { return webhookSecrets(s.ghSecret, log) }, Log: log,
+	})
+	if err != nil {
+		return &startError{fmt.Errorf("GitHub: %w", err)}
+	}
+	tools := terraform.NewFinder(terraform.FinderConfig{Dir: filepath.Join(s.dataDir, "tools"), Download: s.download, DefaultVersion: s.defaultTF, Log: log})
+	engine, err := dispatch.New(dispatch.Config{
+		Journal: records, Locks: locks, Work: work, Log: log,
+		Forges: map[string]vcs.Forge{forge.Site().Instance: forge},
+		Runner: runner.New(runner.Config{Self: self, Data: s.dataDir, Hide: s.secretFiles, DropEnv: ours(options()), Log: log}),
+		Tools:  tools,
+		Options: dispatch.Options{
+			Name: s.statusName, Words: command.Words{Executable: s.executable, Mention: s.ghUser},
+			Allowed: s.allow.Allows, Slots: s.jobs, LocalState: s.localState,
+			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	hooks := webhook.New(webhook.Config{Hooks: []vcs.Hook{forge}, Journal: records, Allowed: s.allow.Allows, Log: log, Now: time.Now})
+	metrics := prometheus.NewRegistry()
+	register(metrics, engine, records, locks, hooks)
+	pages := web.New(web.Config{
+		Journal: records, Locks: locks, Log: log, Version: build(), Now: time.Now, Release: release(engine),
+		OpenLog: runner.OpenLog, Seen: func() web.Seen { return seen(hooks.Seen()) },
+	})
+	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.listen)
+	if err != nil {
+		return &startError{fmt.Errorf("listening: %w", err)}
+	}
+	front := server.New(server.Config{
+		Events: hooks, Pages: pages, Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
+		Ready: records.Ping, Status: func(ctx context.Context) (any, error) { return status(ctx, engine, records, locks) },
+		User: s.webUser, Password: s.webPassword.read, Log: log,
+	}, lis)
+	greet(log, s, level.String(), lis.Addr())
+	if tool, err := tools.Find(ctx, "", ""); err != nil {
+		log.Warn("no terraform for projects that name no version", "err", err)
+	} else {
+		log.Info("terraform for projects that name no version", "tool", tool.String(), "path", tool.Path)
+	}
+	if started != nil {
+		started(lis.Addr())
+	}
+	// The listener stops first, then the engine; journal and database are closed by the defers above.
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return front.Serve(ctx) })
+	group.Go(func() error { return engine.Run(ctx) })
+	return group.Wait()
+}
+
+func greet(log *slog.Logger, s settings, level string, addr net.Addr) {
+	log.Info("tidegate is ready", "version", build(), "listen", addr.String(), "url", s.url, "data", s.dataDir)
+	log.Info("isolation of terraform", "level", level)
+	for _, name := range s.secretsInArgs {
+		log.Warn("a secret stands in the arguments, where other users of this machine can see it", "flag", "--"+name, "use", "--"+name+"-file")
+	}
+}
+
+// webhookSecrets reads the secret anew each time, so that it can be changed while the server runs.
+func webhookSecrets(s secret, log *slog.Logger) [][]byte {
+	v, err := s.read()
+	if err != nil {
+		log.Error("reading the webhook secret", "err", err)
+		return nil
+	}
+	return [][]byte{[]byte(v)}
+}
+
+// ours reports the environment variables that hold our secrets.
+func ours(table []option) func(string) bool {
+	names := map[string]bool{}
+	for _, o := range table {
+		if o.secret {
+			names[env(o.name)], names[env(o.name)+"_FILE"] = true, true
+		}
+	}
+	return func(name string) bool { return names[name] }
+}
+
+// release tells the pages' words from the engine's.
+func release(e *dispatch.Engine) func(context.Context, string, string) error {
+	return func(ctx context.Context, id, by string) error {
+		err := e.Release(ctx, id, by)
+		switch {
+		case errors.Is(err, dispatch.ErrNoLock):
+			return web.ErrNoLock
+		case errors.Is(err, dispatch.ErrApplyRunning):
+			return web.ErrBusy
+		}
+		return err
+	}
+}
+
+// seen is what the first page shows of the webhooks: those that led to nothing.
+func seen(s webhook.Seen) web.Seen {
+	out := web.Seen{Last: s.Last}
+	for _, d := range s.Recent {
+		if d.Outcome != webhook.Accepted && len(out.Ignored) < 20 {
+			out.Ignored = append(out.Ignored, templates.DeliveryRow{
+				At: d.At, Event: d.Event, Repo: d.Repo, Outcome: string(d.Outcome), Reason: d.Reason,
+			})
+		}
+	}
+	return out
+}

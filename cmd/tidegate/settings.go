@@ -1,0 +1,216 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// settings is what `tidegate server` was told, checked.
+type settings struct {
+	allow         vcs.Allowlist
+	executable    string
+	statusName    string
+	ghUser        string
+	ghToken       secret
+	ghSecret      secret
+	ghHostname    string
+	ghAPIURL      string
+	url           string
+	listen        string
+	dataDir       string
+	level         slog.Level
+	webUser       string
+	webPassword   secret
+	defaultTF     string
+	download      bool
+	jobs          int
+	requirements  []string
+	localState    bool
+	secretFiles   []string
+	secretsInArgs []string
+}
+
+// problems collects everything that is wrong with the flags, to be told at once.
+type problems []error
+
+func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
+
+// readSettings checks the flags. All problems are answered together, each with its flag.
+func readSettings(v values, table []option) (settings, error) {
+	var s settings
+	var bad problems
+	get := func(name string) string { return v.get(table[indexOf(table, name)]) }
+	keep := func(name string) secret { return s.readSecret(v, table[indexOf(table, name)], &bad) }
+
+	var err error
+	if s.allow, err = vcs.ParseAllowlist(get("repo-allowlist")); err != nil {
+		bad.add("--repo-allowlist: %w", err)
+	}
+	s.executable, s.statusName = get("executable-name"), get("vcs-status-name")
+	s.ghUser, s.ghHostname, s.ghAPIURL = get("gh-user"), get("gh-hostname"), get("gh-api-url")
+	s.ghToken, s.ghSecret = keep("gh-token"), keep("gh-webhook-secret")
+	s.webUser, s.webPassword = get("web-username"), keep("web-password")
+	s.defaultTF = strings.TrimPrefix(get("default-tf-version"), "v")
+	s.checkForge(&bad)
+	s.checkNames(&bad)
+	s.readNumbers(get, &bad)
+	s.readAddresses(get, &bad)
+	s.readDataDir(get("data-dir"), &bad)
+	if err := s.level.UnmarshalText([]byte(get("log-level"))); err != nil {
+		bad.add("--log-level: %q is none of debug, info, warn, error", get("log-level"))
+	}
+	for _, r := range split(get("apply-requirements")) {
+		if r != "approved" {
+			bad.add("--apply-requirements: %q is not known here; known: approved", r)
+		}
+		s.requirements = append(s.requirements, r)
+	}
+	if s.webPassword.set() != (s.webUser != "") {
+		bad.add("--web-username and --web-password[-file] go together")
+	}
+	return s, errors.Join(bad...)
+}
+
+func (s *settings) checkForge(bad *problems) {
+	if s.ghUser == "" {
+		bad.add("--gh-user: the account that comments is needed")
+	}
+	if !s.ghToken.set() {
+		bad.add("--gh-token or --gh-token-file: the account's token is needed")
+	}
+	if !s.ghSecret.set() {
+		bad.add("--gh-webhook-secret or --gh-webhook-secret-file: without it anybody could send webhooks")
+	}
+	if s.ghAPIURL == "" {
+		return
+	}
+	u, err := url.Parse(s.ghAPIURL)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil:
+		bad.add("--gh-api-url: %q is not an absolute URL without user and password", s.ghAPIURL)
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		bad.add("--gh-api-url: plain http would send the token in clear; only loopback addresses may use it")
+	case u.Scheme != "http" && u.Scheme != "https":
+		bad.add("--gh-api-url: %q is neither https nor http", u.Scheme)
+	}
+}
+
+func (s *settings) checkNames(bad *problems) {
+	for _, n := range []struct{ flag, value string }{{"executable-name", s.executable}, {"vcs-status-name", s.statusName}} {
+		if n.value == "" || strings.ContainsAny(n.value, " \t\r\n/<>`") {
+			bad.add("--%s: %q must be one word without spaces, slashes, quotes and brackets", n.flag, n.value)
+		}
+	}
+}
+
+func (s *settings) readNumbers(get func(string) string, bad *problems) {
+	var err error
+	if s.jobs, err = strconv.Atoi(get("jobs")); err != nil || s.jobs < 1 || s.jobs > 1000 {
+		bad.add("--jobs: %q is not a number from 1 to 1000", get("jobs"))
+	}
+	for _, b := range []struct {
+		name string
+		to   *bool
+	}{{"tf-download", &s.download}, {"allow-local-state", &s.localState}} {
+		if *b.to, err = strconv.ParseBool(get(b.name)); err != nil {
+			bad.add("--%s: %q is neither true nor false", b.name, get(b.name))
+		}
+	}
+}
+
+func (s *settings) readAddresses(get func(string) string, bad *problems) {
+	port, err := strconv.Atoi(get("port"))
+	if err != nil || port < 0 || port > 65535 {
+		bad.add("--port: %q is not a port number", get("port"))
+	}
+	s.listen = get("listen")
+	if s.listen == "" {
+		s.listen = ":" + strconv.Itoa(port)
+	}
+	host, p, err := net.SplitHostPort(s.listen)
+	if err != nil {
+		bad.add("--listen: %q is not an address such as 127.0.0.1:4141", s.listen)
+		return
+	}
+	s.url = strings.TrimRight(get("url"), "/")
+	if s.url == "" {
+		if host == "" || host == "0.0.0.0" || host == "::" {
+			host = "localhost"
+		}
+		s.url = "http://" + net.JoinHostPort(host, p)
+		return
+	}
+	u, err := url.Parse(s.url)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.RawQuery != "" {
+		bad.add("--url: %q is not an absolute http or https URL", s.url)
+	}
+}
+
+func (s *settings) readDataDir(dir string, bad *problems) {
+	if rest, home := strings.CutPrefix(dir, "~"); home {
+		h, err := os.UserHomeDir()
+		if err != nil {
+			bad.add("--data-dir: %w; name a directory", err)
+			return
+		}
+		dir = filepath.Join(h, rest)
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		bad.add("--data-dir: %w", err)
+	}
+	s.dataDir = abs
+}
+
+// readSecret reads one secret and notes where it came from.
+func (s *settings) readSecret(v values, o option, bad *problems) secret {
+	sec := secret{value: v.get(o), path: v.file(o)}
+	if v.flags.Lookup(o.name).Changed {
+		s.secretsInArgs = append(s.secretsInArgs, o.name)
+	}
+	if sec.value != "" && sec.path != "" {
+		bad.add("--%s and --%s-file: give one of them", o.name, o.name)
+	}
+	if sec.path != "" {
+		if abs, err := filepath.Abs(sec.path); err == nil {
+			sec.path = abs
+		}
+		if _, err := sec.read(); err != nil {
+			bad.add("--%s-file: %w", o.name, err)
+		}
+		s.secretFiles = append(s.secretFiles, sec.path)
+	}
+	return sec
+}
+
+func indexOf(table []option, name string) int {
+	return slices.IndexFunc(table, func(o option) bool { return o.name == name })
+}
+
+func split(list string) []string {
+	var out []string
+	for _, s := range strings.Split(list, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

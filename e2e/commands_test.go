@@ -1,0 +1,457 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// commands are what a story can say, beside what testscript brings.
+func commands() map[string]func(*testscript.TestScript, bool, []string) {
+	plain := map[string]func(*testscript.TestScript, *world, []string) error{
+		"server":    cmdServer,
+		"kill":      cmdKill,
+		"stop":      cmdStop,
+		"push":      cmdPush,
+		"open":      cmdOpen,
+		"comment":   cmdComment,
+		"answer":    cmdAnswer,
+		"silent":    cmdSilent,
+		"idle":      func(_ *testscript.TestScript, w *world, _ []string) error { return w.idle() },
+		"status":    cmdStatus,
+		"review":    cmdReview,
+		"merge":     cmdMerge,
+		"set":       cmdSet,
+		"get":       cmdGet,
+		"post":      cmdPost,
+		"deliver":   cmdDeliver,
+		"redeliver": func(_ *testscript.TestScript, w *world, _ []string) error { return w.forge.redeliver() },
+		"waitfile":  cmdWaitFile,
+		"count":     cmdCount,
+		"strays":    cmdStrays,
+		"folded":    cmdFolded,
+		"bytes":     cmdBytes,
+		"nonroot":   cmdNonRoot,
+		"fork":      cmdFork,
+	}
+	out := map[string]func(*testscript.TestScript, bool, []string){}
+	for name, f := range plain {
+		out[name] = func(ts *testscript.TestScript, neg bool, args []string) {
+			err := f(ts, theWorld(ts), args)
+			switch {
+			case neg && err == nil:
+				ts.Fatalf("%s %s went well, but must not", name, strings.Join(args, " "))
+			case !neg && err != nil:
+				ts.Fatalf("%s: %v", name, err)
+			}
+		}
+	}
+	return out
+}
+
+func need(args []string, n int, usage string) error {
+	if len(args) < n {
+		return errors.New("usage: " + usage)
+	}
+	return nil
+}
+
+// server [flags]: starts tidegate server and waits until it is ready.
+func cmdServer(ts *testscript.TestScript, w *world, args []string) error {
+	var env []string
+	for _, k := range []string{"PATH", "HOME", "TMPDIR", "WORK", "STATE", "LEDGER", "HTTP_PROXY", "TF_CLI_ARGS", "AWS_PROFILE", "TIDEGATE_CANARY", "REAL_TERRAFORM"} {
+		if v := ts.Getenv(k); v != "" {
+			env = append(env, k+"="+v)
+		}
+	}
+	return w.start(env, args...)
+}
+
+// kill: kill -9 of the server process alone.
+func cmdKill(_ *testscript.TestScript, w *world, _ []string) error { return w.stop(syscall.SIGKILL) }
+
+// stop: SIGTERM, and waits for the end.
+func cmdStop(_ *testscript.TestScript, w *world, _ []string) error { return w.stop(syscall.SIGTERM) }
+
+// push BRANCH DIR [MESSAGE]: lays DIR over the branch and pushes it.
+func cmdPush(ts *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "push BRANCH DIR [MESSAGE]"); err != nil {
+		return err
+	}
+	sha, err := w.push(args[0], ts.MkAbs(args[1]), strings.Join(append(args[2:], "change"), " "))
+	if err == nil {
+		ts.Setenv("SHA", sha)
+	}
+	return err
+}
+
+// open N BRANCH [BASE]: opens pull request N.
+func cmdOpen(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "open N BRANCH [BASE]"); err != nil {
+		return err
+	}
+	base := "main"
+	if len(args) > 2 {
+		base = args[2]
+	}
+	var got struct {
+		Number int `json:"number"`
+	}
+	body := map[string]any{"title": "Change " + args[1], "head": args[1], "base": base, "body": ""}
+	if _, err := w.api(ana, http.MethodPost, repoPath("/pulls"), body, &got); err != nil {
+		return err
+	}
+	if strconv.Itoa(got.Number) != args[0] {
+		return fmt.Errorf("the forge opened #%d, the story wants #%s", got.Number, args[0])
+	}
+	return nil
+}
+
+// comment N USER TEXT: TEXT may be @FILE.
+func cmdComment(ts *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 3, "comment N USER TEXT"); err != nil {
+		return err
+	}
+	text := strings.Join(args[2:], " ")
+	if file, ok := strings.CutPrefix(text, "@"); ok {
+		text = ts.ReadFile(file)
+	}
+	_, err := w.api(args[1], http.MethodPost, repoPath("/issues/%s/comments", args[0]), map[string]string{"body": text}, nil)
+	return err
+}
+
+// answer N [FILE]: waits for the bot's next comment on pull request N, and keeps it in FILE.
+func cmdAnswer(ts *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 1, "answer N [FILE]"); err != nil {
+		return err
+	}
+	pull, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	file := "answer.md"
+	if len(args) > 1 {
+		file = args[1]
+	}
+	return w.until("an answer on #"+args[0], func() (bool, error) {
+		all, err := w.answers(pull)
+		if err != nil {
+			return false, err
+		}
+		for _, c := range all {
+			if w.seen[c.ID] {
+				continue
+			}
+			w.seen[c.ID] = true
+			return true, os.WriteFile(ts.MkAbs(file), []byte(c.Body), 0o600)
+		}
+		return false, fmt.Errorf("%d answers, all read", len(all))
+	})
+}
+
+// silent N: when the server has nothing more to do, there is no answer on N that was not read.
+func cmdSilent(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 1, "silent N"); err != nil {
+		return err
+	}
+	if err := w.idle(); err != nil {
+		return err
+	}
+	pull, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	all, err := w.comments(pull)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.User.Login == bot && !w.seen[c.ID] {
+			return fmt.Errorf("there is an answer that nobody expects:\n%s", c.Body)
+		}
+	}
+	return nil
+}
+
+// status N CONTEXT STATE [TEXT]: waits until the newest status of the head is that.
+func cmdStatus(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 3, "status N CONTEXT STATE [TEXT]"); err != nil {
+		return err
+	}
+	return w.until("status "+strings.Join(args, " "), func() (bool, error) {
+		var pull struct {
+			Head struct {
+				SHA string `json:"sha"`
+			} `json:"head"`
+		}
+		if _, err := w.api(ana, http.MethodGet, repoPath("/pulls/%s", args[0]), nil, &pull); err != nil {
+			return false, err
+		}
+		var list []struct{ State, Context, Description string }
+		if _, err := w.api(ana, http.MethodGet, repoPath("/commits/%s/statuses?per_page=100", pull.Head.SHA), nil, &list); err != nil {
+			return false, err
+		}
+		for _, s := range list { // newest first
+			if s.Context != args[1] {
+				continue
+			}
+			want := strings.Join(args[3:], " ")
+			return s.State == args[2] && strings.Contains(s.Description, want), fmt.Errorf("it is %s, %q", s.State, s.Description)
+		}
+		return false, fmt.Errorf("there is none among %d", len(list))
+	})
+}
+
+// review N USER APPROVE|REQUEST_CHANGES|COMMENT
+func cmdReview(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 3, "review N USER EVENT"); err != nil {
+		return err
+	}
+	_, err := w.api(args[1], http.MethodPost, repoPath("/pulls/%s/reviews", args[0]), map[string]string{"event": args[2], "body": "looked at it"}, nil)
+	return err
+}
+
+// merge N
+func cmdMerge(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 1, "merge N"); err != nil {
+		return err
+	}
+	_, err := w.api(ana, http.MethodPut, repoPath("/pulls/%s/merge", args[0]), map[string]string{}, nil)
+	return err
+}
+
+// set N state=closed|open, base=BRANCH, title=..., draft=true|false
+func cmdSet(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "set N KEY=VALUE"); err != nil {
+		return err
+	}
+	key, value, _ := strings.Cut(args[1], "=")
+	pull, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	if key == "draft" {
+		return w.forge.setDraft(pull, value == "true")
+	}
+	_, err = w.api(ana, http.MethodPatch, repoPath("/pulls/%s", args[0]), map[string]string{key: value}, nil)
+	return err
+}
+
+// get PATH FILE: a page of the server.
+func cmdGet(ts *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "get PATH FILE"); err != nil {
+		return err
+	}
+	status, body, err := w.get(args[0])
+	if err != nil {
+		return err
+	}
+	if status != http.StatusOK {
+		return fmt.Errorf("GET %s: %d %s", args[0], status, body)
+	}
+	return os.WriteFile(ts.MkAbs(args[1]), []byte(body), 0o600)
+}
+
+// post PATH: what a button of a page does.
+func cmdPost(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 1, "post PATH"); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.server.url+args[0], nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode >= 400 {
+		body, _ := io.ReadAll(resp.Body)
+		return fmt.Errorf("POST %s: %d %s", args[0], resp.StatusCode, body)
+	}
+	return nil
+}
+
+// deliver EVENT FILE STATUS [sign=good|bad|none] [id=ID] [pad=BYTES]: sends a webhook by hand and
+// expects the answer's status.
+func cmdDeliver(ts *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 3, "deliver EVENT FILE STATUS [sign=...] [id=...] [pad=...]"); err != nil {
+		return err
+	}
+	body := []byte(ts.ReadFile(args[1]))
+	sign, id := "good", "by-hand"
+	for _, a := range args[3:] {
+		k, v, _ := strings.Cut(a, "=")
+		switch k {
+		case "sign":
+			sign = v
+		case "id":
+			id = v
+		case "pad":
+			n, err := strconv.Atoi(v)
+			if err != nil {
+				return err
+			}
+			body = append(body, bytes.Repeat([]byte(" "), n)...)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.server.url+"/events", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-GitHub-Event", args[0])
+	req.Header.Set("X-GitHub-Delivery", id)
+	secret := webhookSecret
+	if sign == "bad" {
+		secret = "another"
+	}
+	if sign != "none" {
+		mac := hmac.New(sha256.New, []byte(secret))
+		mac.Write(body)
+		req.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, _ := io.ReadAll(resp.Body)
+	ts.Logf("%d %s", resp.StatusCode, text)
+	if strconv.Itoa(resp.StatusCode) != args[2] {
+		return fmt.Errorf("the answer is %d %s", resp.StatusCode, text)
+	}
+	return nil
+}
+
+// waitfile FILE [TEXT]: waits until the file is there (and holds the text).
+func cmdWaitFile(ts *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 1, "waitfile FILE [TEXT]"); err != nil {
+		return err
+	}
+	return w.until("file "+args[0], func() (bool, error) {
+		raw, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err != nil {
+			return false, err
+		}
+		return len(args) < 2 || strings.Contains(string(raw), strings.Join(args[1:], " ")), nil
+	})
+}
+
+// count N FILE TEXT: TEXT stands on exactly N lines of FILE.
+func cmdCount(ts *testscript.TestScript, _ *world, args []string) error {
+	if err := need(args, 3, "count N FILE TEXT"); err != nil {
+		return err
+	}
+	want, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	got := 0
+	for _, line := range strings.Split(ts.ReadFile(args[1]), "\n") {
+		if strings.Contains(line, strings.Join(args[2:], " ")) {
+			got++
+		}
+	}
+	if got != want {
+		return fmt.Errorf("%q stands on %d lines of %s, want %d", strings.Join(args[2:], " "), got, args[1], want)
+	}
+	return nil
+}
+
+// strays: no process of this story's jobs is left.
+func cmdStrays(_ *testscript.TestScript, w *world, _ []string) error {
+	return w.until("no process to be left", func() (bool, error) {
+		found, err := processesOf(w.data)
+		return len(found) == 0, errors.Join(err, fmt.Errorf("left: %v", found))
+	})
+}
+
+// processesOf finds the processes that name dir in their arguments, environment or directory.
+func processesOf(dir string) ([]string, error) {
+	all, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, p := range all {
+		cmdline, err := os.ReadFile(filepath.Join(p, "cmdline"))
+		if err != nil {
+			continue // it has ended
+		}
+		environ, _ := os.ReadFile(filepath.Join(p, "environ"))
+		cwd, _ := os.Readlink(filepath.Join(p, "cwd"))
+		if strings.Contains(string(cmdline), "\x00server\x00") {
+			continue
+		}
+		if bytes.Contains(environ, []byte(dir)) || strings.HasPrefix(cwd, dir) {
+			out = append(out, filepath.Base(p)+" "+strings.ReplaceAll(string(cmdline), "\x00", " "))
+		}
+	}
+	return out, nil
+}
+
+// folded N COUNT: that many of the bot's comments are folded away.
+func cmdFolded(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "folded N COUNT"); err != nil {
+		return err
+	}
+	pull, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	return w.until("folded comments on #"+args[0], func() (bool, error) {
+		n, err := w.forge.folded(pull)
+		return strconv.Itoa(n) == args[1], errors.Join(err, fmt.Errorf("%d are folded", n))
+	})
+}
+
+// bytes FILE MAX: the file has at most so many bytes.
+func cmdBytes(ts *testscript.TestScript, _ *world, args []string) error {
+	if err := need(args, 2, "bytes FILE MAX"); err != nil {
+		return err
+	}
+	limit, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	if n := len(ts.ReadFile(args[0])); n > limit {
+		return fmt.Errorf("%s has %d bytes", args[0], n)
+	}
+	return nil
+}
+
+// nonroot: the server runs as nobody from now on.
+func cmdNonRoot(_ *testscript.TestScript, w *world, _ []string) error { return w.becomeNobody() }
+
+// fork N USER: opens pull request N from a fork of that user.
+func cmdFork(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "fork N USER"); err != nil {
+		return err
+	}
+	n, err := w.forge.fork(args[1], "change")
+	if err == nil && strconv.Itoa(n) != args[0] {
+		err = fmt.Errorf("the forge opened #%d", n)
+	}
+	return err
+}

@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tidegate/tidegate/vcs/devforge"
+)
+
+// forge is the story's forge: devforge on loopback.
+type forge struct {
+	*devforge.Forge
+	http *httptest.Server
+}
+
+func newForge(t *testing.T, dir string) *forge {
+	t.Helper()
+	f, err := devforge.New(devforge.Config{Dir: filepath.Join(dir, "forge"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(f.Handler())
+	f.SetURL(s.URL)
+	for _, u := range []string{ana, raj, eve, bot} {
+		token := u + "-token"
+		if u == bot {
+			token = botToken
+		}
+		if err := f.CreateUser(u, u+"-password", token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.CreateRepo(owner, name); err != nil {
+		t.Fatal(err)
+	}
+	for u, p := range map[string]string{ana: "write", raj: "write", eve: "read", bot: "write"} {
+		if err := f.SetPermission(owner, name, u, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.AddHook(owner, name, "http://127.0.0.1:1/events", webhookSecret); err != nil {
+		t.Fatal(err)
+	}
+	return &forge{Forge: f, http: s}
+}
+
+func (f *forge) close() {
+	f.Close()
+	f.http.CloseClientConnections()
+	f.http.Close()
+}
+
+func (f *forge) api() string  { return f.http.URL + "/api/v3" }
+func (f *forge) host() string { return strings.TrimPrefix(f.http.URL, "http://") }
+
+func (f *forge) cloneURL(user string) string {
+	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, user+"-password"), Path: "/" + owner + "/" + name + ".git"}
+	return u.String()
+}
+
+func (f *forge) target(events string) { f.MoveHooks(owner, name, events) }
+func (f *forge) undelivered() int     { return f.Undelivered() }
+
+func (f *forge) redeliver() error {
+	f.RedeliverAll(owner, name, false)
+	f.RedeliverAll(owner, name, true)
+	return nil
+}
+
+func (f *forge) setDraft(pull int, draft bool) error { return f.SetDraft(owner, name, pull, draft) }
+func (f *forge) folded(pull int) (int, error)        { return f.FoldedComments(owner, name, pull), nil }
+
+// fork opens a pull request from a user's fork of the repository.
+func (f *forge) fork(user, branch string) (int, error) {
+	if err := f.Fork(owner, name, user); err != nil {
+		return 0, err
+	}
+	body := strings.NewReader(fmt.Sprintf(`{"title":"From a fork","head":"%s:%s","base":"main"}`, user, branch))
+	req, err := http.NewRequest(http.MethodPost, f.api()+repoPath("/pulls"), body)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+user+"-token")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusCreated {
+		return 0, fmt.Errorf("opening from a fork: %d %s %w", resp.StatusCode, raw, err)
+	}
+	var n int
+	_, err = fmt.Sscanf(string(raw[strings.Index(string(raw), `"number":`)+9:]), "%d", &n)
+	return n, err
+}

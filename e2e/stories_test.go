@@ -1,0 +1,147 @@
+// Package e2e tells stories: the real binary against a forge, with real git and real terraform.
+// README.md lists what a story can say.
+package e2e
+
+import (
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestStories(t *testing.T) {
+	t.Parallel()
+	bin := build(t)
+	real, err := exec.LookPath("terraform")
+	if err != nil {
+		t.Fatal("the stories need terraform in PATH: https://developer.hashicorp.com/terraform/install")
+	}
+	// Below a directory that other users can enter: one story's server is nobody's.
+	root, err := os.MkdirTemp("", "tidegate-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(root, 0o755); err != nil { //nolint:gosec // see above
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	testscript.Run(t, testscript.Params{
+		Dir:           filepath.Join("testdata", "stories"),
+		WorkdirRoot:   root,
+		Cmds:          commands(),
+		TestWork:      os.Getenv("STORY_KEEP") != "",
+		UpdateScripts: false,
+		Setup: func(env *testscript.Env) error {
+			w := &world{
+				t: t, dir: env.WorkDir, data: filepath.Join(env.WorkDir, "data"), bin: bin, seen: map[int64]bool{},
+			}
+			env.Values[worldKey{}] = w
+			env.Defer(w.end)
+			return w.setUp(env, real)
+		},
+	})
+}
+
+// build builds the binary that the stories run, with the race detector.
+func build(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tidegate-bin-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // other users run it, too
+		t.Fatal(err)
+	}
+	bin := filepath.Join(dir, "tidegate")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-race", "-o", bin, "../cmd/tidegate").CombinedOutput()
+	if err != nil {
+		t.Fatalf("building tidegate: %v\n%s", err, out)
+	}
+	return bin
+}
+
+func (w *world) setUp(env *testscript.Env, terraform string) error {
+	for _, d := range []string{"state", "secrets", "home", "tmp", "nobody"} {
+		if err := os.MkdirAll(filepath.Join(w.dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	for name, v := range map[string]string{"token": botToken, "webhook": webhookSecret} {
+		if err := os.WriteFile(filepath.Join(w.dir, "secrets", name), []byte(v+"\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	env.Setenv("STATE", w.state())
+	env.Setenv("HOME", filepath.Join(w.dir, "home"))
+	env.Setenv("TMPDIR", filepath.Join(w.dir, "tmp"))
+	env.Setenv("REAL_TERRAFORM", terraform)
+	w.forge = newForge(w.t, w.dir)
+	if _, err := os.Stat(filepath.Join(w.dir, "main")); err != nil {
+		return nil
+	}
+	_, err := w.push("main", filepath.Join(w.dir, "main"), "main")
+	return err
+}
+
+// end ends what a story has left running.
+func (w *world) end() {
+	if p := w.server; p != nil && p.cmd != nil {
+		_ = w.stop(syscall.SIGTERM)
+	}
+	found, _ := processesOf(w.data)
+	for _, f := range found {
+		pid, _, _ := strings.Cut(f, " ")
+		var n int
+		if _, err := fmt.Sscan(pid, &n); err == nil {
+			_ = syscall.Kill(n, syscall.SIGKILL)
+		}
+	}
+	if w.forge != nil {
+		w.forge.close()
+	}
+}
+
+// freeAddr is a loopback address for a server; the one before is used again, so that links stay right.
+func freeAddr(before *process) (string, error) {
+	if before != nil {
+		return strings.TrimPrefix(before.url, "http://"), nil
+	}
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return lis.Addr().String(), lis.Close()
+}
+
+const nobody = 65534
+
+// becomeNobody gives the story's files to a user without rights, as whom the server runs from now on.
+func (w *world) becomeNobody() error {
+	if os.Geteuid() != 0 {
+		return nil // the stories' user has no rights either
+	}
+	w.nobody = true
+	if err := os.MkdirAll(w.data, 0o700); err != nil {
+		return err
+	}
+	for _, d := range []string{"data", "state", "secrets", "home", "tmp"} {
+		err := filepath.WalkDir(filepath.Join(w.dir, d), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Lchown(path, nobody, nobody)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return os.Chmod(w.dir, 0o755) //nolint:gosec // nobody has to enter it
+}

@@ -34,6 +34,9 @@ func (w *work) apply(ctx context.Context) (Result, error) {
 	if ctx.Err() != nil {
 		return w.result(Cancelled), nil
 	}
+	if err := w.setAsideErroredState(); err != nil {
+		return Result{}, err
+	}
 	c, err := w.command("apply", w.env(w.job.Project.Workspace))
 	if err != nil {
 		return Result{}, err
@@ -60,15 +63,15 @@ func (w *work) appliedFacts() (terraform.PlanFacts, error) {
 // applied turns the end of an apply into a result. It works from what is on disk alone, so that it is
 // the same for an apply that another server had started.
 func (w *work) applied(stepDir string, exit terraform.Exit, facts terraform.PlanFacts) (Result, error) {
-	errored, err := w.saveErroredState(w.started)
-	if err != nil {
-		return Result{}, err
-	}
 	raw, err := terraform.ReadLog(stepDir, maxLog)
 	if err != nil {
 		return Result{}, err
 	}
 	log, text := readApplyLog(raw)
+	errored, err := w.saveErroredState(log.State)
+	if err != nil {
+		return Result{}, err
+	}
 	result := w.result(applyEnd(exit, log))
 	if !exit.Ended.IsZero() {
 		result.Ended = exit.Ended

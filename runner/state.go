@@ -79,17 +79,37 @@ func hclString(s string) string {
 	return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(s)
 }
 
-// saveErroredState copies what terraform left behind because it could not store a state. It answers
-// "" when there is nothing that this job left.
-func (w *work) saveErroredState(started time.Time) (string, error) {
-	from := filepath.Join(w.dir, erroredName)
-	info, err := os.Lstat(from)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.ModTime().Before(started.Add(-time.Second)) {
-		return "", nil
+// setAsideErroredState moves an errored.tfstate of an earlier apply, or of the repository, out of the
+// way: terraform writes none over a file that is not the same state's, and then prints the state into
+// its log.
+func (w *work) setAsideErroredState() error {
+	name := filepath.Join(w.dir, erroredName)
+	info, err := os.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	to := filepath.Join(w.job.Dir, erroredName)
+	if err == nil && info.Mode().IsRegular() {
+		_, err = keepFile(name, filepath.Join(w.job.Dir, "earlier-"+erroredName))
+	}
 	if err == nil {
-		_, err = keepFile(from, to)
+		err = os.RemoveAll(name)
+	}
+	if err != nil {
+		return fmt.Errorf("setting an earlier %s aside: %w", erroredName, err)
+	}
+	return nil
+}
+
+// saveErroredState copies what terraform left behind because it could not store a state: the file, or
+// the dump in its log where it could not even write that. It answers "" when there is nothing.
+func (w *work) saveErroredState(dump []byte) (string, error) {
+	to := filepath.Join(w.job.Dir, erroredName)
+	_, err := keepFile(filepath.Join(w.dir, erroredName), to)
+	if errors.Is(err, fs.ErrNotExist) {
+		if len(dump) == 0 {
+			return "", nil
+		}
+		err = writeDurably(to, dump)
 	}
 	if err != nil {
 		return "", fmt.Errorf("saving %s: %w", erroredName, err)

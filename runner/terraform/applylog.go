@@ -19,6 +19,9 @@ type ApplyLog struct {
 	Changed bool
 	// Started reports that an operation on an object was begun.
 	Started bool
+	// State is the state that terraform could store neither in its backend nor in errored.tfstate. Nil
+	// when there is none. It holds secrets in clear.
+	State []byte
 
 	ops map[op]*progress
 }
@@ -36,6 +39,7 @@ type message struct {
 	Hook       *hook                  `json:"hook"`
 	Diagnostic *diagnostic            `json:"diagnostic"`
 	Outputs    map[string]outputValue `json:"outputs"`
+	State      json.RawMessage        `json:"state"`
 }
 
 type hook struct {
@@ -99,6 +103,8 @@ func (l *ApplyLog) Add(line string) {
 		l.Failures = append(l.Failures, Failure{Summary: limitLine(Clean(m.Diagnostic.Summary)), Text: text})
 	case m.Type == "change_summary":
 		l.Complete = true
+	case len(m.State) > 0:
+		l.State = m.State
 	case m.Hook != nil:
 		l.addHook(m.Type, *m.Hook)
 	}

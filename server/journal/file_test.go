@@ -160,22 +160,21 @@ func TestDamageIsFoundBeforeItHurts(t *testing.T) {
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(1, 2))
 	refused := 0
-	for i := range 400 {
+	for range 150 {
 		raw := append([]byte{}, good...)
 		for range 1 + r.IntN(3) {
 			// Headers and elements are at the beginning of pages.
 			at := r.IntN(len(raw)/4096)*4096 + r.IntN(200)
 			raw[at] ^= byte(1 << r.IntN(8))
 		}
-		path := filepath.Join(dir, fmt.Sprint(i))
+		path := filepath.Join(dir, "tidegate.db")
 		ok(t, os.WriteFile(path, raw, 0o600))
 		if useAll(t, path) != nil {
 			refused++
 		}
-		ok(t, os.Remove(path))
 	}
-	if refused < 100 {
-		t.Errorf("%d of 400 damaged files were refused, want most", refused)
+	if refused < 50 {
+		t.Errorf("%d of 150 damaged files were refused, want most", refused)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	berrors "go.etcd.io/bbolt/errors"
+
 	"github.com/tidegate/tidegate/server/journal"
 )
 
@@ -216,4 +218,41 @@ func TestManyWritersAndReaders(t *testing.T) {
 	if err != nil || c.Events != 12*13 || c.Queued != 0 || c.Runs != 12*13 || c.Running != 0 || c.Plans != 12*13 {
 		t.Errorf("Counts() = %+v, %v, want 156 events, runs and plans, nothing queued or running", c, err)
 	}
+}
+
+// Writes that have no room together are tried one by one: those that have room alone are done.
+func TestNoRoomForAll(t *testing.T) {
+	t.Parallel()
+	g := newGate()
+	db := openDB(t, filepath.Join(t.TempDir(), "tidegate.db"))
+	j, err := journal.OpenWith(db, journal.Options{Hook: g.hook})
+	ok(t, err)
+	db.MaxSize = 256 << 10
+	var writers []func() outcome
+	for i := range 10 {
+		writers = append(writers, adder(t.Context(), j, fmt.Sprint(i), 40<<10))
+	}
+	all := line(t, j, g, writers...)
+	close(g.pass)
+	done := 0
+	for i, c := range all {
+		switch o := <-c; {
+		case o.err == nil:
+			done++
+		case !errors.Is(o.err, berrors.ErrMaxSizeReached):
+			t.Errorf("writer %d: %v, want done or ErrMaxSizeReached", i, o.err)
+		}
+	}
+	if done < 2 || done == len(all) {
+		t.Errorf("%d of %d writes were done, want some", done, len(all))
+	}
+	db.MaxSize = 0
+	if o := adder(t.Context(), j, "room again", 40<<10)(); o.err != nil || o.seq != uint64(done+1) {
+		t.Errorf("with room again: %+v, want event %d", o, done+1)
+	}
+	q, err := j.Queued(t.Context())
+	if err != nil || len(q) != done+1 {
+		t.Errorf("Queued() = %d, %v, want the %d that were acknowledged", len(q), err, done+1)
+	}
+	ok(t, j.Close())
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -390,6 +391,30 @@ func TestExercise(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	vcstest.Exercise(t, f.kit(t))
+}
+
+// TestFoldUnknown: what can't be folded is told, and the others are folded all the same.
+func TestFoldUnknown(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	k := f.kit(t)
+	f.add(bot, "plan")
+	err := client(t, github.Config{APIURL: f.URL + "/api/v3"}).Fold(t.Context(), k.Pull, []vcs.Comment{{Node: "IC_0"}, {Node: fmt.Sprintf("IC_%d", f.comments[0].id)}})
+	if !errors.Is(err, vcs.ErrNotFound) || !f.comments[0].folded {
+		t.Errorf("Fold() error = %v and folded the other = %v, want ErrNotFound and true", err, f.comments[0].folded)
+	}
+	many := make([]vcs.Comment, 120)
+	for i := range many {
+		many[i].Node = fmt.Sprintf("IC_%d", f.add(bot, "plan").id)
+	}
+	if err := client(t, github.Config{APIURL: f.URL + "/api/v3"}).Fold(t.Context(), k.Pull, many); err != nil {
+		t.Errorf("Fold(120) error = %v", err)
+	}
+	for _, c := range f.comments {
+		if !c.folded {
+			t.Errorf("comment %d of 121 is not folded", c.id)
+		}
+	}
 }
 
 // TestAuthorNeverApproves is about what a forge should not even offer.

@@ -241,7 +241,9 @@ func TestRetry(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s := &script{steps: tt.steps}
-				err := tt.do(t.Context(), client(t, github.Config{HTTP: s}))
+				ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour) // for who never gives up
+				defer cancel()
+				err := tt.do(ctx, client(t, github.Config{HTTP: s}))
 				checkError(t, err, tt.err, tt.text)
 				got := s.waits()
 				if len(got) != len(tt.want) {

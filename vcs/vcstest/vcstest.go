@@ -27,7 +27,7 @@ type Kit struct {
 	// Bot is the account that the client is.
 	Bot string
 	// Author and Writer may write to the repository, Admin may administer it, Reader may read it,
-	// and the forge knows Stranger who may do nothing.
+	// and the forge knows Stranger who may do nothing; "" where everybody may read.
 	Author, Writer, Admin, Reader, Stranger string
 
 	// Comment posts a comment as a user and answers its id.
@@ -42,9 +42,12 @@ type Kit struct {
 	Close func(t testing.TB)
 
 	// Review reviews as a user and answers the review's id. nil where the client is no
-	// vcs.Approver, as is Dismiss.
-	Review  func(t testing.TB, user string, verdict Verdict) int64
+	// vcs.Approver.
+	Review func(t testing.TB, user string, verdict Verdict) int64
+	// Dismiss dismisses a review. nil where the forge can't.
 	Dismiss func(t testing.TB, review int64)
+	// Folded counts the folded comments. nil where Remark.Folded says which they are.
+	Folded func(t testing.TB) int
 	// Lock locks or unlocks the conversation for all, the bot included. nil where the forge can't.
 	Lock func(t testing.TB, locked bool)
 }
@@ -53,9 +56,9 @@ type Kit struct {
 type Remark struct {
 	ID           int64
 	Author, Body string
-	// Folded says that it is hidden as outdated.
+	// Folded says that it is hidden as outdated. It is not looked at where Kit.Folded counts.
 	Folded bool
-	// Reactions counts them by name.
+	// Reactions counts them by name. nil where the forge does not tell.
 	Reactions map[string]int
 }
 

@@ -1,0 +1,259 @@
+package github_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/devforge"
+	"github.com/tidegate/tidegate/vcs/github"
+	"github.com/tidegate/tidegate/vcs/vcstest"
+)
+
+// dev is a devforge with one repository and one pull request from a branch of it.
+type dev struct {
+	*devforge.Forge
+	url  string
+	tree string // a clone
+	head string
+}
+
+func newDev(t *testing.T) *dev {
+	t.Helper()
+	f, err := devforge.New(devforge.Config{Dir: t.TempDir()})
+	must(t, err)
+	srv := httptest.NewServer(f.Handler())
+	t.Cleanup(func() {
+		srv.Close()
+		f.Close()
+	})
+	f.SetURL(srv.URL)
+	d := &dev{Forge: f, url: srv.URL, tree: filepath.Join(t.TempDir(), "tree")}
+	for _, user := range []string{"acme", "ana", "raj", "root", "eve"} {
+		must(t, f.CreateUser(user, user+"-password", user+"-token"))
+	}
+	must(t, f.CreateUser(bot, "bot-password", botToken))
+	must(t, f.CreateRepo("acme", "infra"))
+	for user, may := range map[string]string{"ana": "write", "raj": "write", "root": "admin", "eve": "read", bot: "write"} {
+		must(t, f.SetPermission("acme", "infra", user, may))
+	}
+	d.git(t, "init", "-q", "-b", "main", d.tree)
+	d.commit(t, "one")
+	d.push(t, "main")
+	d.git(t, "-C", d.tree, "checkout", "-q", "-b", "grow")
+	d.head = d.commit(t, "two")
+	d.push(t, "grow")
+	d.call(t, "ana", http.MethodPost, "/pulls", map[string]any{"title": "Grow the <cluster>", "head": "grow", "base": "main", "draft": true}, nil)
+	return d
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func (d *dev) git(tb testing.TB, args ...string) string {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), "git", args...)
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(d.tree), "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com",
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		tb.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (d *dev) commit(tb testing.TB, text string) string {
+	tb.Helper()
+	must(tb, os.WriteFile(filepath.Join(d.tree, "main.tf"), []byte("# "+text+"\n"), 0o600))
+	d.git(tb, "-C", d.tree, "add", "-A")
+	d.git(tb, "-C", d.tree, "commit", "-q", "-m", text)
+	return d.git(tb, "-C", d.tree, "rev-parse", "HEAD")
+}
+
+func (d *dev) push(tb testing.TB, branch string) {
+	tb.Helper()
+	to := strings.Replace(d.url, "http://", "http://ana:ana-token@", 1) + "/acme/infra.git"
+	d.git(tb, "-C", d.tree, "push", "-q", to, "HEAD:refs/heads/"+branch)
+}
+
+// call asks the forge as a user, past the client.
+func (d *dev) call(tb testing.TB, user, method, path string, in, out any) {
+	tb.Helper()
+	raw, err := json.Marshal(in)
+	must(tb, err)
+	req, err := http.NewRequestWithContext(tb.Context(), method, d.url+"/api/v3/repos/acme/infra"+path, bytes.NewReader(raw))
+	must(tb, err)
+	token := user + "-token"
+	if user == bot {
+		token = botToken
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	must(tb, err)
+	defer func() { _ = resp.Body.Close() }()
+	raw, err = io.ReadAll(resp.Body)
+	must(tb, err)
+	if resp.StatusCode >= 300 {
+		tb.Fatalf("%s %s as %s: %d %s", method, path, user, resp.StatusCode, raw)
+	}
+	if out != nil {
+		must(tb, json.Unmarshal(raw, out))
+	}
+}
+
+func (d *dev) conversation(tb testing.TB) []vcstest.Remark {
+	tb.Helper()
+	var all []vcstest.Remark
+	for page := 1; ; page++ {
+		var some []struct {
+			ID   int64
+			Body string
+			User struct{ Login string }
+		}
+		d.call(tb, "ana", http.MethodGet, fmt.Sprintf("/issues/1/comments?per_page=100&page=%d", page), nil, &some)
+		for _, c := range some {
+			all = append(all, vcstest.Remark{ID: c.ID, Author: c.User.Login, Body: c.Body})
+		}
+		if len(some) < 100 {
+			return all
+		}
+	}
+}
+
+func (d *dev) statuses(tb testing.TB, sha string) map[string]vcs.Status {
+	tb.Helper()
+	var some []struct {
+		Context, State, Description string
+		URL                         string `json:"target_url"`
+	}
+	d.call(tb, "ana", http.MethodGet, "/commits/"+sha+"/statuses", nil, &some)
+	all := map[string]vcs.Status{}
+	for _, s := range some { // newest first
+		if _, newer := all[s.Context]; !newer {
+			all[s.Context] = vcs.Status{Context: s.Context, State: vcs.StatusState(s.State), Description: s.Description, URL: s.URL}
+		}
+	}
+	return all
+}
+
+func (d *dev) kit(t *testing.T) vcstest.Kit {
+	t.Helper()
+	u, err := url.Parse(d.url)
+	must(t, err)
+	var repo struct{ ID int64 }
+	d.call(t, "ana", http.MethodGet, "/", nil, &repo)
+	id := vcs.RepoID{Forge: u.Host, ID: repo.ID}
+	return vcstest.Kit{
+		Forge: client(t, github.Config{APIURL: d.url + "/api/v3", User: bot}),
+		Pull: vcs.Pull{
+			Repo:   vcs.Repo{ID: id, Owner: "acme", Name: "infra", CloneURL: d.url + "/acme/infra.git", URL: d.url + "/acme/infra"},
+			Number: 1, Title: "Grow the <cluster>", Author: "ana", URL: d.url + "/acme/infra/pull/1", State: vcs.Open, Draft: true,
+			Head:    vcs.Branch{Ref: "grow", SHA: d.head, Repo: id},
+			Base:    vcs.Branch{Ref: "main", SHA: d.git(t, "-C", d.tree, "rev-parse", "main"), Repo: id},
+			HeadRef: "refs/pull/1/head",
+		},
+		Bot: bot, Author: "ana", Writer: "raj", Admin: "root", Reader: "eve",
+		Comment: func(tb testing.TB, user, body string) int64 {
+			var made struct{ ID int64 }
+			d.call(tb, user, http.MethodPost, "/issues/1/comments", map[string]any{"body": body}, &made)
+			return made.ID
+		},
+		Conversation: d.conversation, Statuses: d.statuses,
+		Push: func(tb testing.TB) string {
+			sha := d.commit(tb, "three")
+			d.push(tb, "grow")
+			return sha
+		},
+		Close: func(tb testing.TB) {
+			d.call(tb, "ana", http.MethodPatch, "/pulls/1", map[string]any{"state": "closed"}, nil)
+		},
+		Review: func(tb testing.TB, user string, v vcstest.Verdict) int64 {
+			var made struct{ ID int64 }
+			event := map[vcstest.Verdict]string{vcstest.Approve: "APPROVE", vcstest.RequestChanges: "REQUEST_CHANGES", vcstest.Remarks: "COMMENT"}[v]
+			d.call(tb, user, http.MethodPost, "/pulls/1/reviews", map[string]any{"event": event, "body": string(v)}, &made)
+			return made.ID
+		},
+		Folded: func(testing.TB) int { return d.FoldedComments("acme", "infra", 1) },
+	}
+}
+
+func TestExerciseDevforge(t *testing.T) {
+	t.Parallel()
+	vcstest.Exercise(t, newDev(t).kit(t))
+}
+
+// TestDevforgeDeliveries: what devforge sends over HTTP is what the hook reads.
+func TestDevforgeDeliveries(t *testing.T) {
+	t.Parallel()
+	const secret = "webhook-secret"
+	d := newDev(t)
+	k := d.kit(t)
+	c := client(t, github.Config{APIURL: d.url + "/api/v3", WebhookSecrets: func() [][]byte { return [][]byte{[]byte(secret)} }})
+	type took struct {
+		ev  vcs.Event
+		err error
+	}
+	events := make(chan took, 10)
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if !c.Claims(r.Header) {
+			err = errors.New("not claimed")
+		}
+		if err = errors.Join(err, c.Verify(r.Header, body)); err != nil {
+			events <- took{err: err}
+			return
+		}
+		ev, err := c.Parse(r.Header, body)
+		events <- took{ev, err}
+	}))
+	t.Cleanup(hook.Close)
+	must(t, d.AddHook("acme", "infra", hook.URL, secret))
+	next := func() took {
+		t.Helper()
+		select {
+		case got := <-events:
+			return got
+		case <-time.After(20 * time.Second):
+			t.Fatal("no delivery came")
+			return took{}
+		}
+	}
+
+	sha := k.Push(t)
+	got := next()
+	if got.err != nil || got.ev.Kind != vcs.PullPushed || got.ev.Head != sha || got.ev.Repo != k.Pull.Repo || got.ev.Pull != 1 || got.ev.BaseRef != "main" {
+		t.Errorf("after a push: %+v, %v", got.ev, got.err)
+	}
+	id := k.Comment(t, "raj", "plan")
+	got = next()
+	if got.err != nil || got.ev.Kind != vcs.Commented || got.ev.Comment.ID != id || got.ev.Comment.Author != "raj" || got.ev.Sender != "raj" || got.ev.Comment.Body != "plan" {
+		t.Errorf("after a comment: %+v, %v", got.ev, got.err)
+	}
+	must(t, d.SetDraft("acme", "infra", 1, false))
+	if got = next(); got.err != nil || got.ev.Kind != vcs.PullReady {
+		t.Errorf("after ready: %+v, %v", got.ev, got.err)
+	}
+	k.Close(t)
+	if got = next(); got.err != nil || got.ev.Kind != vcs.PullClosed {
+		t.Errorf("after a close: %+v, %v", got.ev, got.err)
+	}
+}

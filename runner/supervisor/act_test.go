@@ -53,6 +53,7 @@ type facts struct {
 	Session            int
 	Dir                string
 	NoNewPrivs         bool
+	Blocking           bool
 }
 
 func actFacts([]string) int {
@@ -66,6 +67,8 @@ func actFacts([]string) int {
 	}
 	v, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	f.NoNewPrivs = v == 1
+	flags, err := unix.FcntlInt(1, unix.F_GETFL, 0)
+	f.Blocking = err == nil && flags&unix.O_NONBLOCK == 0
 	_ = json.NewEncoder(os.Stdout).Encode(f)
 	return 0
 }
@@ -126,10 +129,10 @@ func actSpew(args []string) int {
 	n, _ := strconv.Atoi(args[0])
 	w := bufio.NewWriter(os.Stdout)
 	for i := range n {
-		fmt.Fprintf(w, "line %08d\n", i)
+		_, _ = fmt.Fprintf(w, "line %08d\n", i)
 	}
 	_ = w.Flush()
-	return 0
+	return len(args) - 1
 }
 
 // actRead tries each path and says what came of it, by JSON.
@@ -166,6 +169,8 @@ func attempt(how, path string) string {
 		err = os.Remove(path)
 	case "stat":
 		_, err = os.Stat(path)
+	case "chmod":
+		err = os.Chmod(path, 0o777)
 	case "exec":
 		err = exec.Command(path).Run()
 	case "signal":

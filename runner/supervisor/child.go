@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,15 +25,20 @@ const (
 
 // child is stage three, and then the process.
 type child struct {
-	cmd      *exec.Cmd
-	goOn     *os.File
-	report   *os.File
-	output   *os.File
-	ready    chan error    // once
-	landlock int           // after ready
-	refused  error         // why nothing was executed; after exited
-	exited   chan struct{} // closed after cmd.Wait
-	copied   chan struct{} // closed after the end of the output
+	cmd     *exec.Cmd
+	goOn    *os.File
+	report  *os.File
+	output  *os.File
+	ready   chan readiness // once
+	refused error          // why nothing was executed; after exited
+	exited  chan struct{}  // closed after cmd.Wait
+	copied  chan struct{}  // closed after the end of the output
+}
+
+// readiness is what stage three reports before it is let go.
+type readiness struct {
+	landlock int
+	err      error
 }
 
 // startChild starts stage three, which waits for proceed.
@@ -46,7 +52,7 @@ func startChild(dir string, args []string, out io.Writer) (*child, error) {
 		return nil, err
 	}
 	defer p.closeTheirs()
-	cmd := exec.CommandContext(background(), self, args...)
+	cmd := exec.CommandContext(context.Background(), self, args...)
 	cmd.Env = stageEnv(dir, stageSandbox)
 	cmd.Stdout, cmd.Stderr = p.stdout, p.stdout
 	cmd.ExtraFiles = []*os.File{p.goOnRead, p.reportWrite}
@@ -57,7 +63,7 @@ func startChild(dir string, args []string, out io.Writer) (*child, error) {
 	}
 	c := &child{
 		cmd: cmd, goOn: p.goOn, report: p.report, output: p.output,
-		ready: make(chan error, 1), exited: make(chan struct{}), copied: make(chan struct{}),
+		ready: make(chan readiness, 1), exited: make(chan struct{}), copied: make(chan struct{}),
 	}
 	go func() {
 		defer close(c.copied)
@@ -72,14 +78,18 @@ func (c *child) follow() {
 	defer close(c.exited)
 	report := bufio.NewReader(c.report)
 	line, err := report.ReadString('\n')
+	var r readiness
 	version, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "ready ")
-	if err == nil && ok {
-		c.landlock, err = strconv.Atoi(version)
-	} else if err = errors.New(strings.TrimSpace(line)); line == "" {
-		err = errors.New("the sandbox stage ended without a word")
+	switch {
+	case err == nil && ok:
+		r.landlock, r.err = strconv.Atoi(version)
+	case line == "":
+		r.err = errors.New("the sandbox stage ended without a word")
+	default:
+		r.err = errors.New(strings.TrimSpace(line))
 	}
-	c.ready <- err
-	if err == nil {
+	c.ready <- r
+	if r.err == nil {
 		if why, _ := io.ReadAll(io.LimitReader(report, maxText)); len(why) > 0 {
 			c.refused = errors.New(string(why))
 		}
@@ -178,7 +188,7 @@ func sandboxStage(dir string, args []string) int {
 	if n, _ := goOn.Read(make([]byte, 1)); n != 1 {
 		return exitTrouble
 	}
-	err = syscall.Exec(spec.Argv0, append([]string{spec.Argv0}, args...), spec.Env) //nolint:gosec // running it is what we are for
+	err = syscall.Exec(spec.Argv0, append([]string{spec.Argv0}, args...), spec.Env)
 	_, _ = fmt.Fprintf(report, "executing %s: %v", spec.Argv0, err)
 	return exitTrouble
 }

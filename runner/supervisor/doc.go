@@ -14,7 +14,12 @@
 //	                                stage three     own process group; enters its Landlock domain, then becomes the process
 //
 // Stage one may be killed with the server at any time. Stage three waits until the started mark is on
-// disk, so the pid in the mark is the one that gets the SIGINT.
+// disk, so the pid in the mark is the one that gets the SIGINT. What the process leaves in its group is
+// killed 2 s after its own end; what left the group goes on, unread after another second.
+//
+// Stage two killed: the process goes on, as it holds both ends of its output and never meets a broken
+// pipe. It counts as running (Mark.Orphaned); Wait takes its output over, Interrupt still works, and
+// its end is unknown.
 //
 // # The step directory, format 1
 //

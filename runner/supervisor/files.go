@@ -23,9 +23,14 @@ func (e *FormatError) Error() string {
 	return fmt.Sprintf("%s has format %d, this program knows %d", e.File, e.Format, Format)
 }
 
+// open opens or makes a file of the step directory.
+func open(dir, name string, flag int) (*os.File, error) {
+	return os.OpenFile(filepath.Join(dir, name), flag, 0o600) //nolint:gosec // names are ours, and dir is who starts us's
+}
+
 // readJSON reads a small file of the step directory.
 func readJSON(dir, name string, v any) error {
-	f, err := os.Open(filepath.Join(dir, name))
+	f, err := open(dir, name, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -75,8 +80,7 @@ func writeDurably(dir, name string, v any) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, name)
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := open(dir, name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
@@ -84,6 +88,7 @@ func writeDurably(dir, name string, v any) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
+	path := filepath.Join(dir, name)
 	if err := os.Rename(path+".new", path); err != nil {
 		return err
 	}
@@ -91,7 +96,7 @@ func writeDurably(dir, name string, v any) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := open(dir, ".", os.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -107,7 +112,7 @@ const (
 // reserve takes the room for the status while there is some: a disk that is full at the end must not
 // turn a known end into an unknown one.
 func reserve(dir string) error {
-	f, err := os.OpenFile(filepath.Join(dir, reservedName), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := open(dir, reservedName, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
@@ -122,8 +127,7 @@ func writeStatus(dir string, s Status) error {
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(dir, reservedName)
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE, 0o600)
+	f, err := open(dir, reservedName, os.O_WRONLY|os.O_CREATE)
 	if err != nil {
 		return err
 	}
@@ -134,7 +138,7 @@ func writeStatus(dir string, s Status) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, filepath.Join(dir, statusName)); err != nil {
+	if err := os.Rename(filepath.Join(dir, reservedName), filepath.Join(dir, statusName)); err != nil {
 		return err
 	}
 	return syncDir(dir)
@@ -149,7 +153,7 @@ func cut(s string) string {
 
 // touch makes an empty file; made is false when there was one.
 func touch(dir, name string) (made bool, err error) {
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := open(dir, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if errors.Is(err, fs.ErrExist) {
 		return false, nil
 	}

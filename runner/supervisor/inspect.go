@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -168,7 +167,7 @@ func seal(dir string) (sight, error) {
 // share takes the lock for a moment, together with others who look; held says that a supervisor has
 // it, the file is nil then.
 func share(dir string, flag int) (lock *os.File, held bool, err error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), flag, 0o600)
+	f, err := open(dir, lockName, flag)
 	if err != nil {
 		return nil, false, err
 	}
@@ -185,7 +184,7 @@ func share(dir string, flag int) (lock *os.File, held bool, err error) {
 
 // hold takes the lock for the supervisor's life. Those who look have it for a moment only.
 func hold(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := open(dir, lockName, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}

@@ -63,11 +63,10 @@ func ring(dir string) (heard bool, err error) {
 
 // openControl makes the FIFO. Open for writing as well, it never comes to an end.
 func openControl(dir string) (*os.File, error) {
-	path := filepath.Join(dir, controlName)
-	if err := unix.Mkfifo(path, 0o600); err != nil {
+	if err := unix.Mkfifo(filepath.Join(dir, controlName), 0o600); err != nil {
 		return nil, fmt.Errorf("making %s: %w", controlName, err)
 	}
-	return os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+	return open(dir, controlName, os.O_RDWR|unix.O_NONBLOCK)
 }
 
 func retry[T any](call func() (T, error)) (T, error) {

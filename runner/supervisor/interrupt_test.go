@@ -31,18 +31,25 @@ func (s *step) roundTrip(t *testing.T, word string) {
 func TestInterruptIsOneSIGINT(t *testing.T) {
 	t.Parallel()
 	for name, ask := range map[string]func(t *testing.T, s *step, one *exec.Cmd){
-		"Interrupt": func(t *testing.T, s *step, _ *exec.Cmd) { must(t, supervisor.Interrupt(s.dir)) },
+		"Interrupt": func(t *testing.T, s *step, _ *exec.Cmd) {
+			t.Helper()
+			must(t, supervisor.Interrupt(s.dir))
+		},
 		"SIGINT to stage one": func(t *testing.T, _ *step, one *exec.Cmd) {
+			t.Helper()
 			must(t, one.Process.Signal(syscall.SIGINT))
 		},
 		"SIGTERM to stage one": func(t *testing.T, _ *step, one *exec.Cmd) {
+			t.Helper()
 			must(t, one.Process.Signal(syscall.SIGTERM))
 		},
 		"SIGINT to stage two": func(t *testing.T, s *step, _ *exec.Cmd) {
+			t.Helper()
 			mark, _ := s.inspect(t, supervisor.Running)
 			must(t, unix.Kill(mark.Supervisor, syscall.SIGINT))
 		},
 		"SIGTERM to stage two": func(t *testing.T, s *step, _ *exec.Cmd) {
+			t.Helper()
 			mark, _ := s.inspect(t, supervisor.Running)
 			must(t, unix.Kill(mark.Supervisor, syscall.SIGTERM))
 		},

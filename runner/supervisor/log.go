@@ -16,7 +16,7 @@ import (
 // Writing never fails and never blocks on a full disk: what can't be written is counted, and said in
 // the log as soon as there is room again.
 type cappedLog struct {
-	path   string
+	dir    string
 	file   *os.File
 	limit  int64
 	size   int64 // of the file
@@ -33,12 +33,11 @@ type cappedLog struct {
 const lineSearch = 64 << 10
 
 func newCappedLog(dir string, limit int64) (*cappedLog, error) {
-	path := filepath.Join(dir, outputName)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := open(dir, outputName, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
-	return &cappedLog{path: path, file: f, limit: limit}, nil
+	return &cappedLog{dir: dir, file: f, limit: limit}, nil
 }
 
 // Write takes all of p, always.
@@ -105,16 +104,17 @@ func (l *cappedLog) leaveOut() error {
 	}
 	from := l.lineStartAfter(l.size - l.limit/2)
 	left := l.left + from - head - l.notice
-	f, err := os.OpenFile(l.path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := open(l.dir, outputName+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
 	size, notice, err := l.copyParts(f, head, from, left)
+	path := filepath.Join(l.dir, outputName)
 	if err == nil {
-		err = os.Rename(l.path+".new", l.path)
+		err = os.Rename(path+".new", path)
 	}
 	if err != nil {
-		return errors.Join(err, f.Close(), os.Remove(l.path+".new"))
+		return errors.Join(err, f.Close(), os.Remove(path+".new"))
 	}
 	_ = l.file.Close()
 	l.file, l.size, l.head, l.notice, l.left, l.short = f, size, head, notice, left, true

@@ -112,7 +112,7 @@ func TestLogOnAFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer full.Close()
+	defer func() { _ = full.Close() }()
 	l.file = full
 	feed(t, l, "lost\nlost\n", 5)
 	l.file = file

@@ -29,7 +29,7 @@ func adopt(dir string, mark *Mark) *orphan {
 		o.grace, o.limit = spec.Grace, spec.LogLimit
 	}
 	o.pipe = openOutputOf(mark.PID)
-	log, err := os.OpenFile(filepath.Join(dir, outputName), os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := open(dir, outputName, os.O_WRONLY|os.O_APPEND)
 	if err == nil {
 		o.log = log
 		o.size, _ = log.Seek(0, io.SeekEnd)

@@ -70,7 +70,7 @@ func TestRunGivesTheProcessWhatTheSpecSays(t *testing.T) {
 	cmd.Env = append(cmd.Env, "LEAK=1")
 	leak, err := os.Create(filepath.Join(s.root, "leak"))
 	must(t, err)
-	defer leak.Close()
+	defer func() { _ = leak.Close() }()
 	cmd.ExtraFiles = []*os.File{leak}
 	cmd.Dir = s.root
 	if got := runCommand(t, cmd); got.code != 0 {
@@ -94,6 +94,9 @@ func TestRunGivesTheProcessWhatTheSpecSays(t *testing.T) {
 	if slices.ContainsFunc(f.Files, func(p string) bool { return strings.HasPrefix(p, s.root) }) {
 		t.Errorf("descriptors = %q, want none of %s", f.Files, s.root)
 	}
+	if !f.Blocking {
+		t.Error("stdout does not block, which programs do not expect")
+	}
 	if f.Files[0] != "/dev/null" {
 		t.Errorf("stdin = %s, want /dev/null", f.Files[0])
 	}
@@ -113,4 +116,30 @@ func TestVersionIsAnsweredWithoutAProcess(t *testing.T) {
 		t.Errorf("the real call after it = %+v", got)
 	}
 	s.expect(t, "was here")
+}
+
+func TestLogIsCapped(t *testing.T) {
+	t.Parallel()
+	s := newStep(t, "spew", "100000")
+	s.spec.LogLimit = 1400 // a hundred lines
+	if got := s.run(t); got.code != 0 {
+		t.Errorf("stage one = %+v", got)
+	}
+	log := s.log(t)
+	if !strings.HasPrefix(log, "line 00000000\n") || !strings.HasSuffix(log, "line 00099999\n") ||
+		!strings.Contains(log, "line 00000049\n[tidegate: 1398614 bytes left out]\nline 00099951\n") {
+		t.Errorf("log = %s, want head, a line about the middle, tail", log)
+	}
+	if _, status := s.inspect(t, supervisor.Ended); !status.Truncated || status.LogBytes != 1400000 || status.LogError != "" {
+		t.Errorf("status = %+v, want a truncated log of 1400000 bytes", status)
+	}
+}
+
+func TestFailureShowsTheLastLines(t *testing.T) {
+	t.Parallel()
+	s := newStep(t, "spew", "100000", "fail")
+	got := s.run(t)
+	if got.code != 1 || len(got.stderr) != 4096 || !strings.HasSuffix(got.stderr, "line 00099999\n") {
+		t.Errorf("stage one = %d with %d bytes of stderr, want 1 with the last 4096", got.code, len(got.stderr))
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/tidegate/tidegate/runner/supervisor"
 )
 
@@ -51,15 +52,19 @@ func try(t *testing.T, s *step, as func(*exec.Cmd) *exec.Cmd, want map[string]st
 	}
 }
 
-// giveTo gives the step directory to the user that a command runs as.
+// giveTo gives all files to the user that a command runs as.
 func (s *step) giveTo(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	if cmd.SysProcAttr == nil || cmd.SysProcAttr.Credential == nil {
 		return
 	}
-	for _, path := range []string{s.dir, filepath.Join(s.dir, "spec.json")} {
-		must(t, os.Chown(path, int(cmd.SysProcAttr.Credential.Uid), int(cmd.SysProcAttr.Credential.Gid)))
-	}
+	user := cmd.SysProcAttr.Credential
+	must(t, filepath.WalkDir(s.root, func(path string, _ os.DirEntry, err error) error {
+		if err != nil || path == s.stage {
+			return err
+		}
+		return os.Lchown(path, int(user.Uid), int(user.Gid))
+	}))
 }
 
 // tree makes files below the step's root, for everybody.
@@ -115,6 +120,7 @@ func TestSandboxHidesAndShows(t *testing.T) {
 	t.Parallel()
 	needLandlock(t)
 	asUsers(t, func(t *testing.T, as func(*exec.Cmd) *exec.Cmd) {
+		t.Helper()
 		s := newStep(t, "read")
 		tree(t, s, "data/secret", "data/checkout/main.tf", "data/checkout/.git/config", "data/providers/provider",
 			"data/checkout/private/key", "token", "tokens", "free/file", "free/exec", "free/extra", "data/runs/other/spec.json")
@@ -145,6 +151,7 @@ func TestSandboxHidesAndShows(t *testing.T) {
 			"read:data/runs/other/spec.json": "denied",
 			"read:data/checkout/private/key": "denied",
 			"stat:data/secret":               "ok",
+			"chmod:data/secret":              "ok", // Landlock has no right for it
 
 			"read:data/checkout/main.tf":                        "ok",
 			"append:data/checkout/main.tf":                      "ok",
@@ -220,7 +227,7 @@ func TestServerIsOutOfReach(t *testing.T) {
 			"read:/proc/self/environ":        "ok",
 			"read:data/secret":               "denied",
 		})
-		raw, err := readAs(nobody, t, s, "/proc/"+pid+"/environ")
+		raw, err := readAs(t, s, nobody, "/proc/"+pid+"/environ")
 		if readable := err == nil && strings.Contains(raw, "hunter2"); readable != (protect == "") {
 			t.Errorf("outside of the sandbox, protected %q: readable = %v (%v)", protect, readable, err)
 		}
@@ -229,7 +236,7 @@ func TestServerIsOutOfReach(t *testing.T) {
 	}
 }
 
-func readAs(as func(*exec.Cmd) *exec.Cmd, t *testing.T, s *step, path string) (string, error) {
+func readAs(t *testing.T, s *step, as func(*exec.Cmd) *exec.Cmd, path string) (string, error) {
 	t.Helper()
 	cmd := as(exec.CommandContext(t.Context(), "cat", path))
 	cmd.Dir = s.root
@@ -249,7 +256,7 @@ func TestSupervisorIsOutOfReach(t *testing.T) {
 	if mark.Landlock < 3 {
 		t.Errorf("mark = %+v, want the version of Landlock", mark)
 	}
-	if _, err := readAs(nobody, t, s, "/proc/"+sprint(mark.Supervisor)+"/environ"); err == nil {
+	if _, err := readAs(t, s, nobody, "/proc/"+sprint(mark.Supervisor)+"/environ"); err == nil {
 		t.Errorf("the supervisor's environment can be read by its user")
 	}
 	s.send(t, "end")

@@ -52,10 +52,11 @@ type Spec struct {
 // paths the deepest counts; where one stands in several lists, Show wins over ShowRead over Hide. The
 // step directory itself is always hidden. Paths that do not exist are left out.
 //
-// What is hidden cannot be opened, listed, made, removed or executed; its metadata can still be read
-// by those who know its name. Directories on the way to a hidden path, "/" among them, can be walked
-// through, but neither be listed nor get new entries: a process whose temporary directory is such a
-// one needs another TMPDIR.
+// What is hidden can't be opened, listed, made, renamed, removed or executed. Landlock has no rights
+// for metadata: who knows a hidden name can still stat and, being its owner, chmod it. Directories on
+// the way to a hidden path, "/" among them, can be walked through, but neither be listed nor get new
+// entries, whatever else shows them: a process whose temporary directory is such a one needs another
+// TMPDIR, and what is to be writable must not contain the step directory.
 type Sandbox struct {
 	// Hide names what must not be seen; everything else stays as it is.
 	Hide []string `json:"hide,omitempty"`

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -71,7 +69,7 @@ func startStageTwo(dir string, args []string) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	trouble, err := os.OpenFile(filepath.Join(dir, troubleName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	trouble, err := open(dir, troubleName, os.O_WRONLY|os.O_CREATE|os.O_APPEND)
 	if err != nil {
 		return nil, err
 	}
@@ -92,14 +90,14 @@ func report(dir string, waited error, errs io.Writer) int {
 	case err != nil:
 		return complain(errs, exitTrouble, fmt.Errorf("reading how it ended: %w", err))
 	case s == nil:
-		_, _ = tail(filepath.Join(dir, troubleName), errs)
+		tail(dir, troubleName, errs)
 		return complain(errs, exitTrouble, fmt.Errorf("the supervisor left no word of how it ended: %w", orSilent(waited)))
 	case s.Error != "":
 		complain(errs, 0, errors.New(s.Error))
 	}
 	code := exitCode(s)
 	if code != 0 {
-		_, _ = tail(filepath.Join(dir, outputName), errs)
+		tail(dir, outputName, errs)
 	}
 	return code
 }
@@ -124,20 +122,15 @@ func exitCode(s *Status) int {
 	}
 }
 
-// tail writes the last lines of a file.
-func tail(path string, w io.Writer) (int64, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
+// tail writes the last lines of a file, as far as there are any.
+func tail(dir, name string, w io.Writer) {
+	f, err := open(dir, name, os.O_RDONLY)
 	if err != nil {
-		return 0, err
+		return
 	}
 	defer func() { _ = f.Close() }()
 	if _, err := f.Seek(-tailShown, io.SeekEnd); err != nil {
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return 0, err
-		}
+		_, _ = f.Seek(0, io.SeekStart)
 	}
-	return io.Copy(w, io.LimitReader(f, tailShown))
+	_, _ = io.Copy(w, io.LimitReader(f, tailShown))
 }

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -113,9 +112,10 @@ func (s *supervision) run() (err error) {
 	if s.child, err = startChild(s.dir, s.args, io.MultiWriter(&s.ear, s.log)); err != nil {
 		return err
 	}
-	landlock, err := s.ready()
+	ready := s.ready()
+	err = ready.err
 	if err == nil && !s.status.Interrupted {
-		err = s.mark(landlock)
+		err = s.mark(ready.landlock)
 	}
 	if err != nil || s.status.Interrupted {
 		s.child.abandon()
@@ -157,13 +157,13 @@ func (s *supervision) ask() {
 }
 
 // ready waits until stage three has only to be let go. An interrupt until then ends it.
-func (s *supervision) ready() (landlock int, err error) {
+func (s *supervision) ready() (r readiness) {
 	select {
 	case <-s.asked:
 		s.status.Interrupted = true
 	case <-s.signals:
 		s.status.Interrupted = true
-	case err = <-s.child.ready:
+	case r = <-s.child.ready:
 	}
 	select {
 	case <-s.asked:
@@ -172,7 +172,7 @@ func (s *supervision) ready() (landlock int, err error) {
 		s.status.Interrupted = true
 	default:
 	}
-	return s.child.landlock, err
+	return r
 }
 
 func (s *supervision) mark(landlock int) error {
@@ -272,6 +272,3 @@ func (s *supervision) tidyUp() {
 		_ = os.Remove(trouble)
 	}
 }
-
-// background: no context ends what a supervisor does.
-func background() context.Context { return context.Background() }

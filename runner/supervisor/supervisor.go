@@ -53,3 +53,10 @@ func complain(w io.Writer, code int, err error) int {
 func stageEnv(dir, stage string) []string {
 	return []string{EnvDir + "=" + dir, envStage + "=" + stage}
 }
+
+// Supervisor is a second stage that lives.
+type Supervisor struct {
+	PID int
+	// Dir is its step directory, for Interrupt.
+	Dir string
+}

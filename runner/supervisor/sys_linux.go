@@ -122,13 +122,16 @@ func outputPipe() (ours, theirs *os.File, err error) {
 		return nil, nil, err
 	}
 	_, _ = unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, pipeSize)
-	both, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", w.Fd()), os.O_RDWR, 0)
+	// Not by os.OpenFile, which would make it non-blocking for the process as well.
+	both, err := retry(func() (int, error) {
+		return unix.Open(fmt.Sprintf("/proc/self/fd/%d", w.Fd()), unix.O_RDWR|unix.O_CLOEXEC, 0)
+	})
 	if err != nil {
 		// Without /proc it does with one end.
 		return r, w, nil
 	}
 	_ = w.Close()
-	return r, both, nil
+	return r, os.NewFile(uintptr(both), "output"), nil
 }
 
 // openOutputOf opens the reading end of a process's stdout; -1 when that can't be done.

@@ -124,9 +124,11 @@ func TestTerraformInterrupted(t *testing.T) {
 	t.Parallel()
 	for name, ask := range map[string]func(t *testing.T, s *step, server *exec.Cmd){
 		"by terraform-exec": func(t *testing.T, _ *step, server *exec.Cmd) {
+			t.Helper()
 			must(t, server.Process.Signal(syscall.SIGTERM))
 		},
 		"after the server was killed": func(t *testing.T, s *step, server *exec.Cmd) {
+			t.Helper()
 			must(t, server.Process.Kill())
 			_ = server.Wait()
 			for range 3 {
@@ -134,6 +136,7 @@ func TestTerraformInterrupted(t *testing.T) {
 			}
 		},
 		"without supervisor": func(t *testing.T, s *step, server *exec.Cmd) {
+			t.Helper()
 			mark, _ := s.inspect(t, supervisor.Running)
 			must(t, server.Process.Kill())
 			_ = server.Wait()

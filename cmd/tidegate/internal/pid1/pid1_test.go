@@ -4,7 +4,6 @@ package pid1_test
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -116,10 +116,46 @@ func hear() string {
 	return strings.TrimSpace(line)
 }
 
+// said is what init wrote to stderr.
+type said struct {
+	mu   sync.Mutex
+	text string
+	more chan struct{}
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text += string(p)
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text
+}
+
+func (s *said) await(t *testing.T, text string) {
+	t.Helper()
+	over := time.After(patience)
+	for !strings.Contains(s.String(), text) {
+		select {
+		case <-s.more:
+		case <-over:
+			t.Fatalf("init said %q, want %q", s.String(), text)
+		}
+	}
+}
+
 type world struct {
 	root string
 	cmd  *exec.Cmd
-	errs bytes.Buffer
+	errs said
 	from *bufio.Reader
 	to   *os.File
 }
@@ -127,7 +163,7 @@ type world struct {
 // start runs init with flags and a program of act.
 func start(t *testing.T, flags []string, command ...string) *world {
 	t.Helper()
-	w := &world{root: t.TempDir()}
+	w := &world{root: t.TempDir(), errs: said{more: make(chan struct{}, 1)}}
 	w.from = bufio.NewReader(fifo(t, filepath.Join(w.root, "say")))
 	w.to = fifo(t, filepath.Join(w.root, "tell"))
 	args := append([]string{"init", "--backoff=1ms"}, flags...)
@@ -219,7 +255,7 @@ func TestServerThatEnds(t *testing.T) {
 				w.expect(t, "exits")
 			}
 			w.end(t, c.code)
-			if !strings.Contains(w.errs.String(), c.says) || (c.says == "") != (w.errs.Len() == 0) {
+			if !strings.Contains(w.errs.String(), c.says) || (c.says == "") != (w.errs.String() == "") {
 				t.Errorf("init said %q, want %q", w.errs.String(), c.says)
 			}
 			if n := strings.Count(w.errs.String(), "starting it again\""); c.starts == 5 && n != 4 {
@@ -325,7 +361,9 @@ func TestInterruptsWhatStillRuns(t *testing.T) {
 			t.Parallel()
 			w, dir := supervised(t, "--grace="+c.grace)
 			if c.hurry {
-				hurry(t, w)
+				// Until init is past its server, it would not be another one.
+				w.errs.await(t, "waiting for running processes")
+				w.signal(t, syscall.SIGTERM)
 			}
 			w.expect(t, "interrupted")
 			w.end(t, 0)
@@ -336,39 +374,16 @@ func TestInterruptsWhatStillRuns(t *testing.T) {
 	}
 }
 
-// hurry sends the second signal when the server is gone; until then it would not be the second.
-func hurry(t *testing.T, w *world) {
-	t.Helper()
-	children := fmt.Sprintf("/proc/%d/task/%d/children", w.cmd.Process.Pid, w.cmd.Process.Pid)
-	_ = children
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	over := time.After(patience)
-	for {
-		left, err := supervisor.Below(w.cmd.Process.Pid)
-		must(t, err)
-		if len(left) == 1 && serverGone(w) {
-			break
-		}
-		select {
-		case <-tick.C:
-		case <-over:
-			t.Fatal("the server did not go")
-		}
-	}
-	w.signal(t, syscall.SIGTERM)
-}
-
-func serverGone(w *world) bool {
-	out, err := exec.Command("pgrep", "-P", strconv.Itoa(w.cmd.Process.Pid), "-f", "act supervise").Output()
-	return err != nil || len(out) == 0
-}
-
 func TestUsage(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{}, {"--"}, {"--grace=-1s", "--", "true"}, {"--crashes=0", "--", "true"}, {"--nonsense"}, {"--", "/no/such/program"}} {
-		if code := pid1.Main(args); code != 2 {
-			t.Errorf("Main(%q) = %d, want 2", args, code)
+	for args, want := range map[string]int{
+		"": 2, "--": 2, "--grace=-1s -- true": 2, "--crashes=0 -- true": 2, "--nonsense": 2,
+		"-- /no/such/program": 2, "--help": 0,
+	} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"init"}, strings.Fields(args)...)...)
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != want || !strings.Contains(string(out), "init") {
+			t.Errorf("init %s = %d, want %d; it said %q", args, code, want, out)
 		}
 	}
 }

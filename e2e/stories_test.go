@@ -24,11 +24,11 @@ func TestStories(t *testing.T) {
 		t.Fatal("the stories need terraform in PATH: https://developer.hashicorp.com/terraform/install")
 	}
 	// Below a directory that other users can enter: one story's server is nobody's.
-	root, err := os.MkdirTemp("", "tidegate-e2e-")
+	root, err := os.MkdirTemp("", "tidegate-e2e-") //nolint:usetesting // a TempDir is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(root, 0o755); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
@@ -52,12 +52,12 @@ func TestStories(t *testing.T) {
 // build builds the binary that the stories run, with the race detector.
 func build(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "tidegate-bin-")
+	dir, err := os.MkdirTemp("", "tidegate-bin-") //nolint:usetesting // a TempDir is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // other users run it, too
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	bin := filepath.Join(dir, "tidegate")
@@ -143,5 +143,5 @@ func (w *world) becomeNobody() error {
 			return err
 		}
 	}
-	return os.Chmod(w.dir, 0o755) //nolint:gosec // nobody has to enter it
+	return os.Chmod(w.dir, 0o755)
 }

@@ -155,7 +155,7 @@ func (s *Server) recover(next http.Handler) http.Handler {
 				return
 			}
 			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(v)
+				panic(v) //nolint:forbidigo // net/http's own way to end a request
 			}
 			id := w.Header().Get("X-Request-Id")
 			s.Log.ErrorContext(r.Context(), "panic in a request", "panic", fmt.Sprint(v), "request", id, "stack", string(debug.Stack()))

@@ -124,7 +124,13 @@ type NothingTouched struct {
 
 // TargetUnknown is the answer to a command for what is not there.
 type TargetUnknown struct {
-	Command, Headline string
+	// Headline is what is wrong, Detail what to do about it.
+	Command, Headline, Detail string
+	// There is what could be named instead with Flag; More is how many are left out.
+	There      []string
+	More       int
+	Flag       string
+	Suggestion string
 	Footer
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 //go:embed assets
-var assets embed.FS //nolint:gochecknoglobals // go:embed needs a variable
+var assets embed.FS
 
 // Assets are the style and the script of the pages.
 func Assets() fs.FS {

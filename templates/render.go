@@ -494,7 +494,25 @@ func (n NothingTouched) Render() string {
 
 // Render writes the comment.
 func (t TargetUnknown) Render() string {
-	return "### " + t.Command + " not run: there is no such project\n" + fence("", t.Headline) + "\n\n" + t.lines("")
+	var b strings.Builder
+	b.WriteString("### " + t.Command + " not run: there is no such project\n" + fence("", strings.TrimSpace(t.Headline+"\n"+t.Detail)) + "\n\n")
+	if t.Suggestion != "" {
+		b.WriteString("Did you mean " + Code(strings.ToLower(t.Command)+" "+t.Flag+" "+t.Suggestion) + "?\n\n")
+	}
+	if len(t.There) > 0 {
+		b.WriteString("There is: ")
+		for i, name := range t.There {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			b.WriteString(Code(name))
+		}
+		if t.More > 0 {
+			fmt.Fprintf(&b, " and %d more", t.More)
+		}
+		b.WriteString(".\n\n")
+	}
+	return b.String() + t.lines("")
 }
 
 // Render writes the comment.

@@ -25,7 +25,7 @@ import (
 )
 
 // version is set by the linker.
-var version = "dev" //nolint:gochecknoglobals // the linker's -X needs a variable
+var version = "dev"
 
 // exitUsage is how a start-up error ends: starting again would not help.
 const exitUsage = 2

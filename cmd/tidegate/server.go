@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
+	"go.etcd.io/bbolt"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidegate/tidegate/locking"
@@ -73,27 +74,11 @@ func serve(ctx context.Context, s settings, logs io.Writer, started func(net.Add
 	if err != nil {
 		return fmt.Errorf("finding our own executable: %w", err)
 	}
-	if err := os.MkdirAll(s.dataDir, 0o700); err != nil {
-		return &startError{fmt.Errorf("--data-dir: %w", err)}
-	}
-	db, err := journal.OpenFile(filepath.Join(s.dataDir, "tidegate.db"), 3*time.Second)
-	if err != nil {
-		return &startError{fmt.Errorf("opening the journal: %w", err)}
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	records, err := journal.Open(db)
-	if err != nil {
-		return &startError{fmt.Errorf("opening the journal: %w", err)}
-	}
-	defer func() { err = errors.Join(err, records.Close()) }()
-	locks, err := locking.Open(db)
-	if err != nil {
-		return &startError{fmt.Errorf("opening the locks: %w", err)}
-	}
-	work, err := workdir.Open(ctx, workdir.Config{Data: s.dataDir, Log: log})
+	kept, err := openStores(ctx, s.dataDir, log)
 	if err != nil {
 		return &startError{err}
 	}
+	defer func() { err = errors.Join(err, kept.close()) }()
 	forge, err := github.New(github.Config{
 		APIURL: s.ghAPIURL, Hostname: s.ghHostname, User: s.ghUser, Token: s.ghToken.read,
 		WebhookSecrets: func() [][]byte { return webhookSecrets(s.ghSecret, log) }, Log: log,
@@ -103,7 +88,7 @@ func serve(ctx context.Context, s settings, logs io.Writer, started func(net.Add
 	}
 	tools := terraform.NewFinder(terraform.FinderConfig{Dir: filepath.Join(s.dataDir, "tools"), Download: s.download, DefaultVersion: s.defaultTF, Log: log})
 	engine, err := dispatch.New(dispatch.Config{
-		Journal: records, Locks: locks, Work: work, Log: log,
+		Journal: kept.journal, Locks: kept.locks, Work: kept.work, Log: log,
 		Forges: map[string]vcs.Forge{forge.Site().Instance: forge},
 		Runner: runner.New(runner.Config{Self: self, Data: s.dataDir, Hide: s.secretFiles, DropEnv: ours(options()), Log: log}),
 		Tools:  tools,
@@ -116,11 +101,11 @@ func serve(ctx context.Context, s settings, logs io.Writer, started func(net.Add
 	if err != nil {
 		return err
 	}
-	hooks := webhook.New(webhook.Config{Hooks: []vcs.Hook{forge}, Journal: records, Allowed: s.allow.Allows, Log: log, Now: time.Now})
+	hooks := webhook.New(webhook.Config{Hooks: []vcs.Hook{forge}, Journal: kept.journal, Allowed: s.allow.Allows, Log: log, Now: time.Now})
 	metrics := prometheus.NewRegistry()
-	register(metrics, engine, records, locks, hooks)
+	register(metrics, engine, kept.journal, kept.locks, hooks)
 	pages := web.New(web.Config{
-		Journal: records, Locks: locks, Log: log, Version: build(), Now: time.Now, Release: release(engine),
+		Journal: kept.journal, Locks: kept.locks, Log: log, Version: build(), Now: time.Now, Release: release(engine),
 		OpenLog: runner.OpenLog, Seen: func() web.Seen { return seen(hooks.Seen()) },
 	})
 	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.listen)
@@ -129,7 +114,7 @@ func serve(ctx context.Context, s settings, logs io.Writer, started func(net.Add
 	}
 	front := server.New(server.Config{
 		Events: hooks, Pages: pages, Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
-		Ready: records.Ping, Status: func(ctx context.Context) (any, error) { return status(ctx, engine, records, locks) },
+		Ready: kept.journal.Ping, Status: func(ctx context.Context) (any, error) { return status(ctx, engine, kept.journal, kept.locks) },
 		User: s.webUser, Password: s.webPassword.read, Log: log,
 	}, lis)
 	greet(log, s, level.String(), lis.Addr())
@@ -141,11 +126,56 @@ func serve(ctx context.Context, s settings, logs io.Writer, started func(net.Add
 	if started != nil {
 		started(lis.Addr())
 	}
-	// The listener stops first, then the engine; journal and database are closed by the defers above.
+	// The listener stops first, then the engine; what is kept is closed by the defer above.
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return front.Serve(ctx) })
 	group.Go(func() error { return engine.Run(ctx) })
 	return group.Wait()
+}
+
+// stores is what a server keeps in its data directory.
+type stores struct {
+	db      *bbolt.DB
+	journal *journal.Journal
+	locks   *locking.Store
+	work    *workdir.Store
+}
+
+func openStores(ctx context.Context, dir string, log *slog.Logger) (k stores, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return k, fmt.Errorf("--data-dir: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, k.close())
+		}
+	}()
+	if k.db, err = journal.OpenFile(filepath.Join(dir, "tidegate.db"), 3*time.Second); err != nil {
+		return k, fmt.Errorf("opening the journal: %w", err)
+	}
+	if k.journal, err = journal.Open(k.db); err != nil {
+		return k, fmt.Errorf("opening the journal: %w", err)
+	}
+	if k.locks, err = locking.Open(k.db); err != nil {
+		return k, fmt.Errorf("opening the locks: %w", err)
+	}
+	k.work, err = workdir.Open(ctx, workdir.Config{Data: dir, Log: log})
+	return k, err
+}
+
+// close closes what is open, in the reverse order of opening.
+func (k stores) close() error {
+	var errs []error
+	if k.work != nil {
+		errs = append(errs, k.work.Close())
+	}
+	if k.journal != nil {
+		errs = append(errs, k.journal.Close())
+	}
+	if k.db != nil {
+		errs = append(errs, k.db.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func greet(log *slog.Logger, s settings, level string, addr net.Addr) {

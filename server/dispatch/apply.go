@@ -68,7 +68,7 @@ func (e *Engine) decideApply(ctx context.Context, s scene) (verdict, error) {
 		return v, err
 	}
 	if slices.ContainsFunc(todo, func(c candidate) bool { return c.refused != nil }) {
-		return verdict{answer: e.sayApplyRefused(s, todo), outcome: "refused"}, nil
+		return verdict{answer: e.sayApplyRefused(todo), outcome: "refused"}, nil
 	}
 	v.run = s.run
 	v.run.Head, v.run.Base, v.run.Merge, v.run.Tree = m.Head, m.Base, m.Commit, m.Tree

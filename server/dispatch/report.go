@@ -32,10 +32,7 @@ func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes 
 		}
 		return errors.Join(e.Journal.EventDone(ctx, s.ev.Seq, s.run.ID, cause.Error()), e.callNext(ctx))
 	}
-	answer, err := e.sayJobs(ctx, s, jobs, notes)
-	if err != nil {
-		return err
-	}
+	answer := e.sayJobs(s, jobs, notes)
 	states, err := e.outcome(ctx, s, jobs)
 	if err != nil {
 		return err

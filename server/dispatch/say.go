@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -36,14 +35,13 @@ func (e *Engine) footer(s scene, mark string) templates.Footer {
 }
 
 // sayJobs is the answer of a run that had jobs.
-func (e *Engine) sayJobs(ctx context.Context, s scene, jobs []journal.Job, notes []string) (say, error) {
+func (e *Engine) sayJobs(s scene, jobs []journal.Job, notes []string) say {
 	var rows []templates.Job
 	tools := map[string]bool{}
+	several := severalWorkspaces(jobs)
 	for _, j := range jobs {
-		row, err := e.row(ctx, s, j)
-		if err != nil {
-			return nil, err
-		}
+		row := e.row(s, j)
+		row.Flags = flags(j.Job.Project, several[j.Job.Project.Dir])
 		rows = append(rows, row)
 		if j.Job.Tool.Version != "" {
 			tools[j.Job.Tool.String()] = true
@@ -59,14 +57,14 @@ func (e *Engine) sayJobs(ctx context.Context, s scene, jobs []journal.Job, notes
 			return templates.Apply{Jobs: rows, Notes: notes, CommentLimit: s.site.CommentLimit, Footer: f}.Render()
 		}
 		return templates.Plan{Jobs: rows, Notes: notes, CommentLimit: s.site.CommentLimit, Footer: f}.Render()
-	}, nil
+	}
 }
 
 // row is one job for people.
-func (e *Engine) row(ctx context.Context, s scene, j journal.Job) (templates.Job, error) {
+func (e *Engine) row(s scene, j journal.Job) templates.Job {
 	p := j.Job.Project
 	r := templates.Job{
-		Label: label(p), Workspace: workspace(p), Flags: flags(p), Note: j.Note,
+		Label: label(p), Workspace: workspace(p), Note: j.Note,
 		LogURL: fmt.Sprintf("%s#%d", e.runURL(s.run.ID), j.N),
 	}
 	switch {
@@ -75,10 +73,10 @@ func (e *Engine) row(ctx context.Context, s scene, j journal.Job) (templates.Job
 		r.Waiting = &templates.Holder{
 			Ref: s.site.PullRef(j.Waiting.Pull), URL: j.Waiting.URL, User: j.Waiting.User, Since: j.Waiting.Since, Ahead: j.Waiting.Ahead,
 		}
-		return r, nil
+		return r
 	case j.State == journal.JobSuperseded || j.Result == nil:
 		r.State = templates.StateCancelled
-		return r, nil
+		return r
 	}
 	r.Changes = changes(j.Result.Changes)
 	r.Evidence = j.Result.Evidence
@@ -93,7 +91,7 @@ func (e *Engine) row(ctx context.Context, s scene, j journal.Job) (templates.Job
 	if s.ask.kind == askApply {
 		r.State = applyState(j.Result.End)
 		r.Done = done(res.Resources)
-		return r, nil
+		return r
 	}
 	r.State = planJobState(*j.Result)
 	for _, c := range res.Resources {
@@ -102,7 +100,7 @@ func (e *Engine) row(ctx context.Context, s scene, j journal.Job) (templates.Job
 		}
 	}
 	r.LocalState = res.LocalState && !e.Options.LocalState
-	return r, nil
+	return r
 }
 
 func dangerWord(action string) string {
@@ -173,12 +171,30 @@ func workspace(p runner.Project) string {
 	return p.Workspace
 }
 
-// flags are what names a project in a comment.
-func flags(p runner.Project) string {
-	if p.Name != "" {
+// flags are what names a project in a comment. Its directory alone would stand for all of its
+// workspaces, where there are several.
+func flags(p runner.Project, several bool) string {
+	switch {
+	case p.Name != "":
 		return command.Flags("", "", p.Name)
+	case several:
+		return command.Flags(p.Dir, p.Workspace, "")
+	default:
+		return command.Flags(p.Dir, workspace(p), "")
 	}
-	return command.Flags(p.Dir, workspace(p), "")
+}
+
+// severalWorkspaces answers the directories that the jobs are in with more than one workspace.
+func severalWorkspaces(jobs []journal.Job) map[string]bool {
+	first, out := map[string]string{}, map[string]bool{}
+	for _, j := range jobs {
+		p := j.Job.Project
+		if ws, ok := first[p.Dir]; ok && ws != p.Workspace {
+			out[p.Dir] = true
+		}
+		first[p.Dir] = p.Workspace
+	}
+	return out
 }
 
 func (e *Engine) sayProblems(s scene, m workdir.Merge, bad *project.ProblemsError) say {
@@ -213,7 +229,7 @@ func (e *Engine) sayConflict(s scene, files []string) say {
 func (e *Engine) sayNothing(st stage, files int) say {
 	example := ""
 	for _, p := range st.config.Projects {
-		example = flags(identity(p))
+		example = flags(identity(p), true)
 		break
 	}
 	if example == "" {
@@ -231,7 +247,10 @@ func (e *Engine) sayNothing(st stage, files int) say {
 
 func (e *Engine) sayTarget(s scene, bad *project.TargetError) say {
 	return func(f templates.Footer) string {
-		return templates.TargetUnknown{Command: title(s.ask.name), Headline: bad.Headline, Footer: f}.Render()
+		return templates.TargetUnknown{
+			Command: title(s.ask.name), Headline: bad.Headline, Detail: bad.Detail, There: bad.There, More: bad.More,
+			Flag: bad.Flag, Suggestion: bad.Suggestion, Footer: f,
+		}.Render()
 	}
 }
 
@@ -241,19 +260,19 @@ func (e *Engine) sayNoPlan(s scene, all []standing) say {
 	}
 	var have []string
 	for _, st := range all {
-		have = append(have, "`"+flags(st.project)+"`")
+		have = append(have, templates.Code(flags(st.project, true)))
 	}
-	return sayRefusal("Apply not run: no plan is for "+s.ask.cmd.Line, "There are plans for: "+strings.Join(have, ", ")+".")
+	return sayRefusal("Apply not run: no plan is for "+templates.Code(s.ask.cmd.Line), "There are plans for: "+strings.Join(have, ", ")+".")
 }
 
 func (e *Engine) sayAllDone(scene) say {
 	return sayRefusal("Apply: there is nothing left to apply", "Everything that is planned is applied already, or has no changes.")
 }
 
-func (e *Engine) sayApplyRefused(s scene, list []candidate) say {
+func (e *Engine) sayApplyRefused(list []candidate) say {
 	var rows []templates.Refused
 	for _, c := range list {
-		row := templates.Refused{Label: label(c.project), Workspace: workspace(c.project), Flags: flags(c.project)}
+		row := templates.Refused{Label: label(c.project), Workspace: workspace(c.project), Flags: flags(c.project, false)}
 		if c.refused != nil {
 			row.State, row.Why, row.Moved = c.refused.state, c.refused.why, c.refused.moved
 		}
@@ -266,12 +285,12 @@ func (e *Engine) sayApplyRefused(s scene, list []candidate) say {
 
 func notApproved(a vcs.Approval) string {
 	if len(a.Against) > 0 {
-		return "changes are requested by " + strings.Join(a.Against, ", ")
+		return "changes are requested by " + codes(a.Against)
 	}
 	return "it needs an approving review"
 }
 
-func (e *Engine) sayUnlocked(s scene, freed locking.Freed, plans []journal.Plan) say {
+func (e *Engine) sayUnlocked(freed locking.Freed, plans []journal.Plan) say {
 	var labels []string
 	for _, l := range freed.Locks {
 		labels = append(labels, label(runner.Project{Dir: l.Key.Dir, Workspace: l.Key.Workspace, Name: l.Key.Project}))
@@ -334,7 +353,16 @@ func sayNotice(n noticeText) say {
 
 func releaseNotice(p runner.Project, by string) noticeText {
 	return noticeText{
-		headline: fmt.Sprintf("The lock on `%s` was released by %s", label(p), by),
+		headline: fmt.Sprintf("The lock on %s was released by %s", templates.Code(label(p)), templates.Code(by)),
 		body:     "It was released on Tidegate's locks page, and the plan of this pull request was discarded. Comment `plan` to plan again.",
 	}
+}
+
+// codes writes foreign words as a list.
+func codes(words []string) string {
+	var out []string
+	for _, w := range words {
+		out = append(out, templates.Code(w))
+	}
+	return strings.Join(out, ", ")
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tidegate/tidegate/locking"
 	"github.com/tidegate/tidegate/runner"
 	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/templates"
 	"github.com/tidegate/tidegate/vcs"
 )
 
@@ -25,7 +26,7 @@ func (e *Engine) unlock(ctx context.Context, s scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	v := verdict{answer: e.sayUnlocked(s, freed, plans), outcome: "unlocked"}
+	v := verdict{answer: e.sayUnlocked(freed, plans), outcome: "unlocked"}
 	if len(plans) > 0 && s.pull.State == vcs.Open {
 		v.plan = e.status(s, cmdPlan, vcs.Failure, "plans discarded by unlock")
 		v.apply = e.status(s, cmdApply, vcs.Pending, "nothing is planned")
@@ -171,8 +172,8 @@ func (e *Engine) cycleText(s scene, c locking.Cycle) string {
 	var parts []string
 	for i, p := range c.Pulls {
 		next := c.Pulls[(i+1)%len(c.Pulls)]
-		parts = append(parts, fmt.Sprintf("%s holds `%s`, which %s waits for",
-			s.site.PullRef(p.Number), c.Keys[i].Dir, s.site.PullRef(next.Number)))
+		parts = append(parts, fmt.Sprintf("%s holds %s, which %s waits for",
+			s.site.PullRef(p.Number), templates.Code(c.Keys[i].Dir), s.site.PullRef(next.Number)))
 	}
 	return strings.Join(parts, "; ") + ". None of them can go on by itself: comment `unlock` in one of them."
 }
@@ -185,10 +186,10 @@ func cycleID(c locking.Cycle) string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// ErrApplyRunning: a lock is not released while an apply runs under it.
+// ErrApplyRunning says that a lock is not released while an apply runs under it.
 var ErrApplyRunning = errors.New("an apply of this pull request is running")
 
-// ErrNoLock: there is no such lock (any more).
+// ErrNoLock says that there is no such lock, or no more.
 var ErrNoLock = errors.New("no such lock")
 
 // Release releases one lock from outside its pull request: it discards the plan, tells the pull

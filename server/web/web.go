@@ -95,14 +95,13 @@ type writer interface {
 	Write(w io.Writer) error
 }
 
-func (p *pages) show(w http.ResponseWriter, r *http.Request, status int, page writer) {
+func (p *pages) show(w http.ResponseWriter, r *http.Request, page writer) {
 	var b bytes.Buffer
 	if err := page.Write(&b); err != nil {
 		p.fault(w, r, err)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes())
 }
 
@@ -144,7 +143,7 @@ func (p *pages) index(w http.ResponseWriter, r *http.Request) {
 		p.fault(w, r, err)
 		return
 	}
-	p.show(w, r, http.StatusOK, page)
+	p.show(w, r, page)
 }
 
 func runRow(r journal.Run) templates.RunRow {
@@ -195,7 +194,7 @@ func (p *pages) locks(w http.ResponseWriter, r *http.Request) {
 		p.fault(w, r, err)
 		return
 	}
-	p.show(w, r, http.StatusOK, templates.LocksPage{Page: p.page("Locks", true), Locks: rows})
+	p.show(w, r, templates.LocksPage{Page: p.page("Locks", true), Locks: rows})
 }
 
 func (p *pages) ask(w http.ResponseWriter, r *http.Request) {
@@ -206,7 +205,7 @@ func (p *pages) ask(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		p.message(w, http.StatusNotFound, "No such lock", "It was released meanwhile.")
 	default:
-		p.show(w, r, http.StatusOK, templates.ReleasePage{Page: p.page("Release a lock", false), Lock: lockRow(l)})
+		p.show(w, r, templates.ReleasePage{Page: p.page("Release a lock", false), Lock: lockRow(l)})
 	}
 }
 
@@ -249,7 +248,7 @@ func (p *pages) run(w http.ResponseWriter, r *http.Request) {
 	for _, j := range jobs {
 		page.Jobs = append(page.Jobs, p.jobRow(j))
 	}
-	p.show(w, r, http.StatusOK, page)
+	p.show(w, r, page)
 }
 
 func (p *pages) jobRow(j journal.Job) templates.JobRow {

@@ -23,7 +23,7 @@ import (
 )
 
 //go:embed all:seed
-var seed embed.FS //nolint:gochecknoglobals // go:embed needs a variable
+var seed embed.FS
 
 // Options are what `tidegate demo` was told.
 type Options struct {
@@ -173,7 +173,7 @@ func (d *demo) start(ctx context.Context) error {
 	return d.forge.hook(d.server.url + "/events")
 }
 
-func (d *demo) stop() error {
+func (d *demo) stop() error { //nolint:contextcheck // it ends what ctx has started, after ctx
 	var errs []error
 	if d.server != nil {
 		errs = append(errs, d.server.stop())

@@ -105,10 +105,10 @@ func (f *forge) cloneURL(user string) string {
 
 func (f *forge) hook(target string) error { return f.AddHook(owner, repo, target, f.secret) }
 
-func (f *forge) open(number int, title, branch string) error {
+func (f *forge) open(ctx context.Context, number int, title, branch string) error {
 	var got struct{ Number int }
 	body := map[string]string{"title": title, "head": branch, "base": "main", "body": "Made by the demo."}
-	if err := f.ask(http.MethodPost, "/pulls", body, &got); err != nil {
+	if err := f.ask(ctx, http.MethodPost, "/pulls", body, &got); err != nil {
 		return err
 	}
 	if got.Number != number {
@@ -117,22 +117,22 @@ func (f *forge) open(number int, title, branch string) error {
 	return nil
 }
 
-func (f *forge) comment(pull int, text string) error {
-	return f.ask(http.MethodPost, fmt.Sprintf("/issues/%d/comments", pull), map[string]string{"body": text}, nil)
+func (f *forge) comment(ctx context.Context, pull int, text string) error {
+	return f.ask(ctx, http.MethodPost, fmt.Sprintf("/issues/%d/comments", pull), map[string]string{"body": text}, nil)
 }
 
-func (f *forge) merge(pull int) error {
-	return f.ask(http.MethodPut, fmt.Sprintf("/pulls/%d/merge", pull), map[string]string{}, nil)
+func (f *forge) merge(ctx context.Context, pull int) error {
+	return f.ask(ctx, http.MethodPut, fmt.Sprintf("/pulls/%d/merge", pull), map[string]string{}, nil)
 }
 
 // next answers the bot's oldest comment that was not answered before; progress does not count.
-func (f *forge) next(pull int) (string, bool, error) {
+func (f *forge) next(ctx context.Context, pull int) (string, bool, error) {
 	var list []struct {
 		ID   int64
 		Body string
 		User struct{ Login string }
 	}
-	if err := f.ask(http.MethodGet, fmt.Sprintf("/issues/%d/comments?per_page=100", pull), nil, &list); err != nil {
+	if err := f.ask(ctx, http.MethodGet, fmt.Sprintf("/issues/%d/comments?per_page=100", pull), nil, &list); err != nil {
 		return "", false, err
 	}
 	for _, c := range list {
@@ -145,7 +145,7 @@ func (f *forge) next(pull int) (string, bool, error) {
 }
 
 // ask speaks to the API as the one who may write.
-func (f *forge) ask(method, path string, in, out any) error {
+func (f *forge) ask(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
 		raw, err := json.Marshal(in)
@@ -154,7 +154,7 @@ func (f *forge) ask(method, path string, in, out any) error {
 		}
 		body = bytes.NewReader(raw)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, f.api()+"/repos/"+owner+"/"+repo+path, body)
 	if err != nil {

@@ -26,7 +26,7 @@ func (d *demo) openPulls(ctx context.Context) error {
 		return err
 	}
 	d.step("opening pull request #1: it changes `network` and `dns`")
-	if err := d.forge.open(1, "A bigger gateway, and a name for the API", "bigger-gateway"); err != nil {
+	if err := d.forge.open(ctx, 1, "A bigger gateway, and a name for the API", "bigger-gateway"); err != nil {
 		return err
 	}
 	first, err := d.answer(ctx, 1)
@@ -36,7 +36,7 @@ func (d *demo) openPulls(ctx context.Context) error {
 	d.step("the first plan stands on #1: %s", headline(first))
 	d.say("time from the start to the first plan comment: %.1f s", time.Since(d.began).Seconds())
 	d.step("opening pull request #2: it wants `network`, too")
-	if err := d.forge.open(2, "Peer with the other network", "peering"); err != nil {
+	if err := d.forge.open(ctx, 2, "Peer with the other network", "peering"); err != nil {
 		return err
 	}
 	second, err := d.answer(ctx, 2)
@@ -58,7 +58,7 @@ func (d *demo) openPulls(ctx context.Context) error {
 // play does what a person would do, and checks what comes of it against the state and the comments.
 func (d *demo) play(ctx context.Context) error {
 	d.step("%s comments `apply` on #1", writer)
-	if err := d.forge.comment(1, "apply"); err != nil {
+	if err := d.forge.comment(ctx, 1, "apply"); err != nil {
 		return err
 	}
 	applied, err := d.answer(ctx, 1)
@@ -78,7 +78,7 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	d.step("the state holds large-%s, which was pushed", d.nonce)
 	d.step("merging #1")
-	if err := d.forge.merge(1); err != nil {
+	if err := d.forge.merge(ctx, 1); err != nil {
 		return err
 	}
 	planned, err := d.answer(ctx, 2)
@@ -91,7 +91,7 @@ func (d *demo) play(ctx context.Context) error {
 		return err
 	}
 	d.step("%s comments `unlock` on #2", writer)
-	if err := d.forge.comment(2, "unlock"); err != nil {
+	if err := d.forge.comment(ctx, 2, "unlock"); err != nil {
 		return err
 	}
 	unlocked, err := d.answer(ctx, 2)
@@ -111,7 +111,7 @@ func (d *demo) answer(ctx context.Context, pull int) (string, error) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		text, ok, err := d.forge.next(pull)
+		text, ok, err := d.forge.next(ctx, pull)
 		if err != nil || ok {
 			return text, err
 		}

@@ -112,8 +112,8 @@ func (s *server) ready(ctx context.Context) error {
 func (s *server) stop() error {
 	_ = s.cmd.Process.Signal(os.Interrupt)
 	force := time.AfterFunc(30*time.Second, func() { _ = s.cmd.Process.Kill() })
-	<-s.done
-	s.done <- nil
+	err := <-s.done
+	s.done <- err
 	force.Stop()
 	return s.log.Close()
 }

@@ -45,6 +45,8 @@ type user struct {
 	login    string
 	password string
 	token    string
+	// person: somebody whom a page's visitor may act as.
+	person bool
 }
 
 type repository struct {
@@ -89,14 +91,14 @@ type comment struct {
 
 type review struct {
 	id                  int64
-	author, state, body string
+	Author, State, body string
 	at                  time.Time
 	sha                 string
 }
 
 type status struct {
 	id                        int64
-	context, state, desc, url string
+	Context, State, Desc, URL string
 	creator                   string
 	at                        time.Time
 }
@@ -149,6 +151,17 @@ func (f *Forge) CreateUser(login, password, token string) error {
 		return fmt.Errorf("user %s exists", login)
 	}
 	f.users[login] = &user{id: f.nextID(), login: login, password: password, token: token}
+	return nil
+}
+
+// MakePerson lets a page's visitor act as the user.
+func (f *Forge) MakePerson(login string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.users[login] == nil {
+		return errNotFound
+	}
+	f.users[login].person = true
 	return nil
 }
 

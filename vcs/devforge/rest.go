@@ -346,7 +346,7 @@ func (f *Forge) listReviews(c call) (answer, error) {
 
 func (f *Forge) reviewJSON(r *repository, p *pull, v *review) map[string]any {
 	return map[string]any{
-		"id": v.id, "node_id": fmt.Sprintf("PRR_%d", v.id), "user": f.userJSON(v.author), "state": v.state, "body": v.body,
+		"id": v.id, "node_id": fmt.Sprintf("PRR_%d", v.id), "user": f.userJSON(v.Author), "state": v.State, "body": v.body,
 		"submitted_at": v.at, "commit_id": v.sha, "html_url": f.pullURL(r, p), "pull_request_url": f.apiURL(r, "/pulls/%d", p.number),
 		"author_association": "MEMBER",
 		"_links":             map[string]any{"html": map[string]any{"href": f.pullURL(r, p)}, "pull_request": map[string]any{"href": f.apiURL(r, "/pulls/%d", p.number)}},
@@ -369,7 +369,7 @@ func (f *Forge) createReview(c call) (answer, error) {
 	if state != "COMMENTED" && c.user.login == p.author {
 		return fail(http.StatusUnprocessableEntity, "Can not approve your own pull request")
 	}
-	v := &review{id: f.nextID(), author: c.user.login, state: state, body: in.Body, at: now(), sha: p.headSHA}
+	v := &review{id: f.nextID(), Author: c.user.login, State: state, body: in.Body, at: now(), sha: p.headSHA}
 	p.reviews = append(p.reviews, v)
 	return answer{body: f.reviewJSON(c.repo, p, v)}, nil
 }
@@ -499,14 +499,14 @@ func (f *Forge) createStatus(c call) (answer, error) {
 	if !slices.Contains([]string{"error", "failure", "pending", "success"}, in.State) || utf8.RuneCountInString(in.Description) > 140 {
 		return fail(http.StatusUnprocessableEntity, "Validation Failed")
 	}
-	s := &status{id: f.nextID(), context: in.Context, state: in.State, desc: in.Description, url: in.TargetURL, creator: c.user.login, at: now()}
+	s := &status{id: f.nextID(), Context: in.Context, State: in.State, Desc: in.Description, URL: in.TargetURL, creator: c.user.login, at: now()}
 	c.repo.statuses[sha] = append(c.repo.statuses[sha], s)
 	return answer{status: http.StatusCreated, body: f.statusJSON(c.repo, sha, s)}, nil
 }
 
 func (f *Forge) statusJSON(r *repository, sha string, s *status) map[string]any {
 	return map[string]any{
-		"id": s.id, "node_id": fmt.Sprintf("SC_%d", s.id), "state": s.state, "context": s.context, "description": s.desc, "target_url": s.url,
+		"id": s.id, "node_id": fmt.Sprintf("SC_%d", s.id), "state": s.State, "context": s.Context, "description": s.Desc, "target_url": s.URL,
 		"created_at": s.at, "updated_at": s.at, "creator": f.userJSON(s.creator), "url": f.apiURL(r, "/statuses/%s", sha), "avatar_url": nil,
 	}
 }

@@ -76,7 +76,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := d.start(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.stop()) }()
+	defer func() { err = errors.Join(err, d.stop()) }() //nolint:contextcheck // it ends, after ctx, what ctx has started
 	if err := d.openPulls(ctx); err != nil {
 		return d.explain(err)
 	}
@@ -173,7 +173,7 @@ func (d *demo) start(ctx context.Context) error {
 	return d.forge.hook(d.server.url + "/events")
 }
 
-func (d *demo) stop() error { //nolint:contextcheck // it ends what ctx has started, after ctx
+func (d *demo) stop() error {
 	var errs []error
 	if d.server != nil {
 		errs = append(errs, d.server.stop())

@@ -71,6 +71,7 @@ func (f *forge) people() error {
 		return err
 	}
 	return errors.Join(
+		f.MakePerson(writer), f.MakePerson(reader),
 		f.SetPermission(owner, repo, writer, "write"),
 		f.SetPermission(owner, repo, reader, "read"),
 		f.SetPermission(owner, repo, bot, "write"),

@@ -232,12 +232,12 @@ func (w *world) stop(sig syscall.Signal) error {
 		return err
 	}
 	select {
-	case <-p.done:
+	case err := <-p.done:
+		p.done <- err
 		w.server = &process{url: p.url}
 		return nil
 	case <-time.After(patience):
-		_ = p.cmd.Process.Kill()
-		return errors.Join(errors.New("the server did not end"), w.lastLog())
+		return errors.Join(errors.New("the server did not end"), p.cmd.Process.Kill(), w.lastLog())
 	}
 }
 

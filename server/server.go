@@ -149,7 +149,7 @@ func (s *Server) identify(next http.Handler) http.Handler {
 // recover turns a panic into a 500, so that one bad request does not end the server.
 func (s *Server) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
+		defer func() { //nolint:contextcheck // the request ends here
 			v := recover()
 			if v == nil {
 				return

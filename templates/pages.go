@@ -113,15 +113,15 @@ const layout = `<!doctype html>
 <main id="main">{{template "body" .}}</main>
 <footer>Tidegate {{.Version}} · {{clock .Now}}</footer></body></html>`
 
-const parts = `{{define "runs"}}<table><thead><tr><th>Run</th><th>Pull request</th><th>Answer</th><th>When</th></tr></thead><tbody>
+const parts = `{{define "runs"}}<div class="scroll"><table><thead><tr><th>Run</th><th>Pull request</th><th>Answer</th><th>When</th></tr></thead><tbody>
 {{range .}}<tr><td><a href="/runs/{{.ID}}">{{.Command}}</a>{{if .User}} <span class="dim">by {{.User}}</span>{{end}}</td>
 <td><a href="{{.PullURL}}">{{.Repo}} #{{.Number}}</a> <span class="dim">{{.PullTitle}}</span></td>
-<td>{{if .Running}}<span class="badge run">running</span>{{else}}{{.Summary}}{{end}}</td><td class="dim">{{clock .Started}}{{if .Took}}, {{span .Took}}{{end}}</td></tr>{{end}}</tbody></table>{{end}}
-{{define "locks"}}<table><thead><tr><th>Project</th><th>Held by</th><th>Since</th><th>Waiting</th><th></th></tr></thead><tbody>
+<td>{{if .Running}}<span class="badge run">running</span>{{else}}{{.Summary}}{{end}}</td><td class="dim">{{clock .Started}}{{if .Took}}, {{span .Took}}{{end}}</td></tr>{{end}}</tbody></table></div>{{end}}
+{{define "locks"}}<div class="scroll"><table><thead><tr><th>Project</th><th>Held by</th><th>Since</th><th>Waiting</th><th></th></tr></thead><tbody>
 {{range .}}<tr><td><code>{{.Dir}}</code>{{if ne .Workspace "default"}} <span class="dim">({{.Workspace}})</span>{{end}}{{if .Project}} <span class="dim">{{.Project}}</span>{{end}}<br><span class="dim">{{.Repo}}</span></td>
 <td><a href="{{.PullURL}}">#{{.Number}}</a> {{.PullTitle}} <span class="dim">by {{.User}}</span></td><td class="dim">{{clock .Since}}</td>
 <td>{{range .Waiters}}<a href="{{.PullURL}}">#{{.Number}}</a>{{if .Skipped}} <span class="dim">(skipped)</span>{{end}} {{else}}<span class="dim">nobody</span>{{end}}</td>
-<td><a class="button" href="/locks/{{.ID}}">Release</a></td></tr>{{end}}</tbody></table>{{end}}`
+<td><a class="button" href="/locks/{{.ID}}">Release</a></td></tr>{{end}}</tbody></table></div>{{end}}`
 
 func bodies() map[string]string {
 	return map[string]string{
@@ -129,7 +129,7 @@ func bodies() map[string]string {
 <h2>Running</h2>{{if .Running}}{{template "runs" .Running}}{{else}}<p class="empty">Nothing runs.</p>{{end}}
 <h2>Locks</h2>{{if .Locks}}{{template "locks" .Locks}}{{else}}<p class="empty">Nothing is locked.</p>{{end}}
 <h2>Last runs</h2>{{if .Recent}}{{template "runs" .Recent}}{{else}}<p class="empty">There was no run yet.</p>{{end}}
-<h2>Deliveries that led to nothing</h2>{{if .Ignored}}<table><thead><tr><th>When</th><th>Event</th><th>Why</th></tr></thead><tbody>{{range .Ignored}}<tr><td class="dim">{{clock .At}}</td><td>{{.Event}} <span class="dim">{{.Repo}}</span></td><td>{{.Outcome}}: {{.Reason}}</td></tr>{{end}}</tbody></table>{{else}}<p class="empty">None.</p>{{end}}`,
+<h2>Deliveries that led to nothing</h2>{{if .Ignored}}<div class="scroll"><table><thead><tr><th>When</th><th>Event</th><th>Why</th></tr></thead><tbody>{{range .Ignored}}<tr><td class="dim">{{clock .At}}</td><td>{{.Event}} <span class="dim">{{.Repo}}</span></td><td>{{.Outcome}}: {{.Reason}}</td></tr>{{end}}</tbody></table></div>{{else}}<p class="empty">None.</p>{{end}}`,
 		"locks":   `<h1>Locks</h1>{{if .Locks}}{{template "locks" .Locks}}{{else}}<p class="empty">Nothing is locked.</p>{{end}}`,
 		"release": `<h1>Release this lock?</h1><p><code>{{.Lock.Dir}}</code> of {{.Lock.Repo}} is held by <a href="{{.Lock.PullURL}}">#{{.Lock.Number}}</a> {{.Lock.PullTitle}}.</p><p>Its plan is discarded, the pull request is told, and the next in line is planned.</p><form method="post" action="/locks/{{.Lock.ID}}/release"><button class="button danger">Release the lock</button> <a href="/locks">Keep it</a></form>`,
 		"run": `<h1>{{.Run.Command}} on <a href="{{.Run.PullURL}}">{{.Run.Repo}} #{{.Run.Number}}</a></h1><p>{{if .Run.Running}}<span class="badge run">running</span>{{else}}{{.Run.Summary}}{{end}}</p>

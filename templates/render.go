@@ -3,6 +3,7 @@ package templates
 import (
 	"fmt"
 	"html"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -58,10 +59,13 @@ func took(d time.Duration) string {
 	}
 }
 
+var linkForm = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+
 // Summary is a comment's first line without its markup.
 func Summary(comment string) string {
 	line, _, _ := strings.Cut(comment, "\n")
-	return strings.TrimSpace(strings.ReplaceAll(strings.TrimLeft(line, "# "), "`", ""))
+	line = linkForm.ReplaceAllString(strings.TrimLeft(line, "# "), "$1")
+	return strings.TrimSpace(strings.ReplaceAll(line, "`", ""))
 }
 
 func (c Changes) words(bold bool) string {

@@ -159,7 +159,7 @@ func (e *Engine) one(ctx context.Context, s scene, st stage, out workdir.Checkou
 	if j.State == journal.JobRunning && s.ask.kind == askApply {
 		return e.adopt(ctx, s, j)
 	}
-	give, err := e.slots.take(s.stop, s.pull.ID(), s.ask.rank())
+	give, err := e.slots.take(s.stop, s.pull.ID(), s.ask.rank()) //nolint:contextcheck // stop is derived from ctx
 	if err != nil {
 		return e.cut(ctx, s, j)
 	}
@@ -190,7 +190,7 @@ var errDetached = errors.New("left to its supervisor")
 // left running, and the next one adopts it; the goroutine that watched it ends with the process.
 func (e *Engine) run(ctx context.Context, s scene, j runner.Job) (runner.Result, error) {
 	if s.ask.kind != askApply {
-		return e.Runner.Run(s.stop, j)
+		return e.Runner.Run(s.stop, j) //nolint:contextcheck // stop is derived from ctx
 	}
 	return detachable(ctx, func() (runner.Result, error) { return e.Runner.Run(context.WithoutCancel(ctx), j) })
 }
@@ -254,7 +254,7 @@ func (e *Engine) cut(ctx context.Context, s scene, j journal.Job) (journal.Job, 
 	if ctx.Err() != nil {
 		return j, context.Cause(ctx)
 	}
-	if errors.Is(context.Cause(s.stop), errSuperseded) {
+	if errors.Is(context.Cause(s.stop), errSuperseded) { //nolint:contextcheck // stop is derived from ctx
 		j.State, j.Ended = journal.JobSuperseded, time.Now().UTC()
 		return j, e.Journal.PutJob(ctx, j)
 	}

@@ -188,17 +188,22 @@ func markdown(table []option) string {
 
 // secret is a value that never shows itself.
 type secret struct {
-	value string
+	// value is nil without one. It is a pointer because fmt and slog do not ask unexported fields for
+	// their String: settings printed whole would show it otherwise.
+	value *string
 	path  string
 }
 
 // set reports whether there is one.
-func (s secret) set() bool { return s.value != "" || s.path != "" }
+func (s secret) set() bool { return s.value != nil || s.path != "" }
 
 // read answers the value; from its file each time, so that it can be changed while the server runs.
 func (s secret) read() (string, error) {
 	if s.path == "" {
-		return s.value, nil
+		if s.value == nil {
+			return "", nil
+		}
+		return *s.value, nil
 	}
 	raw, err := os.ReadFile(s.path)
 	if err != nil {

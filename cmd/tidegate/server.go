@@ -40,7 +40,13 @@ func serverCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "server",
 		Short: "Serve repositories: take webhooks, plan, apply",
-		Args:  cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				// Not which: it could be a secret after a flag that was mistyped.
+				return &startError{errors.New("server takes flags only; something else stands among them")}
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, _ []string) error {
 			if md {
 				_, err := io.WriteString(c.OutOrStdout(), markdown(table))
@@ -53,6 +59,7 @@ func serverCommand() *cobra.Command {
 			return serve(c.Context(), s, c.ErrOrStderr(), nil)
 		},
 	}
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &startError{err} })
 	c.Flags().AddFlagSet(flags)
 	c.Flags().BoolVar(&md, "help-markdown", false, "")
 	_ = c.Flags().MarkHidden("help-markdown")

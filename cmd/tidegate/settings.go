@@ -97,7 +97,7 @@ func (s *settings) checkForge(bad *problems) {
 	u, err := url.Parse(s.ghAPIURL)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil:
-		bad.add("--gh-api-url: %q is not an absolute URL without user and password", s.ghAPIURL)
+		bad.add("--gh-api-url: %s is not an absolute URL without user and password", quoted(s.ghAPIURL))
 	case u.Scheme == "http" && !loopback(u.Hostname()):
 		bad.add("--gh-api-url: plain http would send the token in clear; only loopback addresses may use it")
 	case u.Scheme != "http" && u.Scheme != "https":
@@ -140,7 +140,6 @@ func (s *settings) readAddresses(get func(string) string, bad *problems) {
 	host, p, err := net.SplitHostPort(s.listen)
 	if err != nil {
 		bad.add("--listen: %q is not an address such as 127.0.0.1:4141", s.listen)
-		return
 	}
 	s.url = strings.TrimRight(get("url"), "/")
 	if s.url == "" {
@@ -152,12 +151,12 @@ func (s *settings) readAddresses(get func(string) string, bad *problems) {
 	}
 	u, err := url.Parse(s.url)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.RawQuery != "" {
-		bad.add("--url: %q is not an absolute http or https URL", s.url)
+		bad.add("--url: %s is not an absolute http or https URL without user, password and query", quoted(s.url))
 	}
 }
 
 func (s *settings) readDataDir(dir string, bad *problems) {
-	if rest, home := strings.CutPrefix(dir, "~"); home {
+	if rest, home := strings.CutPrefix(dir, "~"); home && (rest == "" || rest[0] == '/') {
 		h, err := os.UserHomeDir()
 		if err != nil {
 			bad.add("--data-dir: %w; name a directory", err)
@@ -174,11 +173,14 @@ func (s *settings) readDataDir(dir string, bad *problems) {
 
 // readSecret reads one secret and notes where it came from.
 func (s *settings) readSecret(v values, o option, bad *problems) secret {
-	sec := secret{value: v.get(o), path: v.file(o)}
+	sec := secret{path: v.file(o)}
+	if value := v.get(o); value != "" {
+		sec.value = &value
+	}
 	if v.flags.Lookup(o.name).Changed {
 		s.secretsInArgs = append(s.secretsInArgs, o.name)
 	}
-	if sec.value != "" && sec.path != "" {
+	if sec.value != nil && sec.path != "" {
 		bad.add("--%s and --%s-file: give one of them", o.name, o.name)
 	}
 	if sec.path != "" {
@@ -191,6 +193,14 @@ func (s *settings) readSecret(v values, o option, bad *problems) secret {
 		s.secretFiles = append(s.secretFiles, sec.path)
 	}
 	return sec
+}
+
+// quoted shows a URL that was refused, without what could be a password in it.
+func quoted(text string) string {
+	if strings.ContainsAny(text, "@?") {
+		return "the value (not shown: it may hold a password)"
+	}
+	return strconv.Quote(text)
 }
 
 func indexOf(table []option, name string) int {

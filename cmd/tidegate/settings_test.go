@@ -1,0 +1,259 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSettingsDefaults(t *testing.T) {
+	t.Parallel()
+	s, err := parse(t, nil, enough()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]any{
+		"executable": s.executable, "status": s.statusName, "host": s.ghHostname, "api": s.ghAPIURL, "url": s.url, "listen": s.listen,
+		"data": s.dataDir, "level": s.level, "jobs": s.jobs, "download": s.download, "local": s.localState, "web": s.webPassword.set(),
+	}
+	want := map[string]any{
+		"executable": "tidegate", "status": "tidegate", "host": "github.com", "api": "", "url": "http://localhost:4141", "listen": ":4141",
+		"data": "/data", "level": slog.LevelInfo, "jobs": 4, "download": true, "local": false, "web": false,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+}
+
+func TestSettingsFromEverywhere(t *testing.T) {
+	t.Parallel()
+	s, err := parse(t, map[string]string{
+		"TIDEGATE_REPO_ALLOWLIST": "github.com/acme/infra", "TIDEGATE_GH_USER": "env-bot", "TIDEGATE_GH_TOKEN": "env-token",
+		"TIDEGATE_GH_WEBHOOK_SECRET": "env-secret", "TIDEGATE_JOBS": "7", "TIDEGATE_TF_DOWNLOAD": "false", "TIDEGATE_ALLOW_LOCAL_STATE": "1",
+		"TIDEGATE_PORT": "5000", "TIDEGATE_DATA_DIR": "/env",
+	}, "--gh-user=flag-bot", "--atlantis-url=https://tg.acme.example/sub/", "--default-tf-version=v1.11.4", "--apply-requirements=approved,", "--listen=[::1]:8000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := s.ghToken.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []any{s.ghUser, token, s.jobs, s.download, s.localState, s.listen, s.url, s.defaultTF, s.dataDir, s.requirements, len(s.secretsInArgs)}
+	want := []any{"flag-bot", "env-token", 7, false, true, "[::1]:8000", "https://tg.acme.example/sub", "1.11.4", "/env", []string{"approved"}, 0}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+}
+
+func TestURLFromListen(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ flag, want string }{
+		{"--port=80", "http://localhost:80"},
+		{"--listen=0.0.0.0:4141", "http://localhost:4141"},
+		{"--listen=[::]:4141", "http://localhost:4141"},
+		{"--listen=127.0.0.1:9", "http://127.0.0.1:9"},
+		{"--listen=[::1]:9", "http://[::1]:9"},
+	} {
+		s, err := parse(t, nil, enough(c.flag)...)
+		if err != nil || s.url != c.want {
+			t.Errorf("%s: url %q, %v; want %q", c.flag, s.url, err, c.want)
+		}
+	}
+}
+
+// Nobody should have to start the server ten times to learn of ten mistakes.
+func TestAllProblemsAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		args []string
+		want []string // how the lines begin, in order
+	}{
+		{"nothing given", nil, []string{"--repo-allowlist:", "--gh-user:", "--gh-token or --gh-token-file:", "--gh-webhook-secret or --gh-webhook-secret-file:"}},
+		{"everything wrong", []string{
+			"--repo-allowlist=a b", "--executable-name=two words", "--vcs-status-name=a/b", "--gh-api-url=http://forge.example/api/v3",
+			"--url=tg.example", "--port=70000", "--listen=nowhere", "--log-level=loud", "--web-username=ops", "--jobs=none",
+			"--apply-requirements=approved,mergeable",
+		}, []string{
+			"--repo-allowlist:", "--gh-user:", "--gh-token or", "--gh-webhook-secret or", "--gh-api-url:", "--executable-name:", "--vcs-status-name:",
+			"--jobs:", "--port:", "--listen:", "--url:", "--log-level:", `--apply-requirements: "mergeable"`, "--web-username and --web-password",
+		}},
+		{"password without user", enough("--web-password=pw-hush"), []string{"--web-username and --web-password"}},
+		{"no job", enough("--jobs=0"), []string{"--jobs:"}},
+		{"too many jobs", enough("--jobs=1001"), []string{"--jobs:"}},
+		{"both of each secret", enough("--gh-token-file=testdata/secret", "--gh-webhook-secret-file=testdata/secret", "--web-username=ops", "--web-password=pw-hush", "--web-password-file=testdata/secret"), []string{
+			"--gh-token and --gh-token-file: give one", "--gh-webhook-secret and --gh-webhook-secret-file: give one", "--web-password and --web-password-file: give one",
+		}},
+		{"files that are not there", []string{
+			"--repo-allowlist=github.com/*", "--gh-user=bot", "--gh-token-file=/nowhere/token", "--gh-webhook-secret-file=testdata/empty",
+		}, []string{"--gh-token-file: open /nowhere/token", "--gh-webhook-secret-file: "}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := parse(t, nil, c.args...)
+			if err == nil {
+				t.Fatal("no problem found")
+			}
+			lines := strings.Split(err.Error(), "\n")
+			if len(lines) != len(c.want) {
+				t.Fatalf("%d problems, want %d:\n%v", len(lines), len(c.want), err)
+			}
+			for i, want := range c.want {
+				if !strings.HasPrefix(lines[i], want) {
+					t.Errorf("problem %d is %q, want one about %q", i+1, lines[i], want)
+				}
+			}
+			if strings.Contains(err.Error(), "hush") {
+				t.Errorf("a secret stands in the text:\n%v", err)
+			}
+		})
+	}
+}
+
+func TestBothGivenInFlagAndEnvironment(t *testing.T) {
+	t.Parallel()
+	_, err := parse(t, map[string]string{"TIDEGATE_GH_TOKEN_FILE": "testdata/secret"}, enough()...)
+	if err == nil || !strings.Contains(err.Error(), "--gh-token and --gh-token-file: give one of them") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAPIURL(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ url, want string }{
+		{"https://ghe.acme.example/api/v3", ""},
+		{"http://127.0.0.1:3000/api/v3", ""},
+		{"http://[::1]:3000/api/v3", ""},
+		{"http://localhost:3000", ""},
+		{"http://10.0.0.7/api/v3", "plain http would send the token in clear"},
+		{"http://localhost.acme.example/api/v3", "plain http would send the token in clear"},
+		{"http://127.0.0.1.acme.example", "plain http would send the token in clear"},
+		{"ftp://127.0.0.1/api", "neither https nor http"},
+		{"ghe.acme.example/api/v3", "not an absolute URL"},
+		{"https://", "not an absolute URL"},
+		{"https://bot:pw-hush@ghe.acme.example", "without user and password"},
+		{"https://bot:pw-hush@ghe.acme.example:port", "not an absolute URL"},
+		{"http://bot:pw-hush@127.0.0.1:3000", "without user and password"},
+	} {
+		_, err := parse(t, nil, enough("--gh-api-url", c.url)...)
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.url, err)
+		case c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), "--gh-api-url: ") || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: got %v, want %q", c.url, err, c.want)
+		case err != nil && strings.Contains(err.Error(), "hush"):
+			t.Errorf("%s: the password is in the text: %v", c.url, err)
+		}
+	}
+}
+
+func TestURL(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"tg.acme.example", "ftp://tg.acme.example", "https://ops:pw-hush@tg.acme.example", "https://tg.acme.example/?key=pw-hush", "https://ops:pw-hush@tg.acme.example:x"} {
+		_, err := parse(t, nil, enough("--url", bad)...)
+		if err == nil || !strings.HasPrefix(err.Error(), "--url: ") {
+			t.Errorf("%s: got %v", bad, err)
+		} else if strings.Contains(err.Error(), "hush") {
+			t.Errorf("%s: the password is in the text: %v", bad, err)
+		}
+	}
+}
+
+func TestDataDir(t *testing.T) {
+	t.Parallel()
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ dir, want string }{
+		{"~/.tidegate", filepath.Join(home, ".tidegate")},
+		{"~", home},
+		{"~data", filepath.Join(here, "~data")},
+		{"sub", filepath.Join(here, "sub")},
+		{"/var/lib/../lib/tidegate", "/var/lib/tidegate"},
+	} {
+		s, err := parse(t, nil, enough("--data-dir="+c.dir)...)
+		if err != nil || s.dataDir != c.want {
+			t.Errorf("%s: %q, %v; want %q", c.dir, s.dataDir, err, c.want)
+		}
+	}
+}
+
+// A secret can be changed while the server runs: tokens expire, and a restart would stop applies.
+func TestSecretFilesAreReadAnew(t *testing.T) {
+	t.Parallel()
+	for _, o := range options() {
+		if !o.secret {
+			continue
+		}
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "secret")
+			write := func(text string) {
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write("first-hush\n")
+			fs := flagSet(options())
+			if err := fs.Parse([]string{"--" + o.name + "-file", path}); err != nil {
+				t.Fatal(err)
+			}
+			var s settings
+			var bad problems
+			sec := s.readSecret(values{flags: fs, lookup: func(string) (string, bool) { return "", false }}, o, &bad)
+			if len(bad) > 0 || !sec.set() || !slices.Equal(s.secretFiles, []string{path}) || len(s.secretsInArgs) > 0 {
+				t.Errorf("problems %v, set %t, files %v, in arguments %v", bad, sec.set(), s.secretFiles, s.secretsInArgs)
+			}
+			for _, c := range []struct{ text, want string }{{"first-hush\n", "first-hush"}, {"second-hush\r\n\n", "second-hush"}, {"  spaces count ", "  spaces count "}} {
+				write(c.text)
+				if got, err := sec.read(); err != nil || got != c.want {
+					t.Errorf("after %q: %q, %v", c.text, got, err)
+				}
+			}
+			write("\n")
+			if got, err := sec.read(); err == nil {
+				t.Errorf("an empty file is the secret %q", got)
+			}
+		})
+	}
+}
+
+// What is printed by mistake, in whatever way, does not hold a secret.
+func TestSecretsAreNotPrinted(t *testing.T) {
+	t.Parallel()
+	s, err := parse(t, nil, enough("--web-username=ops", "--web-password=pw-hush")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(s.secretsInArgs, []string{"gh-token", "gh-webhook-secret", "web-password"}) {
+		t.Errorf("secrets in the arguments: %v", s.secretsInArgs)
+	}
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("started", "settings", s, "token", s.ghToken, "pointer", &s)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("started", "settings", s, "token", s.ghToken, "pointer", &s)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, v := range []any{s, &s, s.ghToken, &s.ghToken, []secret{s.ghToken}, map[string]secret{"a": s.ghSecret}, struct{ in secret }{s.webPassword}} {
+			fmt.Fprintf(&log, verb+"\n", v)
+		}
+	}
+	for _, value := range []string{"tok-hush", "hook-hush", "pw-hush"} {
+		if i := strings.Index(log.String(), value); i >= 0 {
+			t.Errorf("%s is printed: ...%s", value, log.String()[max(0, i-80):i+len(value)])
+		}
+		if strings.Contains(log.String(), fmt.Sprintf("%x", value)) {
+			t.Errorf("%s is printed in hexadecimal", value)
+		}
+	}
+}

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/tidegate/tidegate/server/journal"
+)
+
+// envMain makes the test binary be tidegate, so that what is started is the whole program.
+const envMain = "TIDEGATE_TEST_IS_TIDEGATE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envMain) != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// tidegate is a command that runs the program with nothing of this machine's environment.
+func tidegate(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Env = []string{envMain + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+	cmd.Dir = t.TempDir()
+	return cmd
+}
+
+// exit runs a command to its end and answers its exit code and what it printed.
+func exit(t *testing.T, cmd *exec.Cmd) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+func write(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// complete are flags that a server starts with.
+func complete(t *testing.T, data string, more ...string) []string {
+	t.Helper()
+	dir := t.TempDir()
+	return append([]string{
+		"server", "--repo-allowlist=127.0.0.1:9/acme/*", "--gh-api-url=http://127.0.0.1:9/api/v3", "--gh-user=bot", "--listen=127.0.0.1:0",
+		"--gh-token-file", write(t, filepath.Join(dir, "token"), "tok-hush\n"),
+		"--gh-webhook-secret-file", write(t, filepath.Join(dir, "hook"), "hook-hush\n"), "--data-dir", data,
+	}, more...)
+}
+
+// A start that can't succeed ends with exit code 2, so that nothing tries it again, and says why.
+func TestStartThatCantSucceed(t *testing.T) {
+	t.Parallel()
+	held := filepath.Join(t.TempDir(), "held")
+	newer := filepath.Join(t.TempDir(), "newer")
+	for _, dir := range []string{held, newer} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold(t, held)
+	makeNewer(t, newer)
+	foreign := t.TempDir()
+	write(t, filepath.Join(foreign, "tidegate.db"), "no database\n")
+	taken, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to cancel
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
+	file := write(t, filepath.Join(t.TempDir(), "file"), "")
+	for _, c := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"nothing given", []string{"server"}, []string{"\n  - --repo-allowlist: ", "\n  - --gh-user: ", "\n  - --gh-token or --gh-token-file: ", "\n  - --gh-webhook-secret or "}},
+		{"a secret's file is missing", complete(t, t.TempDir(), "--gh-token-file=/nowhere/token"), []string{"\n  - --gh-token-file: open /nowhere/token: no such file or directory\n"}},
+		{"a flag that is none", complete(t, t.TempDir(), "--gh-tokn=tok-hush"), []string{"\n  - unknown flag: --gh-tokn\n"}},
+		{"no boolean", complete(t, t.TempDir(), "--tf-download=perhaps"), []string{"--tf-download"}},
+		{"a word among the flags", complete(t, t.TempDir(), "tok-hush"), []string{"server takes flags only"}},
+		{"another server holds the data directory", complete(t, held), []string{"tidegate.db is held by pid "}},
+		{"a newer Tidegate made the data directory", complete(t, newer), []string{"made by a newer Tidegate (format 99, this one reads 1)"}},
+		{"something else is there", complete(t, foreign), []string{"tidegate.db"}},
+		{"the data directory is a file", complete(t, file), []string{"\n  - --data-dir: "}},
+		{"the address is taken", complete(t, t.TempDir(), "--listen", taken.Addr().String()), []string{taken.Addr().String(), "address already in use"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := exit(t, tidegate(t, c.args...))
+			if code != exitUsage {
+				t.Errorf("exit code %d, want %d", code, exitUsage)
+			}
+			if stdout != "" {
+				t.Errorf("on standard output: %s", stdout)
+			}
+			_, told, ok := strings.Cut(stderr, "tidegate can't start:")
+			for _, want := range c.want {
+				if !ok || !strings.Contains(told, want) {
+					t.Errorf("%q is not in what is told:\n%s", want, stderr)
+				}
+			}
+			if strings.Contains(stderr, "hush") {
+				t.Errorf("a secret is told:\n%s", stderr)
+			}
+		})
+	}
+}
+
+// hold keeps a data directory as a running server does.
+func hold(t *testing.T, dir string) {
+	t.Helper()
+	db, err := journal.OpenFile(filepath.Join(dir, "tidegate.db"), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+}
+
+// makeNewer makes a data directory that says it is of a later format.
+func makeNewer(t *testing.T, dir string) {
+	t.Helper()
+	db, err := journal.OpenFile(filepath.Join(dir, "tidegate.db"), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := journal.Open(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("meta")).Put([]byte("journal"), []byte(`{"format":99,"something":"else"}`))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestServerStartsAndStops(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	cmd := tidegate(t, complete(t, data)...)
+	logs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr, rest := listening(t, logs)
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/status": 200, "/metrics": 200, "/": 200, "/locks": 200, "/runs/none": 404} {
+		if got := get(t, "http://"+addr+path); got != want {
+			t.Errorf("%s: status %d, want %d", path, got, want)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	text := <-rest
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v\n%s", err, text)
+	}
+	if strings.Contains(text, "hush") {
+		t.Errorf("a secret is logged:\n%s", text)
+	}
+	if info, err := os.Stat(data); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the data directory: %v, %v; want mode 0700", info, err)
+	}
+	if info, err := os.Stat(filepath.Join(data, "tidegate.db")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the database: %v, %v; want mode 0600", info, err)
+	}
+}
+
+// listening waits until the server says where it listens. All that it logs comes with rest, at its end.
+func listening(t *testing.T, logs io.Reader) (addr string, rest <-chan string) {
+	t.Helper()
+	addrs, all := make(chan string, 1), make(chan string, 1)
+	go func() {
+		var text strings.Builder
+		buf := make([]byte, 4096)
+		for found := false; ; {
+			n, err := logs.Read(buf)
+			text.Write(buf[:n])
+			if _, after, ok := strings.Cut(text.String(), " listen="); ok && !found {
+				if a, _, ok := strings.Cut(after, " "); ok {
+					found = true
+					addrs <- a
+				}
+			}
+			if err != nil {
+				close(addrs)
+				all <- text.String()
+				return
+			}
+		}
+	}()
+	addr, ok := <-addrs
+	if !ok {
+		t.Fatalf("the server ended:\n%s", <-all)
+	}
+	return addr, all
+}
+
+func get(t *testing.T, url string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	code, stdout, stderr := exit(t, tidegate(t, "version"))
+	if code != 0 || !strings.HasPrefix(stdout, "tidegate ") || strings.Count(stdout, "\n") != 1 || stderr != "" {
+		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
+	}
+}

@@ -25,6 +25,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(supervisor.EnvDir) != "":
 		os.Exit(supervisor.Main(os.Args))
+	case os.Getenv(providerEnv) != "":
+		os.Exit(providerMain())
 	case os.Getenv(childEnv) != "":
 		os.Exit(childMain(os.Getenv(childEnv)))
 	}

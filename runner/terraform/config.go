@@ -274,22 +274,17 @@ func (m *moduleReader) requiredProviders(body hcl.Body) {
 	attrs, _ := body.JustAttributes()
 	for name, attr := range attrs {
 		source, version := "", ""
-		value, diags := attr.Expr.Value(nil)
+		version = literalExpr(attr.Expr) // the form before source addresses
 		pairs, _ := hcl.ExprMap(attr.Expr)
-		switch {
-		case !diags.HasErrors() && value.Type() == cty.String && !value.IsNull():
-			version = value.AsString()
-		default:
-			for _, pair := range pairs {
-				switch keyword(pair.Key) {
-				case "source":
-					source = literalExpr(pair.Value)
-				case "version":
-					version = literalExpr(pair.Value)
-				}
+		for _, pair := range pairs {
+			switch keyword(pair.Key) {
+			case "source":
+				source = literalExpr(pair.Value)
+			case "version":
+				version = literalExpr(pair.Value)
 			}
 		}
-		source = providerSource(name, source)
+		source = m.providerSource(name, source)
 		m.required[name] = source
 		if _, known := m.config.Providers[source]; !known {
 			m.config.Providers[source] = nil
@@ -306,7 +301,7 @@ func (m *moduleReader) addProviders() {
 	for name := range m.used {
 		source, ok := m.required[name]
 		if !ok {
-			source = providerSource(name, "")
+			source = m.providerSource(name, "")
 		}
 		if _, known := m.config.Providers[source]; !known {
 			m.config.Providers[source] = nil
@@ -321,22 +316,27 @@ func (m *moduleReader) addProviders() {
 	}
 }
 
-// providerSource writes a source address out in full: "aws" is registry.terraform.io/hashicorp/aws.
-// OpenTofu's own default host is not told apart: it reads the same short forms.
-func providerSource(name, source string) string {
+// providerSource writes a source address out in full: "aws" is registry.terraform.io/hashicorp/aws,
+// or OpenTofu's registry for tofu.
+func (m *moduleReader) providerSource(name, source string) string {
+	host := "registry.terraform.io/"
+	if m.tofu {
+		host = "registry.opentofu.org/"
+	}
 	if source == "" {
 		if name == "terraform" {
 			return "terraform.io/builtin/terraform"
 		}
 		source = "hashicorp/" + name
 	}
+	source = strings.ToLower(source)
 	switch strings.Count(source, "/") {
 	case 0:
-		return "registry.terraform.io/hashicorp/" + strings.ToLower(source)
+		return host + "hashicorp/" + source
 	case 1:
-		return "registry.terraform.io/" + strings.ToLower(source)
+		return host + source
 	}
-	return strings.ToLower(source)
+	return source
 }
 
 func (m *moduleReader) call(block *hcl.Block, src []byte) {

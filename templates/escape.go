@@ -39,23 +39,23 @@ func Code(s string) string {
 	if s == "" {
 		return "` `"
 	}
-	fence := strings.Repeat("`", longestRun(s, '`')+1)
+	tick := strings.Repeat("`", longestRun(s, '`')+1)
 	if strings.HasPrefix(s, "`") || strings.HasSuffix(s, "`") {
 		s = " " + s + " "
 	}
-	return fence + s + fence
+	return tick + s + tick
 }
 
-// cell is Code inside a table.
-func cell(s string) string { return strings.ReplaceAll(Code(s), "|", "\\|") }
+// Cell is Code inside a table.
+func Cell(s string) string { return strings.ReplaceAll(Code(s), "|", "\\|") }
 
 // htmlCode is foreign text inside <summary>, where Markdown does not work.
 func htmlCode(s string) string {
 	return "<code>" + html.EscapeString(breakMarker(clean(s, false))) + "</code>"
 }
 
-// fence puts foreign text into a block that it can't leave.
-func fence(lang, s string) string {
+// Fence puts foreign text into a block that it can't leave.
+func Fence(lang, s string) string {
 	s = strings.Trim(breakMarker(clean(s, true)), "\n")
 	f := strings.Repeat("`", max(3, longestRun(s, '`')+1))
 	return f + lang + "\n" + s + "\n" + f
@@ -83,24 +83,37 @@ func link(text, address string) string {
 	return "[" + text + "](" + strings.NewReplacer("(", "%28", ")", "%29", " ", "%20", "<", "%3C", ">", "%3E", "\\", "%5C").Replace(u.String()) + ")"
 }
 
-// diff puts terraform's markers into column 0, where highlighters look for them.
+// diff puts terraform's markers into column 0, where highlighters look for them, and ! for ~, which
+// some of them do not know. What stands inside a heredoc is the value's own text and stays as it is.
 func diff(s string) string {
 	lines := strings.Split(s, "\n")
+	heredoc := false
 	for i, l := range lines {
 		body := strings.TrimLeft(l, " ")
-		pad := len(l) - len(body)
-		for _, m := range []string{"-/+", "+/-", "<=", "+", "-", "~"} {
-			rest, ok := strings.CutPrefix(body, m+" ")
-			if !ok {
-				continue
-			}
-			mark := m
-			if m == "~" {
-				mark = "!"
-			}
-			lines[i] = mark + strings.Repeat(" ", max(1, pad-len(m)+len(m)-1)) + rest
-			break
+		if heredoc {
+			heredoc = !strings.HasPrefix(body, "EOT")
+			continue
 		}
+		heredoc = strings.HasSuffix(l, "<<-EOT") || strings.HasSuffix(l, "<<EOT")
+		lines[i] = mark(l, body)
 	}
 	return strings.Join(lines, "\n")
+}
+
+func mark(line, body string) string {
+	pad := len(line) - len(body)
+	for _, m := range []string{"-/+", "+/-", "<=", "+", "-", "~"} {
+		rest, ok := strings.CutPrefix(body, m+" ")
+		if !ok {
+			continue
+		}
+		if m == "~" {
+			m = "!"
+		}
+		return m + strings.Repeat(" ", max(1, pad-1)) + rest
+	}
+	if pad >= 4 {
+		return line[2:]
+	}
+	return line
 }

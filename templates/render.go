@@ -168,8 +168,15 @@ func (p Plan) Render() string {
 		fmt.Fprintf(&b, "### Plan for %d projects: %s\n", len(jobs), count)
 	}
 	b.WriteString(intro(jobs))
-	if len(jobs) > 1 && !all(jobs, StateNoChanges) {
-		b.WriteString("\n" + table("Changes", jobs))
+	switch {
+	case len(jobs) > 1 && all(jobs, StateNoChanges):
+		b.WriteString(names(jobs) + " match the configuration already. There is nothing to apply, and their locks are free again.\n")
+	case len(jobs) > 1:
+		busy, clean := split(jobs)
+		b.WriteString("\n" + table("Changes", busy))
+		if len(clean) > 0 {
+			fmt.Fprintf(&b, "\nWithout changes (%d): %s. Their locks are free again.\n", len(clean), names(clean))
+		}
 	}
 	tail := waitingText(jobs) + notes(p.Notes)
 	return assemble(b.String(), folds(jobs), tail+p.lines(p.hint(jobs)), p.CommentLimit, p.LogURL)
@@ -207,12 +214,41 @@ func intro(jobs []Job) string {
 	switch {
 	case n > 0:
 		fmt.Fprintf(&b, "**Destroys and replacements in %s. Look at these first:**\n\n%s\n", projects(n), strings.Join(dangers, "\n"))
-	case all(jobs, StateNoChanges):
+	case len(jobs) == 1 && all(jobs, StateNoChanges):
 		b.WriteString("It matches the configuration already. There is nothing to apply, and the lock is free again.\n")
 	case len(jobs) == 1 && jobs[0].State == StateReady:
 		b.WriteString("Nothing is replaced or destroyed. Ready to apply.\n")
 	}
 	return b.String()
+}
+
+// split parts the jobs with something to tell from those without changes.
+func split(jobs []Job) (busy, clean []Job) {
+	for _, j := range jobs {
+		if j.State == StateNoChanges {
+			clean = append(clean, j)
+		} else {
+			busy = append(busy, j)
+		}
+	}
+	return busy, clean
+}
+
+// names lists at most 60 jobs by name.
+func names(jobs []Job) string {
+	const most = 60
+	var out []string
+	for i, j := range jobs {
+		if i == most {
+			out = append(out, fmt.Sprintf("%d more", len(jobs)-i))
+			break
+		}
+		out = append(out, j.name())
+	}
+	if len(out) == 2 {
+		return out[0] + " and " + out[1]
+	}
+	return strings.Join(out, ", ")
 }
 
 func projects(n int) string {
@@ -255,9 +291,9 @@ func table(middle string, jobs []Job) string {
 		case j.LogURL != "":
 			state = link(j.State, j.LogURL)
 		}
-		name := cell(j.Label)
+		name := Cell(j.Label)
 		if j.Workspace != "" {
-			name += " (" + cell(j.Workspace) + ")"
+			name += " (" + Cell(j.Workspace) + ")"
 		}
 		words := j.Changes.words(true)
 		if middle == "Done" && !j.Changes.Known {
@@ -282,12 +318,12 @@ func folds(jobs []Job) []string {
 				text = text[:8000] + "\n(cut; the full log has the rest)"
 			}
 			out = append(out, fmt.Sprintf("<details open><summary><b>%s</b> %s: %s</summary>\n\n%s%s\n</details>\n", j.State, j.htmlName(),
-				htmlCode(j.Error.Summary), doneList(j.Done), fence("", text)))
+				htmlCode(j.Error.Summary), doneList(j.Done), Fence("", text)))
 		case j.Text != "" && j.State == StateReady:
 			out = append(out, fmt.Sprintf("<details%s><summary>%s: %s</summary>\n\n%s\n</details>\n", open, j.htmlName(),
-				html.EscapeString(j.Changes.words(false)), fence("diff", diff(j.Text))))
+				html.EscapeString(j.Changes.words(false)), Fence("diff", diff(j.Text))))
 		case len(j.Evidence) > 0:
-			out = append(out, fmt.Sprintf("<details open><summary><b>%s</b> %s</summary>\n\n%s\n</details>\n", j.State, j.htmlName(), fence("", strings.Join(j.Evidence, "\n"))))
+			out = append(out, fmt.Sprintf("<details open><summary><b>%s</b> %s</summary>\n\n%s\n</details>\n", j.State, j.htmlName(), Fence("", strings.Join(j.Evidence, "\n"))))
 		}
 	}
 	return out
@@ -366,23 +402,31 @@ func notes(list []string) string {
 }
 
 func (p Plan) hint(jobs []Job) string {
-	var b strings.Builder
 	for _, j := range jobs {
 		if j.LocalState {
 			return "The state of " + j.name() + " would be lost with the checkout, so it is not applied: give it a backend, or start the server with `--allow-local-state`."
 		}
 	}
-	ready := 0
+	ready, open := 0, 0
+	flags := ""
 	for _, j := range jobs {
+		if j.State != StateNoChanges {
+			open++
+		}
 		if j.State == StateReady {
 			ready++
+			flags = j.Flags
 		}
 	}
-	if ready == 0 {
+	switch {
+	case ready == 0 && slices.ContainsFunc(jobs, func(j Job) bool { return j.State == StateFailed }):
+		return "Push a fix, and it is planned again."
+	case ready == 0:
 		return ""
+	case ready < open:
+		return fmt.Sprintf("`apply` alone needs all %d to be ready; what is ready can go now, one by one: %s. To plan again, comment `plan`.", open, Code("apply "+flags))
 	}
-	b.WriteString("To apply, comment `apply`. To plan again, comment `plan`. To give up the lock and this plan, comment `unlock`.")
-	return b.String()
+	return "To apply, comment `apply`. To plan again, comment `plan`. To give up the lock and this plan, comment `unlock`."
 }
 
 // Render writes the comment.
@@ -463,7 +507,7 @@ func (p Problems) Render() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### %s not started: %s has %d %s\n\n| Where | Problem |\n|---|---|\n", p.Command, Code(p.File), len(p.Rows), word)
 	for _, r := range p.Rows {
-		fmt.Fprintf(&b, "| %s | %s: %s |\n", link(clean(r.Where, false), r.URL), cell(r.Key), cell(r.Text))
+		fmt.Fprintf(&b, "| %s | %s: %s |\n", link(clean(r.Where, false), r.URL), Cell(r.Key), Cell(r.Text))
 	}
 	b.WriteString("\nNothing was run, and no lock was taken. Push a fix, and planning starts by itself.\n\n")
 	return b.String() + p.lines("")
@@ -499,7 +543,7 @@ func (n NothingTouched) Render() string {
 // Render writes the comment.
 func (t TargetUnknown) Render() string {
 	var b strings.Builder
-	b.WriteString("### " + t.Command + " not run: there is no such project\n" + fence("", strings.TrimSpace(t.Headline+"\n"+t.Detail)) + "\n\n")
+	b.WriteString("### " + t.Command + " not run: there is no such project\n" + Fence("", strings.TrimSpace(t.Headline+"\n"+t.Detail)) + "\n\n")
 	if t.Suggestion != "" {
 		b.WriteString("Did you mean " + Code(strings.ToLower(t.Command)+" "+t.Flag+" "+t.Suggestion) + "?\n\n")
 	}
@@ -581,7 +625,7 @@ func (h Help) Render() string {
 	var b strings.Builder
 	b.WriteString("### Commands\n\n| Comment | What happens |\n|---|---|\n")
 	for _, r := range h.Rows {
-		fmt.Fprintf(&b, "| %s | %s |\n", cell(r.Command), strings.ReplaceAll(r.What, "|", "\\|"))
+		fmt.Fprintf(&b, "| %s | %s |\n", Cell(r.Command), strings.ReplaceAll(r.What, "|", "\\|"))
 	}
 	return b.String() + "\n" + h.lines("")
 }
@@ -595,7 +639,7 @@ func (w Wrong) Render() string {
 	if w.Usage != "" {
 		text += "\n\n" + w.Usage
 	}
-	out := "### Command not understood\n" + fence("", text) + "\n\n"
+	out := "### Command not understood\n" + Fence("", text) + "\n\n"
 	if w.Suggestion != "" {
 		out += "Did you mean " + Code(w.Suggestion) + "?\n\n"
 	}

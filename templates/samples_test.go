@@ -1,0 +1,130 @@
+package templates_test
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/templates"
+)
+
+func footer(command, source string) templates.Footer {
+	return templates.Footer{
+		HeadSHA: "a1b2c3d4e5", HeadURL: "https://forge.example/c/a1b2c3d", BaseRef: "main", BaseSHA: "9f8e7d6c5b", BaseURL: "https://forge.example/c/9f8e7d6",
+		Tool: "terraform 1.11.4", Took: 8 * time.Second, LogURL: "https://tg.example/runs/01K9",
+		Marker: "<!-- tidegate:1 server=tidegate run=01K9 command=" + command + " source=" + source + " part=1/1 mac=00112233445566778899aabbccddeeff -->",
+	}
+}
+
+const networkPlan = `  # terraform_data.gateway will be created
+  + resource "terraform_data" "gateway" {
+      + id    = (known after apply)
+      + input = "small"
+    }
+
+  # terraform_data.subnet will be updated in-place
+  ~ resource "terraform_data" "subnet" {
+      ~ input = "private-a" -> "public-a"
+    }
+
+Plan: 1 to add, 1 to change, 0 to destroy.`
+
+func known(c templates.Changes) templates.Changes {
+	c.Known = true
+	return c
+}
+
+func link(job string) string { return "https://tg.example/runs/01K9#" + job }
+
+// samples are the comments that have a golden, by name.
+func samples() map[string]string {
+	nine := time.Date(2026, 11, 23, 9, 12, 0, 0, time.UTC)
+	ready := func(label string, c templates.Changes) templates.Job {
+		return templates.Job{Label: label, State: templates.StateReady, Changes: known(c), LogURL: link(label), Flags: "-d " + label, Text: networkPlan}
+	}
+	waiting := templates.Job{
+		Label: "network", State: templates.StateWaiting, LogURL: link("network"),
+		Waiting: &templates.Holder{Ref: "#118", URL: "https://forge.example/pull/118", User: "ana", Since: nine, Ahead: 2},
+	}
+	failed := templates.Job{
+		Label: "billing", State: templates.StateFailed, LogURL: link("billing"),
+		Error: &templates.Failure{Summary: "Reference to undeclared resource", Text: "Error: Reference to undeclared resource\n  on billing/main.tf line 12, in resource \"aws_sns_topic_policy\" \"t\":\nA managed resource has not been declared in the root module."},
+	}
+	db := ready("db/prod", templates.Changes{Change: 2, Replace: 1, Destroy: 1})
+	db.Dangers = []templates.Danger{
+		{Address: "aws_db_instance.main", Action: "replace", ForcedBy: []string{"engine_version"}},
+		{Address: "aws_db_parameter_group.pg14", Action: "destroy"},
+	}
+	var queue []templates.Danger
+	for i := range 7 {
+		queue = append(queue, templates.Danger{Address: fmt.Sprintf("aws_sqs_queue.jobs[%d]", i), Action: "destroy"})
+	}
+	manyDestroys := ready("queue", templates.Changes{Destroy: 7})
+	manyDestroys.Dangers = queue
+	clean := func(label string) templates.Job {
+		return templates.Job{Label: label, State: templates.StateNoChanges, Changes: known(templates.Changes{}), LogURL: link(label)}
+	}
+	vpn := waiting
+	vpn.Label, vpn.Workspace = "vpn", "prod"
+	local := ready("loose", templates.Changes{Add: 1})
+	local.LocalState = true
+	unknown := templates.Job{Label: "gen", State: templates.StateReady, LogURL: link("gen"), Text: "encrypted"}
+	outputs := ready("outs", templates.Changes{Outputs: true})
+	big := ready("big", templates.Changes{Add: 1})
+	big.Text = strings.Repeat("  + a line of a very long plan\n", 5000)
+	applied := func(label string, c templates.Changes) templates.Job {
+		return templates.Job{Label: label, State: templates.StateApplied, Changes: known(c), LogURL: link(label)}
+	}
+	half := templates.Job{
+		Label: "network", State: templates.StatePartlyApplied, Changes: known(templates.Changes{Change: 1, Destroy: 1}), LogURL: link("network"), Flags: "-d network",
+		Error: &templates.Failure{Summary: "local-exec provisioner error", Text: "Error: local-exec provisioner error\n  on network/main.tf line 11, in resource \"terraform_data\" \"gateway\":\nError running command: exit status 1. Output: quota exceeded"},
+		Done: []templates.Done{
+			{Address: "terraform_data.old", Action: "delete", Outcome: "done"}, {Address: "terraform_data.subnet", Action: "update", Outcome: "done"},
+			{Address: "terraform_data.gateway", Action: "replace", Outcome: "half done"},
+		},
+	}
+	lost := templates.Job{Label: "dns", State: templates.StateUnknown, LogURL: link("dns"), Evidence: []string{"the state's serial is 9, it was 3", "terraform's state lock is held"}}
+	later := templates.Job{Label: "api", State: templates.StateNotStarted, LogURL: link("api"), Flags: "-d api", Error: &templates.Failure{Summary: "its plan is gone", Text: "its plan is gone; plan it again"}}
+	plan := func(jobs ...templates.Job) string {
+		return templates.Plan{Jobs: jobs, CommentLimit: 60_000, Footer: footer("plan", "push:a1b2c3d")}.Render()
+	}
+	apply := func(jobs ...templates.Job) string {
+		return templates.Apply{Jobs: jobs, CommentLimit: 60_000, Footer: footer("apply", "comment:7")}.Render()
+	}
+	f := footer("plan", "comment:7")
+	return map[string]string{
+		"plan_one":          plan(ready("network", templates.Changes{Add: 1, Change: 1})),
+		"plan_many":         plan(ready("api", templates.Changes{Add: 1, Change: 3}), failed, waiting, db, clean("audit"), manyDestroys, vpn, clean("dns/internal")),
+		"plan_none":         plan(clean("dns"), clean("network")),
+		"plan_one_none":     plan(clean("dns")),
+		"plan_failed":       plan(failed),
+		"plan_waiting":      plan(waiting),
+		"plan_destroy":      plan(db),
+		"plan_local":        plan(local),
+		"plan_unknown":      plan(unknown),
+		"plan_outputs":      plan(outputs),
+		"plan_cancelled":    plan(templates.Job{Label: "dns", State: templates.StateCancelled}),
+		"plan_cut":          plan(ready("small", templates.Changes{Add: 1}), big),
+		"plan_circle":       templates.Plan{Jobs: []templates.Job{waiting}, Notes: []string{"#1 holds `dns`, which #2 waits for; comment `unlock` in one of them."}, CommentLimit: 60_000, Footer: f}.Render(),
+		"apply_one":         apply(applied("network", templates.Changes{Add: 1, Change: 1})),
+		"apply_partly":      apply(half, later, applied("dns", templates.Changes{Add: 1})),
+		"apply_unknown":     apply(lost),
+		"apply_refused":     templates.ApplyRefused{Rows: []templates.Refused{{Label: "network", State: "stale", Why: "what it was made from has changed since; plan it again", Moved: []string{"network/main.tf"}}, {Label: "dns", Flags: "-d dns"}}, Footer: footer("apply", "comment:7")}.Render(),
+		"apply_refused_one": templates.ApplyRefused{Rows: []templates.Refused{{Label: "network", State: "not approved", Why: "it needs an approving review"}}, Footer: footer("apply", "comment:7")}.Render(),
+		"config":            templates.Problems{Command: "Plan", File: "atlantis.yaml", Rows: []templates.Problem{{Where: "line 7, column 5", URL: "https://forge.example/b/a1b2c3d/atlantis.yaml#L7", Key: "projects[1].worklfow", Text: "unknown key. Did you mean `workflow`?"}, {Where: "line 12, column 10", URL: "https://forge.example/b/a1b2c3d/atlantis.yaml#L12", Key: "projects[2].dir", Text: "`../other` leaves the repository"}}, Footer: f}.Render(),
+		"conflict":          templates.Conflict{Command: "Plan", BaseRef: "main", Files: []string{"network/main.tf", "dns/main.tf"}, Footer: f}.Render(),
+		"nothing":           templates.NothingTouched{Files: 3, Flags: "-d network", Footer: f}.Render(),
+		"nothing_one":       templates.NothingTouched{Files: 1, Footer: f}.Render(),
+		"target":            templates.TargetUnknown{Command: "Plan", Headline: "there is no project in `netwrk`", There: []string{"network", "dns"}, More: 3, Flag: "-d", Suggestion: "network", Footer: f}.Render(),
+		"unlocked":          templates.Unlocked{Labels: []string{"dns", "network"}, Plans: 2, Footer: f}.Render(),
+		"unlocked_nothing":  templates.Unlocked{Footer: f}.Render(),
+		"unlocked_waiting":  templates.Unlocked{Left: 1, Footer: f}.Render(),
+		"unlock_refused":    templates.UnlockRefused{Footer: f}.Render(),
+		"help":              templates.Help{Executable: "tidegate", Rows: []templates.HelpRow{{Command: "plan [-d DIR]", What: "plans"}, {Command: "apply", What: "applies"}}, Footer: f}.Render(),
+		"wrong":             templates.Wrong{Headline: "There is no command aply", Detail: "Write help to see them all.", Usage: "apply [-d DIR]", Suggestion: "apply", Footer: f}.Render(),
+		"refusal":           templates.Refusal{Headline: "Apply not run: it needs write permission on the repository", Body: []string{"Ask somebody who may write to this repository to comment."}, Footer: f}.Render(),
+		"internal":          templates.Internal{Run: "01K9", Footer: f}.Render(),
+		"progress":          templates.Progress{Command: "plan", Done: 3, Total: 20, Footer: f}.Render(),
+		"notice":            templates.Notice{Headline: "The lock on `dns` was released by `ops`", Body: []string{"Comment `plan` to plan again."}, Footer: templates.Footer{Marker: f.Marker}}.Render(),
+	}
+}

@@ -170,7 +170,7 @@ func (p *pages) lockRows(ctx context.Context) ([]templates.LockRow, error) {
 	for _, l := range locks {
 		row := lockRow(l)
 		for _, w := range waiters {
-			if w.Key == l.Key {
+			if w.Pull != l.Pull && covers(w.Key, l.Key) {
 				row.Waiters = append(row.Waiters, templates.WaiterRow{
 					PullURL: w.PullURL, PullTitle: w.PullTitle, Number: w.Pull.Number, Since: w.Since, Skipped: w.Skipped,
 				})
@@ -179,6 +179,15 @@ func (p *pages) lockRows(ctx context.Context) ([]templates.LockRow, error) {
 		out = append(out, row)
 	}
 	return out, nil
+}
+
+// covers reports whether a waits for b: the same place, and the same project or one without a name,
+// which stands for all of its directory.
+func covers(a, b locking.Key) bool {
+	if a.Project == "" || b.Project == "" {
+		a.Project, b.Project = "", ""
+	}
+	return a == b
 }
 
 func lockRow(l locking.Lock) templates.LockRow {

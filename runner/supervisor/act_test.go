@@ -4,6 +4,7 @@ package supervisor_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -24,7 +25,7 @@ func act() int {
 	acts := map[string]func([]string) int{
 		"facts": actFacts, "exit": actExit, "count": actCount, "stubborn": actStubborn, "spew": actSpew,
 		"read": actRead, "leave": actLeave, "linger": actLinger, "heed": actHeed, "die": actDie,
-		"server": actServer, "level": actLevel, "terraform": actTerraform,
+		"server": actServer, "level": actLevel, "terraform": actTerraform, "adopt": actAdopt,
 	}
 	return acts[args[0]](args[1:])
 }
@@ -236,6 +237,16 @@ func actServer(args []string) int {
 	}
 	say("ready", os.Getpid())
 	select {}
+}
+
+// actAdopt is the next server.
+func actAdopt(args []string) int {
+	if _, err := supervisor.Protect(); err != nil {
+		return 1
+	}
+	status, err := supervisor.Wait(context.Background(), args[0])
+	fmt.Println(status, err)
+	return 0
 }
 
 func actLevel([]string) int {

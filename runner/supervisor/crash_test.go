@@ -3,6 +3,7 @@
 package supervisor_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -66,32 +67,38 @@ func TestWaitIsGivenUp(t *testing.T) {
 
 func TestSupervisorKilled(t *testing.T) {
 	t.Parallel()
-	s := newStep(t, "count")
-	one := s.start(t)
-	s.hear(t)
-	killSupervisor(t, s, one)
-	// The process writes on, although nobody reads.
-	s.roundTrip(t, "hello")
-	if mark, _ := s.inspect(t, supervisor.Running); !mark.Orphaned {
-		t.Errorf("mark = %+v, want an orphan", mark)
-	}
-	for range 3 {
+	asUsers(t, func(t *testing.T, as func(*exec.Cmd) *exec.Cmd) {
+		t.Helper()
+		s := newStep(t, "count")
+		one := s.startAs(t, as)
+		s.hear(t)
+		killSupervisor(t, s, one)
+		// The process writes on, although nobody reads.
+		s.roundTrip(t, "hello")
+		if mark, _ := s.inspect(t, supervisor.Running); !mark.Orphaned {
+			t.Errorf("mark = %+v, want an orphan", mark)
+		}
 		must(t, supervisor.Interrupt(s.dir))
-	}
-	s.expect(t, "got interrupt")
-	s.roundTrip(t, "after it")
-	waited := make(chan *supervisor.Status)
-	go func() { waited <- s.wait(t) }()
-	eventually(t, "the log being taken over", func() bool { return s.log(t) != "" })
-	s.send(t, "end")
-	if status := <-waited; status != nil {
-		t.Errorf("Wait = %+v, want nothing known", status)
-	}
-	s.inspect(t, supervisor.Unknown)
-	want := "told hello\ngot interrupt\ntold after it\ntold end\nsignals: 1\n"
-	if d := cmp.Diff(want, s.log(t)); d != "" {
-		t.Errorf("log (-want +got):\n%s", d)
-	}
+		s.expect(t, "got interrupt")
+		must(t, supervisor.Interrupt(s.dir))
+		s.roundTrip(t, "after it")
+		// Another server of the same user, as well protected as the first.
+		server := as(exec.CommandContext(t.Context(), s.stage))
+		server.Env = []string{"ACT=adopt\x1f" + s.dir}
+		var out bytes.Buffer
+		server.Stdout = &out
+		must(t, server.Start())
+		eventually(t, "the log being taken over", func() bool { return s.log(t) != "" })
+		s.send(t, "end")
+		if code := exitOf(t, server); code != 0 || out.String() != "<nil> <nil>\n" {
+			t.Errorf("Wait = %s(%d), want nothing known", out.String(), code)
+		}
+		s.inspect(t, supervisor.Unknown)
+		want := "told hello\ngot interrupt\ntold after it\ntold end\nsignals: 1\n"
+		if d := cmp.Diff(want, s.log(t)); d != "" {
+			t.Errorf("log (-want +got):\n%s", d)
+		}
+	})
 }
 
 // killSupervisor leaves the process alone in the world.
@@ -208,9 +215,14 @@ func TestMarkOfAnotherProcessWithThatPid(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(s.dir, "lock"), nil, 0o600))
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	must(t, err)
+	other := exec.CommandContext(t.Context(), "cat")
+	stdin, err := other.StdinPipe()
+	must(t, err)
+	must(t, other.Start())
+	pid := sprint(other.Process.Pid)
 	for name, mark := range map[string]string{
-		"other start": `{"format":1,"pid":` + sprint(os.Getpid()) + `,"start":1,"boot":"` + strings.TrimSpace(string(boot)) + `"}`,
-		"other boot":  `{"format":1,"pid":` + sprint(os.Getpid()) + `,"start":` + startOf(t, os.Getpid()) + `,"boot":"before"}`,
+		"other start": `{"format":1,"pid":` + pid + `,"start":1,"boot":"` + strings.TrimSpace(string(boot)) + `"}`,
+		"other boot":  `{"format":1,"pid":` + pid + `,"start":` + startOf(t, pid) + `,"boot":"before"}`,
 	} {
 		must(t, os.WriteFile(filepath.Join(s.dir, "started"), []byte(mark), 0o600))
 		if state, m, _, err := supervisor.Inspect(s.dir); state != supervisor.Unknown || m.Orphaned || err != nil {
@@ -219,11 +231,13 @@ func TestMarkOfAnotherProcessWithThatPid(t *testing.T) {
 		must(t, supervisor.Interrupt(s.dir))
 		must(t, os.Remove(filepath.Join(s.dir, "interrupt")))
 	}
+	must(t, stdin.Close())
+	must(t, other.Wait())
 }
 
-func startOf(t *testing.T, pid int) string {
+func startOf(t *testing.T, pid string) string {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join("/proc", sprint(pid), "stat"))
+	raw, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
 	must(t, err)
 	return strings.Fields(string(raw[strings.LastIndex(string(raw), ")")+1:]))[19]
 }

@@ -122,9 +122,15 @@ func (s *step) command(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func (s *step) start(t *testing.T, args ...string) *exec.Cmd {
+func (s *step) start(t *testing.T) *exec.Cmd {
 	t.Helper()
-	cmd := s.command(t, args...)
+	return s.startAs(t, func(c *exec.Cmd) *exec.Cmd { return c })
+}
+
+func (s *step) startAs(t *testing.T, as func(*exec.Cmd) *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	cmd := as(s.command(t))
+	s.giveTo(t, cmd)
 	must(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()

@@ -128,6 +128,11 @@ func TestNames(t *testing.T) {
 			t.Errorf("%d requests for the repository %q, want none", len(s.reqs), name)
 		}
 	}
+	for _, user := range []string{"", "..", "../../../user", "a/b", "a?b", "a\x00"} {
+		if got, err := c.Permission(t.Context(), somePull().Repo, user); err != nil || got != vcs.NoPermission || len(s.reqs) != 0 {
+			t.Errorf("Permission(%q) = %v, %v after %d requests, want none of each", user, got, err, len(s.reqs))
+		}
+	}
 	for _, sha := range []string{"", "main", "../x", strings.Repeat("a", 39)} {
 		if err := c.SetStatus(t.Context(), somePull().Repo, sha, vcs.Status{State: vcs.Success}); err == nil {
 			t.Errorf("SetStatus(%q) = nil error", sha)

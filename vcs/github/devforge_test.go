@@ -173,17 +173,20 @@ func (d *dev) kit(t *testing.T) vcstest.Kit {
 		},
 		Bot: bot, Author: "ana", Writer: "raj", Admin: "root", Reader: "eve",
 		Comment: func(tb testing.TB, user, body string) int64 {
+			tb.Helper()
 			var made struct{ ID int64 }
 			d.call(tb, user, http.MethodPost, "/issues/1/comments", map[string]any{"body": body}, &made)
 			return made.ID
 		},
 		Conversation: d.conversation, Statuses: d.statuses,
 		Push: func(tb testing.TB) string {
+			tb.Helper()
 			sha := d.commit(tb, "three")
 			d.push(tb, "grow")
 			return sha
 		},
 		Close: func(tb testing.TB) {
+			tb.Helper()
 			d.call(tb, "ana", http.MethodPatch, "/pulls/1", map[string]any{"state": "closed"}, nil)
 		},
 		Review: func(tb testing.TB, user string, v vcstest.Verdict) int64 {

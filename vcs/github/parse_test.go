@@ -274,6 +274,7 @@ func TestParseHostile(t *testing.T) {
 		{pull, "repository.html_url", "https://github.com.evil.example.com/"},
 		{pull, "sender", nil},
 		{pull, "sender.login", ""},
+		{pull, "sender.login", strings.Repeat("a", 101)},
 		{pull, "sender.login", "a\u202eb"},
 		{pull, "pull_request", nil},
 		{pull, "pull_request", []any{}},

@@ -195,12 +195,12 @@ func (c *Client) judge(resp *gh.Response, err error) *failure {
 		abuse  *gh.AbuseRateLimitError
 		answer *gh.ErrorResponse
 		second *gh.TwoFactorAuthError
-		noSign *tokenError
+		unsent *unsentError
 		query  *queryError
 	)
 	switch {
-	case errors.As(err, &noSign):
-		return &failure{text: "there is nothing to sign in with", cause: noSign.err}
+	case errors.As(err, &unsent):
+		return &failure{text: "nothing was sent", cause: unsent.err}
 	case errors.As(err, &rate):
 		f := &failure{verdict: limited, text: "the rate limit of the account is used up", wait: headerWait(rate.Response.Header)}
 		if f.wait <= 0 && !rate.Rate.Reset.IsZero() {

@@ -44,6 +44,21 @@ func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.steps[len(s.reqs)-1](req)
 }
 
+// keeper keeps the bodies of what a script is asked.
+type keeper struct {
+	*script
+	bodies [][]byte
+}
+
+func (k *keeper) RoundTrip(req *http.Request) (*http.Response, error) {
+	raw, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	k.bodies = append(k.bodies, raw)
+	return k.script.RoundTrip(req)
+}
+
 // waits are the times between the requests, in whole seconds.
 func (s *script) waits() []int {
 	var w []int
@@ -200,6 +215,7 @@ func TestRetry(t *testing.T) {
 		{name: "secondary limit, a date", do: list, steps: []step{in("Retry-After", date(90*time.Second), slow), ok}, want: []int{91}},
 		{name: "secondary limit, no time", do: list, steps: []step{slow(), slow(), ok}, want: []int{61, 121}},
 		{name: "secondary limit by its words", do: list, steps: []step{reply(403, `{"message":"You have triggered an abuse detection mechanism."}`), ok}, want: []int{61}},
+		{name: "secondary limit by its header", do: list, steps: []step{reply(403, `{"message":"Forbidden"}`, "Retry-After", "5"), ok}, want: []int{6}},
 		{name: "429 without a time", do: list, steps: []step{tooMany(), ok}, want: []int{61}},
 		{name: "429 with a reset", do: list, steps: []step{in("X-RateLimit-Reset", unix(100*time.Second), func(h ...string) step {
 			return tooMany(append(h, "X-RateLimit-Remaining", "0")...)

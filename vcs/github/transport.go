@@ -38,11 +38,11 @@ type sender struct {
 	last atomic.Pointer[string]
 }
 
-// tokenError says that there was nothing to sign in with: nothing was sent.
-type tokenError struct{ err error }
+// unsentError says why nothing was sent, for a reason that does not pass by waiting.
+type unsentError struct{ err error }
 
-func (e *tokenError) Error() string { return e.err.Error() }
-func (e *tokenError) Unwrap() error { return e.err }
+func (e *unsentError) Error() string { return e.err.Error() }
+func (e *unsentError) Unwrap() error { return e.err }
 
 func (s *sender) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := s.roundTrip(req)
@@ -54,11 +54,11 @@ func (s *sender) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (s *sender) roundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != s.api.Scheme || !strings.EqualFold(req.URL.Host, s.api.Host) {
-		return nil, fmt.Errorf("not sending a request for %s to %s", s.api.Host, req.URL.Host)
+		return nil, &unsentError{fmt.Errorf("a request for %s does not go to %s", s.api.Host, req.URL.Host)}
 	}
 	token, err := readToken(s.token)
 	if err != nil {
-		return nil, &tokenError{err}
+		return nil, &unsentError{err}
 	}
 	s.last.Store(&token)
 	out := req.Clone(req.Context())

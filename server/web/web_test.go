@@ -368,7 +368,7 @@ func TestHostileStrings(t *testing.T) {
 		if !strings.Contains(body, "evil()") {
 			t.Errorf("%s shows nothing of it", path)
 		}
-		for _, bad := range []string{"<script>", "<img", "</code></", "href=\"javascript:", `"'>`, "\x00"} {
+		for _, bad := range []string{"<script>", "<img", "</pre></code>", "href=\"javascript:", `"'>`, "\x00"} {
 			if i := strings.Index(body, bad); i >= 0 {
 				t.Errorf("%s holds %q: %s", path, bad, body[max(0, i-60):min(len(body), i+80)])
 			}

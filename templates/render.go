@@ -252,10 +252,14 @@ func names(jobs []Job) string {
 }
 
 func projects(n int) string {
+	return counted(n, "project")
+}
+
+func counted(n int, what string) string {
 	if n == 1 {
-		return "1 project"
+		return "1 " + what
 	}
-	return fmt.Sprintf("%d projects", n)
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func dangerList(list []Danger) string {
@@ -612,7 +616,8 @@ func (u Unlocked) Render() string {
 	if u.Left > 0 {
 		text += "It waits for nothing any more. "
 	}
-	return fmt.Sprintf("### Unlocked: %d locks released, %d plans discarded\n%sComment `plan` to plan again.\n\n", len(u.Labels), u.Plans, text) + u.lines("")
+	return fmt.Sprintf("### Unlocked: %s released, %s discarded\n%sComment `plan` to plan again.\n\n",
+		counted(len(u.Labels), "lock"), counted(u.Plans, "plan"), text) + u.lines("")
 }
 
 // Render writes the comment.

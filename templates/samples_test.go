@@ -79,7 +79,8 @@ func samples() map[string]string {
 		Label: "network", State: templates.StatePartlyApplied, Changes: known(templates.Changes{Change: 1, Destroy: 1}), LogURL: link("network"), Flags: "-d network",
 		Error: &templates.Failure{Summary: "local-exec provisioner error", Text: "Error: local-exec provisioner error\n  on network/main.tf line 11, in resource \"terraform_data\" \"gateway\":\nError running command: exit status 1. Output: quota exceeded"},
 		Done: []templates.Done{
-			{Address: "terraform_data.old", Action: "delete", Outcome: "done"}, {Address: "terraform_data.subnet", Action: "update", Outcome: "done"},
+			{Address: "terraform_data.old", Action: "delete", Outcome: "done"},
+			{Address: "terraform_data.subnet", Action: "update", Outcome: "done"},
 			{Address: "terraform_data.gateway", Action: "replace", Outcome: "half done"},
 		},
 	}

@@ -22,7 +22,7 @@ const (
 
 // report gives the run's answer, writes the statuses and ends the event.
 func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes []string) error {
-	if cause := context.Cause(s.stop); cause != nil && s.ask.comment == nil && ctx.Err() == nil {
+	if cause := context.Cause(s.stop); cause != nil && s.ask.comment == nil && ctx.Err() == nil { //nolint:contextcheck // stop is derived from ctx
 		if err := e.statuses(ctx, s, e.status(s, cmdPlan, vcs.Failure, cause.Error())); err != nil {
 			return err
 		}

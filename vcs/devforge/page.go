@@ -77,10 +77,13 @@ func (f *Forge) people() []string {
 	return out
 }
 
+// ownPath is a path of these pages, and no other host.
+var ownPath = regexp.MustCompile(`^/([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?)?$`)
+
 func (f *Forge) actAs(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, &http.Cookie{Name: cookie, Value: url.QueryEscape(r.FormValue("user")), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	back := r.FormValue("back")
-	if !strings.HasPrefix(back, "/") || strings.HasPrefix(back, "//") {
+	if !ownPath.MatchString(back) {
 		back = "/"
 	}
 	http.Redirect(w, r, back, http.StatusSeeOther)

@@ -190,6 +190,7 @@ func (d *dev) kit(t *testing.T) vcstest.Kit {
 			d.call(tb, "ana", http.MethodPatch, "/pulls/1", map[string]any{"state": "closed"}, nil)
 		},
 		Review: func(tb testing.TB, user string, v vcstest.Verdict) int64 {
+			tb.Helper()
 			var made struct{ ID int64 }
 			event := map[vcstest.Verdict]string{vcstest.Approve: "APPROVE", vcstest.RequestChanges: "REQUEST_CHANGES", vcstest.Remarks: "COMMENT"}[v]
 			d.call(tb, user, http.MethodPost, "/pulls/1/reviews", map[string]any{"event": event, "body": string(v)}, &made)

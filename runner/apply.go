@@ -167,18 +167,22 @@ func (r *Runner) Recover(ctx context.Context, job Job) (Result, error) {
 	if result, err := LoadResult(job.Dir); err == nil {
 		return result, nil
 	}
-	defer w.close()
 	steps, err := stepDirs(job.Dir)
 	if err != nil {
 		return Result{}, err
 	}
 	if job.Action == Plan {
-		return Result{}, stopSteps(ctx, steps)
+		if err := stopSteps(ctx, steps); err != nil {
+			return Result{}, fmt.Errorf("recovering job %s: %w", job.ID, err)
+		}
+		w.close()
+		return Result{}, ErrNotRun
 	}
 	result, err := w.recoverApply(ctx, steps)
 	if err != nil {
 		return Result{}, fmt.Errorf("recovering job %s: %w", job.ID, err)
 	}
+	w.close()
 	return result, saveResult(job.Dir, result)
 }
 
@@ -199,7 +203,7 @@ func stopSteps(ctx context.Context, steps []string) error {
 			return fmt.Errorf("stopping a plan: %w", err)
 		}
 	}
-	return ErrNotRun
+	return nil
 }
 
 func (w *work) recoverApply(ctx context.Context, steps []string) (Result, error) {

@@ -93,7 +93,7 @@ func TestApplyOfALockedState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	lock := syscall.Flock_t{Type: syscall.F_WRLCK}
 	if err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &lock); err != nil {
 		t.Fatal(err)
@@ -352,7 +352,7 @@ data "terraform_remote_state" "x" {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	s.kill(server)
 	s.cfg.Grace = 2 * time.Second
 	if _, err := New(s.cfg).Recover(t.Context(), job); !errors.Is(err, ErrNotRun) {
@@ -410,6 +410,52 @@ resource "terraform_data" "a" {}
 	}
 }
 
+// TestJobsDoNotSeeTheDataDirectory looks from inside a job, where the kernel can hide anything.
+func TestJobsDoNotSeeTheDataDirectory(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": localBackend + `
+resource "terraform_data" "a" {
+  provisioner "local-exec" {
+    command = <<-EOT
+      cat BASE/data/tidegate.db BASE/data/runs/run/other/result.json BASE/secrets/token BASE/data/checkouts/forge/1/8/default/tree/main.tf BASE/data/runs/run/2/1-apply/spec.json >>BASE/ledger/seen 2>/dev/null
+      echo planted >BASE/data/planted || true
+      echo planted >BASE/data/providers/planted || true
+      cat main.tf >BASE/ledger/own && echo x >mine && echo x >"$TMPDIR/mine" && echo ok >BASE/ledger/ok
+    EOT
+  }
+}
+`})
+	hidden := []string{
+		"data/tidegate.db", "data/runs/run/other/result.json", "secrets/token", "data/checkouts/forge/1/8/default/tree/main.tf",
+	}
+	for _, name := range hidden {
+		file := filepath.Join(s.base, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte("s3cret"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.cfg.Hide = []string{filepath.Join(s.base, "secrets")}
+	if applied := s.apply("2", s.plan("1")); applied.End != Succeeded {
+		t.Fatalf("apply = %s: %+v", applied.End, applied.Failure)
+	}
+	if _, err := os.Stat(filepath.Join(s.base, "ledger", "ok")); err != nil {
+		t.Errorf("the job could not work in its own directories: %v", err)
+	}
+	_, mark, _, err := supervisor.Inspect(filepath.Join(s.cfg.Data, "runs", "run", "2", "1-apply"))
+	if err != nil || mark == nil {
+		t.Fatalf("Inspect = %+v, %v", mark, err)
+	}
+	seen, err := os.ReadFile(filepath.Join(s.base, "ledger", "seen"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, planted := os.Stat(filepath.Join(s.base, "data", "planted"))
+	hides := len(seen) == 0 && os.IsNotExist(planted)
+	if hides != (mark.Landlock > 0) {
+		t.Errorf("in Landlock domain %d the job saw %q, planting = %v", mark.Landlock, seen, planted)
+	}
+}
+
 func TestOpenLogOfALongLine(t *testing.T) {
 	t.Parallel()
 	step := filepath.Join(t.TempDir(), "1-plan")
@@ -424,7 +470,7 @@ func TestOpenLogOfALongLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	var lines []string
 	scanner := bufio.NewScanner(r)
 	scanner.Buffer(nil, 2*maxLine)

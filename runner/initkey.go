@@ -80,7 +80,7 @@ func (w *work) lockFile() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading the dependency lock file: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, maxLockFile))
 	if err != nil {
 		return "", fmt.Errorf("reading the dependency lock file: %w", err)
@@ -101,7 +101,7 @@ func (w *work) cliConfig() (string, error) {
 	if name == "" {
 		return "", nil
 	}
-	data, err := os.ReadFile(name)
+	data, err := os.ReadFile(name) //nolint:gosec // the operator's own file
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil // terraform only warns
 	}

@@ -70,7 +70,7 @@ func (l *logReader) next() error {
 	}
 	step := l.steps[0]
 	l.steps = l.steps[1:]
-	f, err := os.Open(filepath.Join(step, terraform.LogName))
+	f, err := os.Open(filepath.Join(step, terraform.LogName)) //nolint:gosec // a file of ours
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -95,7 +95,7 @@ func (w *work) writeLockFile(text string) error {
 	if err != nil {
 		return fmt.Errorf("opening the checkout: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	name := filepath.Join(filepath.FromSlash(w.job.Project.Dir), lockFileName)
 	// Removed first: what stands there may be a link.
 	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -29,7 +29,7 @@ func (e *FormatError) Error() string {
 // LoadResult reads what Run kept in a job directory. A job without a result is fs.ErrNotExist, a
 // result of a newer program *FormatError.
 func LoadResult(jobDir string) (Result, error) {
-	data, err := os.ReadFile(filepath.Join(jobDir, resultName))
+	data, err := os.ReadFile(filepath.Join(jobDir, resultName)) //nolint:gosec // a file of ours
 	if err != nil {
 		return Result{}, fmt.Errorf("reading a result: %w", err)
 	}
@@ -62,7 +62,7 @@ func saveResult(jobDir string, result Result) error {
 
 // writeDurably makes a file appear complete or not at all, and makes it last.
 func writeDurably(name string, data []byte) error {
-	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // a file of ours
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func writeDurably(name string, data []byte) error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := os.Open(dir) //nolint:gosec // a directory of ours
 	if err != nil {
 		return err
 	}
@@ -90,8 +90,8 @@ func keepFile(from, to string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer src.Close()
-	dst, err := os.OpenFile(to+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	defer func() { _ = src.Close() }()
+	dst, err := os.OpenFile(to+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // a file of ours
 	if err != nil {
 		return "", err
 	}
@@ -113,7 +113,7 @@ func openRegular(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	info, err := root.Lstat(filepath.Base(name))
 	if err != nil {
 		return nil, err

@@ -88,7 +88,6 @@ func (r *Runner) Run(ctx context.Context, job Job) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	defer w.close()
 	if err := w.clear(); err != nil {
 		return Result{}, err
 	}
@@ -101,6 +100,7 @@ func (r *Runner) Run(ctx context.Context, job Job) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("running job %s: %w", job.ID, err)
 	}
+	w.close()
 	return result, saveResult(job.Dir, result)
 }
 
@@ -155,6 +155,8 @@ func (r *Runner) begin(job Job) (*work, error) {
 	return w, nil
 }
 
+// close removes the job's temporary directory. Only when its processes have ended: after an error of
+// ours one may still use it, and Recover comes here.
 func (w *work) close() {
 	if err := os.RemoveAll(w.tmp); err != nil {
 		w.cfg.Log.Warn("removing a job's temporary directory", "job", w.job.ID, "error", err)

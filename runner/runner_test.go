@@ -174,7 +174,7 @@ func (s *site) logText(job Job) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	data, err := io.ReadAll(r)
 	if err != nil {
 		s.t.Fatal(err)
@@ -338,7 +338,7 @@ func TestStateDirKeepsTheState(t *testing.T) {
 	s := newSite(t, map[string]string{
 		"main.tf": "resource \"terraform_data\" \"a\" {\n  input = terraform.workspace\n}\n",
 		// A state in the checkout must not make terraform ask where it should go.
-		"terraform.tfstate":                        `{"version":4,"terraform_version":"1.11.4","serial":3,"lineage":"x","outputs":{},"resources":[]}`,
+		"terraform.tfstate":                         `{"version":4,"terraform_version":"1.11.4","serial":3,"lineage":"x","outputs":{},"resources":[]}`,
 		"terraform.tfstate.d/old/terraform.tfstate": `{"version":4,"terraform_version":"1.11.4","serial":3,"lineage":"y","outputs":{},"resources":[]}`,
 	})
 	// What stands in the override's place must not lead the server's hand elsewhere.

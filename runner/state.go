@@ -67,7 +67,7 @@ func (w *work) inProject(fn func(root *os.Root, dir string) error) error {
 	if err != nil {
 		return fmt.Errorf("opening the checkout: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	if err := fn(root, filepath.FromSlash(w.job.Project.Dir)); err != nil {
 		return fmt.Errorf("keeping the state out of the checkout: %w", err)
 	}
@@ -188,7 +188,7 @@ func readJSONFile(name string, v any) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

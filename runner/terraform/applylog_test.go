@@ -119,6 +119,19 @@ func TestApplyLogOutcomes(t *testing.T) {
 	}
 }
 
+func TestApplyLogKeepsADumpedState(t *testing.T) {
+	t.Parallel()
+	line := `{"@level":"info","@message":"Emergency state dump","@module":"terraform.ui","state":{"version":4,"outputs":{"o":{"value":"s3cret"}}},"type":"log"}`
+	var log ApplyLog
+	log.Add(line)
+	if want := `{"version":4,"outputs":{"o":{"value":"s3cret"}}}`; string(log.State) != want {
+		t.Errorf("State = %s, want %s", log.State, want)
+	}
+	if text, _ := HumanLine(line); text != "Emergency state dump" {
+		t.Errorf("HumanLine = %q: the state has secrets", text)
+	}
+}
+
 func FuzzHumanLine(f *testing.F) {
 	f.Add(`{"@level":"error","@message":"Error: x","type":"diagnostic","diagnostic":{"severity":"error","summary":"x","detail":"\u001b[31my","range":{"filename":"m.tf","start":{"line":3}},"snippet":{"context":null,"code":"a","start_line":3,"values":[{"traversal":"var.x","statement":"is 1"}]}}}`)
 	f.Add(`{"@level":"info","@message":"Outputs: 1","type":"outputs","outputs":{"a":{"sensitive":false,"value":"\u001b]8"}}}`)

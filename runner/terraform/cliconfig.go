@@ -6,12 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/hashicorp/hcl/v2/hclwrite"
-	"github.com/zclconf/go-cty/cty"
+	"github.com/hashicorp/hcl/hcl/ast"
+	"github.com/hashicorp/hcl/hcl/parser"
+	"github.com/hashicorp/hcl/hcl/printer"
 )
 
 // errForeignCLIConfig is a CLI configuration that we cannot read well enough to write it anew.
@@ -77,17 +77,17 @@ func existing(name string) []string {
 func operatorText(files []string) string {
 	var b strings.Builder
 	for _, name := range files {
-		data, err := os.ReadFile(name)
+		data, err := os.ReadFile(name) //nolint:gosec // the operator's own file
 		fmt.Fprintf(&b, "%s %v %d:%s", name, err != nil, len(data), data)
 	}
 	return b.String()
 }
 
 func (s *ProviderStore) cliConfig(files []string, set ProviderSet) (string, error) {
-	out := hclwrite.NewEmptyFile()
-	var installation *hclwrite.Block
+	var out strings.Builder
+	var installation *ast.ObjectList
 	for _, name := range files {
-		block, err := copySettings(out.Body(), name)
+		block, err := copySettings(&out, name)
 		if err != nil {
 			return "", err
 		}
@@ -95,99 +95,152 @@ func (s *ProviderStore) cliConfig(files []string, set ProviderSet) (string, erro
 			installation = block
 		}
 	}
-	ours := out.Body().AppendNewBlock("provider_installation", nil).Body()
+	out.WriteString("provider_installation {\n")
 	if len(set.Stored) > 0 {
-		mirror := ours.AppendNewBlock("filesystem_mirror", nil).Body()
-		mirror.SetAttributeValue("path", cty.StringVal(s.Dir))
-		mirror.SetAttributeValue("include", stringList(set.Stored))
+		fmt.Fprintf(&out, "  filesystem_mirror {\n    path    = %s\n    include = %s\n  }\n", quoteCLI(s.Dir), listCLI(set.Stored))
 	}
 	if installation == nil {
-		s.impliedMethods(ours, set.Stored)
-		return string(out.Bytes()), nil
+		s.impliedMethods(&out, set.Stored)
+	} else if err := copyMethods(&out, installation, set.Stored); err != nil {
+		return "", err
 	}
-	for _, method := range installation.Body().Blocks() {
-		if method.Type() != "dev_overrides" {
-			if err := exclude(method.Body(), set.Stored); err != nil {
-				return "", err
-			}
-		}
-		ours.AppendBlock(method)
-	}
-	return string(out.Bytes()), nil
+	out.WriteString("}\n")
+	return out.String(), nil
 }
 
 // copySettings copies a file's settings, without a plugin cache, and answers its block about the
-// installation of providers, if it has one.
-func copySettings(to *hclwrite.Body, name string) (*hclwrite.Block, error) {
+// installation of providers, if it has one. The files are HCL 1, as terraform reads them: in HCL 2 the
+// usual form of dev_overrides does not even parse.
+func copySettings(out *strings.Builder, name string) (*ast.ObjectList, error) {
 	if strings.HasSuffix(name, ".json") {
 		return nil, fmt.Errorf("%w: it is JSON", errForeignCLIConfig)
 	}
-	data, err := os.ReadFile(name)
+	data, err := os.ReadFile(name) //nolint:gosec // the operator's own file
 	if err != nil {
 		return nil, fmt.Errorf("reading the CLI configuration: %w", err)
 	}
-	file, diags := hclwrite.ParseConfig(data, filepath.Base(name), hcl.InitialPos)
-	if diags.HasErrors() {
-		// The text of the diagnostics may quote a token.
+	file, err := parser.Parse(data)
+	if err != nil {
+		// The error's text may quote a token.
 		return nil, fmt.Errorf("%w: it does not parse", errForeignCLIConfig)
 	}
-	for attr, value := range file.Body().Attributes() {
-		if !strings.HasPrefix(attr, "plugin_cache_") && to.GetAttribute(attr) == nil {
-			to.SetAttributeRaw(attr, value.Expr().BuildTokens(nil))
-		}
+	items, ok := file.Node.(*ast.ObjectList)
+	if !ok {
+		return nil, fmt.Errorf("%w: it is no list of settings", errForeignCLIConfig)
 	}
-	var installation *hclwrite.Block
-	for _, block := range file.Body().Blocks() {
-		if block.Type() == "provider_installation" {
-			installation = block
-			continue
+	var installation *ast.ObjectList
+	for _, item := range items.Items {
+		switch key := keyOf(item); {
+		case key == "provider_installation":
+			if body, ok := item.Val.(*ast.ObjectType); ok {
+				installation = body.List
+			}
+		case strings.HasPrefix(key, "plugin_cache_"):
+		default:
+			if err := printItem(out, item, ""); err != nil {
+				return nil, err
+			}
 		}
-		to.AppendBlock(block)
 	}
 	return installation, nil
 }
 
-// exclude adds addresses to the ones that a method of installation is not asked for.
-func exclude(method *hclwrite.Body, addresses []string) error {
-	if len(addresses) == 0 {
-		return nil
+func keyOf(item *ast.ObjectItem) string {
+	if len(item.Keys) == 0 {
+		return ""
 	}
-	all := slices.Clone(addresses)
-	if attr := method.GetAttribute("exclude"); attr != nil {
-		expr, diags := hclsyntax.ParseExpression(attr.Expr().BuildTokens(nil).Bytes(), "exclude", hcl.InitialPos)
-		if diags.HasErrors() {
-			return fmt.Errorf("%w: the exclude of a provider_installation", errForeignCLIConfig)
-		}
-		items, diags := hcl.ExprList(expr)
-		if diags.HasErrors() {
-			return fmt.Errorf("%w: the exclude of a provider_installation", errForeignCLIConfig)
-		}
-		for _, item := range items {
-			all = append(all, literalExpr(item))
-		}
+	key, _ := item.Keys[0].Token.Value().(string)
+	return key
+}
+
+func printItem(out *strings.Builder, item *ast.ObjectItem, indent string) error {
+	item.LeadComment, item.LineComment = nil, nil
+	var text strings.Builder
+	if err := printer.Fprint(&text, item); err != nil {
+		return fmt.Errorf("%w: %w", errForeignCLIConfig, err)
 	}
-	method.SetAttributeValue("exclude", stringList(all))
+	for line := range strings.SplitSeq(strings.TrimSpace(text.String()), "\n") {
+		out.WriteString(strings.TrimRight(indent+line, " ") + "\n")
+	}
 	return nil
+}
+
+// copyMethods copies the operator's ways to install providers, which are not asked for what is stored.
+func copyMethods(out *strings.Builder, installation *ast.ObjectList, stored []string) error {
+	for _, method := range installation.Items {
+		body, ok := method.Val.(*ast.ObjectType)
+		if !ok {
+			return fmt.Errorf("%w: its provider_installation", errForeignCLIConfig)
+		}
+		if keyOf(method) == "dev_overrides" {
+			if err := printItem(out, method, "  "); err != nil {
+				return err
+			}
+			continue
+		}
+		excluded := slices.Clone(stored)
+		fmt.Fprintf(out, "  %s {\n", keyOf(method))
+		for _, item := range body.List.Items {
+			if keyOf(item) != "exclude" {
+				if err := printItem(out, item, "    "); err != nil {
+					return err
+				}
+				continue
+			}
+			list, ok := item.Val.(*ast.ListType)
+			if !ok {
+				return fmt.Errorf("%w: the exclude of a %s", errForeignCLIConfig, keyOf(method))
+			}
+			excluded = append(excluded, stringsOf(list)...)
+		}
+		if len(excluded) > 0 {
+			fmt.Fprintf(out, "    exclude = %s\n", listCLI(excluded))
+		}
+		out.WriteString("  }\n")
+	}
+	return nil
+}
+
+func stringsOf(list *ast.ListType) []string {
+	var values []string
+	for _, node := range list.List {
+		if literal, ok := node.(*ast.LiteralType); ok {
+			if value, ok := literal.Token.Value().(string); ok {
+				values = append(values, value)
+			}
+		}
+	}
+	return values
+}
+
+// quoteCLI writes a string for HCL 1, which has no escape for an interpolation and makes none here.
+func quoteCLI(s string) string { return strconv.Quote(s) }
+
+func listCLI(values []string) string {
+	quoted := make([]string, len(values))
+	for i, value := range values {
+		quoted[i] = quoteCLI(value)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 // impliedMethods writes out what terraform does without a provider_installation block: packages in
 // some well-known directories first, the rest from their registries.
-func (s *ProviderStore) impliedMethods(to *hclwrite.Body, stored []string) {
+func (s *ProviderStore) impliedMethods(out *strings.Builder, stored []string) {
 	known := slices.Clone(stored)
 	for _, dir := range s.impliedDirs() {
-		found := slices.DeleteFunc(packagesIn(dir), func(address string) bool { return slices.Contains(stored, address) })
+		found := slices.DeleteFunc(packagesIn(dir), func(address string) bool { return slices.Contains(known, address) })
 		if len(found) == 0 {
 			continue
 		}
-		mirror := to.AppendNewBlock("filesystem_mirror", nil).Body()
-		mirror.SetAttributeValue("path", cty.StringVal(dir))
-		mirror.SetAttributeValue("include", stringList(found))
+		fmt.Fprintf(out, "  filesystem_mirror {\n    path    = %s\n    include = %s\n  }\n", quoteCLI(dir), listCLI(found))
 		known = append(known, found...)
 	}
-	direct := to.AppendNewBlock("direct", nil).Body()
+	out.WriteString("  direct {\n")
 	if len(known) > 0 {
-		direct.SetAttributeValue("exclude", stringList(known))
+		fmt.Fprintf(out, "    exclude = %s\n", listCLI(known))
 	}
+	out.WriteString("  }\n")
 }
 
 func (s *ProviderStore) impliedDirs() []string {
@@ -220,12 +273,4 @@ func packagesIn(dir string) []string {
 		}
 	}
 	return addresses
-}
-
-func stringList(values []string) cty.Value {
-	list := make([]cty.Value, len(values))
-	for i, value := range values {
-		list[i] = cty.StringVal(value)
-	}
-	return cty.ListVal(list)
 }

@@ -196,14 +196,14 @@ func (c Command) Log(limit int64) (string, error) { return ReadLog(c.StepDir, li
 // ReadLog reads the log of a step directory, at most limit bytes of its end. A log that is not there
 // is empty.
 func ReadLog(stepDir string, limit int64) (string, error) {
-	f, err := os.Open(filepath.Join(stepDir, LogName))
+	f, err := os.Open(filepath.Join(stepDir, LogName)) //nolint:gosec // a file of ours
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("reading the log: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return "", fmt.Errorf("reading the log: %w", err)

@@ -81,7 +81,7 @@ func ReadConfiguration(root, dir, distribution string) (Configuration, error) {
 	if err != nil {
 		return Configuration{}, fmt.Errorf("opening the checkout: %w", err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	c := Configuration{Providers: make(map[string][]string)}
 	reader := configReader{fsys: r.FS(), tofu: distribution == OpenTofu, config: &c, seen: make(map[string]bool)}
 	if err := reader.module(path.Clean(dir), true); err != nil {
@@ -173,7 +173,7 @@ func (r *configReader) read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(err, fs.ErrInvalid)
 	}
@@ -388,9 +388,10 @@ func keyword(expr hcl.Expression) string {
 
 // hashOf hashes parts so that no two lists of parts hash the same text.
 func hashOf(parts ...string) string {
-	h := sha256.New()
+	var b strings.Builder
 	for _, part := range parts {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
+		fmt.Fprintf(&b, "%d:%s", len(part), part)
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum := sha256.Sum256([]byte(b.String()))
+	return hex.EncodeToString(sum[:])
 }

@@ -107,7 +107,7 @@ func (e *DistributionError) Error() string {
 }
 
 // exactVersion keeps whatever a repository writes there out of paths and file names.
-var exactVersion = regexp.MustCompile(`^(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})(-[0-9A-Za-z]+(\.[0-9A-Za-z]+)*)?$`) //nolint:gochecknoglobals // a constant in all but name
+var exactVersion = regexp.MustCompile(`^(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})(-[0-9A-Za-z]+(\.[0-9A-Za-z]+)*)?$`)
 
 func binaryName(distribution string) string {
 	if distribution == OpenTofu {

@@ -79,7 +79,7 @@ func (f *Finder) download(ctx context.Context, version, target string) error {
 	if err != nil {
 		return fmt.Errorf("making a directory to install into: %w", err)
 	}
-	defer os.RemoveAll(fresh)
+	defer func() { _ = os.RemoveAll(fresh) }()
 	start := time.Now()
 	f.cfg.Log.InfoContext(ctx, "downloading terraform", "version", version)
 	if err := f.fetch(ctx, version, fresh); err != nil {
@@ -142,12 +142,12 @@ func sameAsInArchive(binary, archive string) error {
 	if err != nil {
 		return fmt.Errorf("reading the downloaded archive: %w", err)
 	}
-	defer r.Close()
-	f, err := os.Open(binary)
+	defer func() { _ = r.Close() }()
+	f, err := os.Open(binary) //nolint:gosec // a file of ours
 	if err != nil {
 		return fmt.Errorf("reading the unpacked binary: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	sum := crc32.NewIEEE()
 	size, err := io.Copy(sum, f)
 	if err != nil {

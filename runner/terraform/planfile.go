@@ -45,11 +45,11 @@ type PlanFacts struct {
 // (terraform's internal/plans/planproto, format 3, the same numbers in OpenTofu). It answers
 // ErrNotPlan or ErrPlanFormat for what it cannot read.
 func ReadPlan(path string) (PlanFacts, error) {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // the caller's file
 	if err != nil {
 		return PlanFacts{}, fmt.Errorf("opening the plan file: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return PlanFacts{}, fmt.Errorf("opening the plan file: %w", err)
@@ -75,7 +75,7 @@ func readPlanEntry(entry *zip.File) (PlanFacts, error) {
 	if err != nil {
 		return PlanFacts{}, fmt.Errorf("%w: %w", ErrNotPlan, err)
 	}
-	defer rc.Close()
+	defer func() { _ = rc.Close() }()
 	// The size in the header is the archive's word only: the limit is on what comes out.
 	data, err := io.ReadAll(io.LimitReader(rc, maxPlan+1))
 	if err != nil {
@@ -91,7 +91,7 @@ func parsePlan(data []byte) (PlanFacts, error) {
 	var facts PlanFacts
 	facts.Changes.Known = true
 	var format uint64
-	err := eachField(data, func(num protowire.Number, f field) error {
+	err := eachField(data, func(num int, f field) error {
 		switch num {
 		case 1:
 			format = f.varint
@@ -132,7 +132,7 @@ func (p *PlanFacts) addResource(data []byte) error {
 }
 
 func (p *PlanFacts) addOutput(data []byte) error {
-	return eachField(data, func(num protowire.Number, f field) error {
+	return eachField(data, func(num int, f field) error {
 		if num != 2 {
 			return nil
 		}
@@ -143,7 +143,7 @@ func (p *PlanFacts) addOutput(data []byte) error {
 }
 
 func (p *PlanFacts) addBackend(data []byte) error {
-	return eachField(data, func(num protowire.Number, f field) error {
+	return eachField(data, func(num int, f field) error {
 		switch num {
 		case 1:
 			p.BackendType = string(f.bytes)
@@ -173,7 +173,7 @@ type change struct {
 
 func parseChange(data []byte) (change, error) {
 	var c change
-	err := eachField(data, func(num protowire.Number, f field) error {
+	err := eachField(data, func(num int, f field) error {
 		switch num {
 		case 1:
 			c.action = f.varint
@@ -191,7 +191,7 @@ func parseResourceChange(data []byte) (Resource, error) {
 	var r Resource
 	var c change
 	var moved bool
-	err := eachField(data, func(num protowire.Number, f field) (err error) {
+	err := eachField(data, func(num int, f field) (err error) {
 		switch num {
 		case 7:
 			r.Deposed = string(f.bytes)
@@ -254,7 +254,7 @@ type field struct {
 
 // eachField calls fn for every field of a message. Fixed-width and group fields do not occur in what
 // we read and are skipped.
-func eachField(data []byte, fn func(protowire.Number, field) error) error {
+func eachField(data []byte, fn func(num int, f field) error) error {
 	for len(data) > 0 {
 		num, typ, n := protowire.ConsumeTag(data)
 		if n < 0 {
@@ -274,7 +274,7 @@ func eachField(data []byte, fn func(protowire.Number, field) error) error {
 			return fmt.Errorf("%w: %w", ErrNotPlan, protowire.ParseError(n))
 		}
 		data = data[n:]
-		if err := fn(num, f); err != nil {
+		if err := fn(int(num), f); err != nil {
 			return err
 		}
 	}

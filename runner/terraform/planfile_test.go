@@ -208,8 +208,8 @@ func TestReadPlanTellsWorkspacesApart(t *testing.T) {
 }
 
 // archive makes a plan file with the given description.
-func archive(t testing.TB, name string, data []byte) []byte {
-	t.Helper()
+func archive(tb testing.TB, name string, data []byte) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
 	f, err := w.Create(name)
@@ -217,7 +217,7 @@ func archive(t testing.TB, name string, data []byte) []byte {
 		_, err = f.Write(data)
 	}
 	if err := errors.Join(err, w.Close()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
@@ -379,4 +379,3 @@ func checkFacts(t *testing.T, facts PlanFacts, err error) {
 		}
 	}
 }
-

@@ -4,18 +4,16 @@ import (
 	"encoding/binary"
 	"strconv"
 	"strings"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // parsePath renders one planproto Path as people write it: `network[0].name`.
 func parsePath(data []byte) (string, error) {
 	var b strings.Builder
-	err := eachField(data, func(num protowire.Number, f field) error {
+	err := eachField(data, func(num int, f field) error {
 		if num != 1 {
 			return nil
 		}
-		return eachField(f.bytes, func(num protowire.Number, f field) error {
+		return eachField(f.bytes, func(num int, f field) error {
 			switch num {
 			case 1:
 				if b.Len() > 0 {
@@ -23,7 +21,7 @@ func parsePath(data []byte) (string, error) {
 				}
 				b.Write(f.bytes)
 			case 2:
-				return eachField(f.bytes, func(num protowire.Number, f field) error {
+				return eachField(f.bytes, func(num int, f field) error {
 					if num == 1 {
 						b.WriteString("[" + elementKey(f.bytes) + "]")
 					}

@@ -53,7 +53,9 @@ type ProviderNeed struct {
 }
 
 // IsEmpty reports that no provider beside the built-in ones is known to be needed.
-func (n ProviderNeed) IsEmpty() bool { return len(n.Providers) == 0 && len(lockedProviders(n.Lock)) == 0 }
+func (n ProviderNeed) IsEmpty() bool {
+	return len(n.Providers) == 0 && len(lockedProviders(n.Lock)) == 0
+}
 
 // ProviderSet is what the store has for a lock file.
 type ProviderSet struct {
@@ -82,7 +84,7 @@ func (s *ProviderStore) Fill(
 	if set, ok := s.Lookup(need); ok {
 		return set, true, nil
 	}
-	s.once.Do(func() { s.filling = make(chan struct{}, 1) })
+	s.once.Do(s.start)
 	select {
 	case s.filling <- struct{}{}:
 		defer func() { <-s.filling }()
@@ -104,6 +106,18 @@ func (s *ProviderStore) Fill(
 		return ProviderSet{}, false, fmt.Errorf("filling the store of providers: %w", err)
 	}
 	return set, true, nil
+}
+
+// start also removes the fills that an earlier server did not finish.
+func (s *ProviderStore) start() {
+	s.filling = make(chan struct{}, 1)
+	stale, err := filepath.Glob(filepath.Join(s.Dir, ".fill-*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range stale {
+		_ = os.RemoveAll(dir)
+	}
 }
 
 // Lookup answers the set for a need, if there is one whose packages are all there.

@@ -90,8 +90,8 @@ func askVersion(ctx context.Context, file string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("making a directory to ask for a version in: %w", err)
 	}
-	defer os.RemoveAll(dir)
-	cmd := exec.CommandContext(ctx, file, "version", "-json") //nolint:gosec // the path is ours or the operator's
+	defer func() { _ = os.RemoveAll(dir) }()
+	cmd := exec.CommandContext(ctx, file, "version", "-json")
 	cmd.Dir = dir
 	cmd.WaitDelay = time.Second
 	cmd.Env = []string{

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -68,6 +69,8 @@ func New(c Config) http.Handler {
 	r.Get("/locks/{id}", p.ask)
 	r.Post("/locks/{id}/release", p.release)
 	r.Get("/runs/{id}", p.run)
+	// Browsers ask for one; an error for it would stand in everybody's console.
+	r.Get("/favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	r.Handle("/static/*", http.StripPrefix("/static/", http.FileServerFS(templates.Assets())))
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		p.message(w, http.StatusNotFound, "Not found", "There is no such page.")
@@ -262,6 +265,9 @@ func (p *pages) run(w http.ResponseWriter, r *http.Request) {
 
 func (p *pages) jobRow(j journal.Job) templates.JobRow {
 	row := templates.JobRow{N: j.N, Name: name(j.Job.Project), State: string(j.State)}
+	if j.State == journal.JobWaiting && j.Waiting != nil {
+		row.State = fmt.Sprintf("waiting for #%d", j.Waiting.Pull)
+	}
 	if j.Result != nil {
 		row.State = string(j.Result.End)
 		if f := j.Result.Failure; f != nil {

@@ -284,6 +284,10 @@ func TestRunPage(t *testing.T) {
 		State: journal.JobQueued, Job: runner.Job{Dir: "/jobs/2", Project: runner.Project{Dir: ".", Workspace: "default"}},
 	})
 	s.page("/runs/"+runs, 200, "/static/refresh.js", "running", "<code>.</code>", "queued", "No output yet.")
+	waits := s.run(journal.Run{Pull: pull(3), Repo: "acme/infra", Command: "plan", Started: noon(), Ended: noon()}, journal.Job{
+		State: journal.JobWaiting, Waiting: &journal.Waiting{Pull: 118}, Job: runner.Job{Project: runner.Project{Dir: "dns", Workspace: "default"}},
+	})
+	s.page("/runs/"+waits, 200, "<code>dns</code>", "waiting for #118")
 }
 
 func TestLongLogIsCut(t *testing.T) {
@@ -322,6 +326,9 @@ func TestNoSuchPage(t *testing.T) {
 	s.page("/runs/nothing", 404, "No such run")
 	if status, _, _ := s.ask(http.MethodPost, "/"); status != http.StatusMethodNotAllowed {
 		t.Errorf("POST /: status %d", status)
+	}
+	if status, _, _ := s.ask(http.MethodGet, "/favicon.ico"); status != http.StatusNoContent {
+		t.Errorf("/favicon.ico: status %d", status)
 	}
 	for path, want := range map[string]string{"/static/style.css": "text/css; charset=utf-8", "/static/refresh.js": "text/javascript; charset=utf-8"} {
 		if status, _, h := s.ask(http.MethodGet, path); status != 200 || h.Get("Content-Type") != want {

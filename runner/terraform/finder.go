@@ -80,7 +80,7 @@ func (e *NotFoundError) Error() string {
 	if e.Version != "" {
 		ways = fmt.Sprintf("put it into the server's PATH as %s%s (or as %s), or bake it into its image", binary, e.Version, binary)
 	}
-	if e.Distribution == Terraform {
+	if e.Distribution == Terraform && e.Cause == nil {
 		ways += "; or let the server download exact versions with --tf-download"
 	}
 	text := name + " is not there: " + ways

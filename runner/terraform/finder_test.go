@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -158,8 +159,8 @@ type mirror struct {
 	url, key string
 	asked    atomic.Int64
 	zips     atomic.Int64
-	// truncate and corrupt spoil the archive after it was hashed.
-	truncate, corrupt bool
+	// truncate and corrupt spoil the archive after it was hashed; unpackable spoils it before.
+	truncate, corrupt, unpackable bool
 }
 
 func newMirror(t *testing.T, version string, unpacked []byte, m *mirror) *mirror {
@@ -180,7 +181,14 @@ func newMirror(t *testing.T, version string, unpacked []byte, m *mirror) *mirror
 	var packed bytes.Buffer
 	z := zip.NewWriter(&packed)
 	for _, name := range []string{"LICENSE.txt", "terraform"} {
-		entry, err := z.Create(name)
+		header := &zip.FileHeader{
+			Name: name, CRC32: crc32.ChecksumIEEE(unpacked),
+			UncompressedSize64: uint64(len(unpacked)), CompressedSize64: uint64(len(unpacked)),
+		}
+		if m.unpackable && name == "terraform" {
+			header.CRC32++
+		}
+		entry, err := z.CreateRaw(header)
 		if err == nil {
 			_, err = entry.Write(unpacked)
 		}
@@ -291,18 +299,21 @@ func TestFinderInstallsNothingWrong(t *testing.T) {
 		name, binary      string
 		corrupt, truncate bool
 		key, want         string
+		unpackable        bool
 	}{
-		{"checksum mismatch", script, true, false, "", "checksum does not match"},
-		{"cut download", script, false, true, "", "downloading the archive"},
-		{"another version inside", strings.ReplaceAll(script, "1.9.8", "1.9.7"), false, false, "", "says that it is 1.9.7"},
-		{"another key", script, false, false, other.key, "openpgp"},
-		{"no program inside", "not a program", false, false, "", "asking terraform for its version"},
+		{"checksum mismatch", script, true, false, "", "checksum does not match", false},
+		{"cut download", script, false, true, "", "downloading the archive", false},
+		{"another version inside", strings.ReplaceAll(script, "1.9.8", "1.9.7"), false, false, "", "says that it is 1.9.7", false},
+		{"another key", script, false, false, other.key, "openpgp", false},
+		{"no program inside", "not a program", false, false, "", "asking terraform for its version", false},
+		// As on a full disk: unpacking fails, what is there may start all the same.
+		{"unpacking fails", script, false, false, "", "not the one in the downloaded archive", true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			m := newMirror(t, "1.9.8", []byte(tt.binary), &mirror{corrupt: tt.corrupt, truncate: tt.truncate})
+			m := newMirror(t, "1.9.8", []byte(tt.binary), &mirror{corrupt: tt.corrupt, truncate: tt.truncate, unpackable: tt.unpackable})
 			if tt.key != "" {
 				m.key = tt.key
 			}

@@ -18,6 +18,9 @@ var ErrNotPlan = errors.New("this is no readable plan file")
 // ErrPlanFormat is ReadPlan's answer for a plan whose format we do not know.
 var ErrPlanFormat = errors.New("the plan file has a format that is not known here")
 
+// errPlanTooLarge is an ErrNotPlan.
+var errPlanTooLarge = fmt.Errorf("%w: it is larger than %d MiB", ErrNotPlan, maxPlan>>20)
+
 const (
 	planEntry  = "tfplan"
 	planFormat = 3
@@ -82,7 +85,7 @@ func readPlanEntry(entry *zip.File) (PlanFacts, error) {
 		return PlanFacts{}, fmt.Errorf("%w: %w", ErrNotPlan, err)
 	}
 	if len(data) > maxPlan {
-		return PlanFacts{}, fmt.Errorf("%w: it is larger than %d MiB", ErrNotPlan, maxPlan>>20)
+		return PlanFacts{}, errPlanTooLarge
 	}
 	return parsePlan(data)
 }

@@ -241,7 +241,7 @@ func resource(address string, action uint64) builder {
 
 func TestReadPlanRefuses(t *testing.T) {
 	t.Parallel()
-	bomb := make([]byte, maxPlan+1)
+	bomb := builder{}.num(1, planFormat).str(2, string(make([]byte, maxPlan)))
 	many := builder{}.num(1, planFormat)
 	for range maxPlanResources + 1 {
 		many = many.msg(3, resource("a", actionCreate))
@@ -259,7 +259,7 @@ func TestReadPlanRefuses(t *testing.T) {
 		{"unknown action", archive(t, planEntry, builder{}.num(1, 3).msg(3, resource("a", 9))), ErrPlanFormat},
 		{"no address", archive(t, planEntry, builder{}.num(1, 3).msg(3, resource("", 1))), ErrNotPlan},
 		{"cut", archive(t, planEntry, []byte{0x1a, 0x50, 0x01}), ErrNotPlan},
-		{"zip bomb", archive(t, planEntry, bomb), ErrNotPlan},
+		{"zip bomb", archive(t, planEntry, bomb), errPlanTooLarge},
 		{"too many resources", archive(t, planEntry, many), ErrNotPlan},
 	}
 	for _, tt := range tests {

@@ -1,0 +1,92 @@
+// Package contract holds what is said to and by a fake of GitHub against what GitHub itself publishes: its
+// OpenAPI description and the JSON schemas of its webhooks. A fake that drifts away from GitHub would
+// make stories pass which fail on the real one.
+//
+// It knows neither Tidegate nor the fake. Only the tests use it. fetch.sh fetches the two files. Start
+// with Load.
+package contract
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// Contract is GitHub's side of the API. It is safe for concurrent use.
+type Contract struct {
+	router     routers.Router
+	exceptions []exception
+
+	mu       sync.Mutex // a compiler is not safe for concurrent use
+	compiler *jsonschema.Compiler
+	events   map[string]*jsonschema.Schema
+}
+
+const schemas = "webhooks.json"
+
+// Load reads the files that fetch.sh has put into dir.
+func Load(dir string) (*Contract, error) {
+	router, err := loadAPI(filepath.Join(dir, "api.github.com.json"))
+	if err != nil {
+		return nil, err
+	}
+	compiler, err := loadSchemas(filepath.Join(dir, schemas))
+	if err != nil {
+		return nil, err
+	}
+	return &Contract{router: router, exceptions: exceptions(), compiler: compiler, events: map[string]*jsonschema.Schema{}}, nil
+}
+
+func read(path string) ([]byte, error) {
+	raw, err := os.ReadFile(path) //nolint:gosec // a test says where its files are
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: run `make test`, or e2e/contract/fetch.sh, which fetches it", err)
+	}
+	return raw, err
+}
+
+func loadAPI(path string) (routers.Router, error) {
+	raw, err := read(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading GitHub's description: %w", err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(raw)
+	if err != nil {
+		return nil, fmt.Errorf("reading GitHub's description: %w", err)
+	}
+	doc.Servers = openapi3.Servers{{URL: "/"}}
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		return nil, fmt.Errorf("reading the paths of GitHub's description: %w", err)
+	}
+	return router, nil
+}
+
+func loadSchemas(path string) (*jsonschema.Compiler, error) {
+	raw, err := read(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the schemas of GitHub's webhooks: %w", err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("reading the schemas of GitHub's webhooks: %w", err)
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft7)
+	// The schemas use the format, and the library does not know it.
+	c.RegisterFormat(&jsonschema.Format{Name: "uri-template", Validate: func(any) error { return nil }})
+	c.AssertFormat()
+	if err := c.AddResource(schemas, doc); err != nil {
+		return nil, fmt.Errorf("reading the schemas of GitHub's webhooks: %w", err)
+	}
+	return c, nil
+}

@@ -92,7 +92,7 @@ func TestStartThatCantSucceed(t *testing.T) {
 	makeNewer(t, newer)
 	foreign := t.TempDir()
 	write(t, filepath.Join(foreign, "tidegate.db"), "no database\n")
-	taken, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to cancel
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,8 @@ import (
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	plain := map[string]func(*testscript.TestScript, *world, []string) error{
 		"server":    cmdServer,
-		"kill":      cmdKill,
-		"stop":      cmdStop,
+		"crash":     cmdKill,
+		"shutdown":  cmdStop,
 		"push":      cmdPush,
 		"open":      cmdOpen,
 		"comment":   cmdComment,
@@ -81,10 +81,10 @@ func cmdServer(ts *testscript.TestScript, w *world, args []string) error {
 	return w.start(env, args...)
 }
 
-// kill: kill -9 of the server process alone.
+// crash: kill -9 of the server process alone.
 func cmdKill(_ *testscript.TestScript, w *world, _ []string) error { return w.stop(syscall.SIGKILL) }
 
-// stop: SIGTERM, and waits for the end.
+// shutdown: SIGTERM, and waits for the end.
 func cmdStop(_ *testscript.TestScript, w *world, _ []string) error { return w.stop(syscall.SIGTERM) }
 
 // push BRANCH DIR [MESSAGE]: lays DIR over the branch and pushes it.

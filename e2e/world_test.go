@@ -194,6 +194,9 @@ func (w *world) start(env []string, args ...string) error {
 		"--gh-webhook-secret-file", filepath.Join(w.dir, "secrets", "webhook"),
 		"--listen", addr, "--data-dir", w.data, "--log-level", "debug",
 	}, args...)
+	if w.server != nil && w.server.cmd != nil {
+		return errors.New("a server is running already")
+	}
 	cmd := exec.Command(w.bin, argv...)
 	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = log, log

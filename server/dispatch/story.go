@@ -21,8 +21,8 @@ type scene struct {
 	pull  vcs.Pull
 	repo  workdir.Repo
 	run   journal.Run
-	// begun: the run was journalled by a process that is gone.
-	begun bool
+	// known: the run was journalled by a process that is gone; begun: with its jobs.
+	known, begun bool
 	// stop ends the run's jobs before their time; its cause says why. It does not end the telling.
 	stop context.Context
 }
@@ -68,6 +68,15 @@ func (e *Engine) handle(ctx, stop context.Context, it item) error {
 	s, err := e.look(ctx, stop, it)
 	if err != nil {
 		return err
+	}
+	if s.known {
+		_, said, err := e.Journal.Report(ctx, s.run.ID)
+		if err != nil {
+			return err
+		}
+		if said { // only the telling is left
+			return e.finish(ctx, s, nil, "")
+		}
 	}
 	if !s.begun {
 		v, err := e.decide(ctx, s)
@@ -134,7 +143,7 @@ func (e *Engine) look(ctx, stop context.Context, it item) (scene, error) {
 		return s, err
 	}
 	if begun {
-		s.run = run
+		s.run, s.known = run, true
 		jobs, err := e.Journal.Jobs(ctx, run.ID)
 		if err != nil {
 			return s, err
@@ -270,6 +279,11 @@ func (e *Engine) close(ctx context.Context, s scene, v verdict) error {
 		return err
 	}
 	if v.answer == nil {
+		if s.known {
+			if err := e.Journal.EndRun(ctx, s.run.ID, v.outcome, time.Now().UTC()); err != nil {
+				return err
+			}
+		}
 		return e.Journal.EventDone(ctx, s.ev.Seq, "", v.outcome)
 	}
 	if err := e.Journal.CreateRun(ctx, s.run, nil); err != nil {

@@ -237,7 +237,7 @@ func (e *Engine) may(ctx context.Context, s scene) (v verdict, done bool, err er
 	case s.pull.Draft && s.ask.auto:
 		return verdict{outcome: "the pull request is a draft"}, true, nil
 	}
-	if s.ask.comment == nil {
+	if s.ask.comment == nil || s.ask.kind == askHelp {
 		return verdict{}, false, nil
 	}
 	p, err := s.forge.Permission(ctx, s.pull.Repo, s.ask.user)

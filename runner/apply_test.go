@@ -217,7 +217,7 @@ func TestCancelBeforeTheStart(t *testing.T) {
 func (s *site) startChild(job Job) *exec.Cmd {
 	s.t.Helper()
 	data, err := json.Marshal(map[string]any{
-		"Config": map[string]any{"Self": s.cfg.Self, "Data": s.cfg.Data, "Environ": s.cfg.Environ}, "Job": job,
+		"Config": map[string]any{"Self": s.cfg.Self, "Data": s.cfg.Data, "Environ": s.cfg.Environ, "Grace": s.cfg.Grace}, "Job": job,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -345,6 +345,7 @@ data "terraform_remote_state" "x" {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	s.cfg.Grace = time.Second
 	job := s.next("1", Plan)
 	server := s.startChild(job)
 	// Opening the other end succeeds when terraform has opened it, so it is in the middle.
@@ -354,7 +355,6 @@ data "terraform_remote_state" "x" {
 	}
 	defer func() { _ = f.Close() }()
 	s.kill(server)
-	s.cfg.Grace = 2 * time.Second
 	if _, err := New(s.cfg).Recover(t.Context(), job); !errors.Is(err, ErrNotRun) {
 		t.Fatalf("Recover = %v, want ErrNotRun", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -421,13 +422,14 @@ func childMain(file string) int {
 		Config struct {
 			Self, Data string
 			Environ    []string
+			Grace      time.Duration
 		}
 		Job Job
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
 		return 1
 	}
-	r := New(Config{Self: c.Config.Self, Data: c.Config.Data, Environ: c.Config.Environ})
+	r := New(Config{Self: c.Config.Self, Data: c.Config.Data, Environ: c.Config.Environ, Grace: c.Config.Grace})
 	if _, err := r.Run(context.Background(), c.Job); err != nil {
 		return 1
 	}

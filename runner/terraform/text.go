@@ -17,7 +17,8 @@ const (
 // Clean takes away what a terminal would act on: escape sequences, control characters and the boxes
 // that terraform draws around diagnostics. Invalid UTF-8 becomes U+FFFD.
 func Clean(s string) string {
-	s = strings.ToValidUTF8(stripControls(s), "\uFFFD")
+	// Made valid first: a control taken out of broken bytes could join them into another one.
+	s = stripControls(strings.ToValidUTF8(s, "\uFFFD"))
 	lines := strings.Split(s, "\n")
 	kept := lines[:0]
 	values := false // in the box of values below a line of source
@@ -103,6 +104,9 @@ func escapeLen(s string) int {
 	case ']', 'P', '^', '_': // a string, up to BEL or ST, on one line
 		return stringLen(s)
 	}
+	if s[1] >= utf8.RuneSelf {
+		return 1
+	}
 	return 2
 }
 
@@ -115,7 +119,10 @@ func stringLen(s string) int {
 		case 0x07:
 			return i + 1
 		case 0x1b:
-			return min(i+2, len(s))
+			if strings.HasPrefix(s[i:], "\x1b\\") {
+				return i + 2
+			}
+			return i
 		}
 	}
 	return len(s)

@@ -366,13 +366,13 @@ func markdown(text string) template.HTML {
 	md := goldmark.New(goldmark.WithExtensions(extension.GFM), goldmark.WithRendererOptions(html.WithHardWraps(), html.WithUnsafe()))
 	var b bytes.Buffer
 	if err := md.Convert([]byte(text), &b); err != nil {
-		return template.HTML(template.HTMLEscapeString(text)) //nolint:gosec // escaped right here
+		return template.HTML(template.HTMLEscapeString(text))
 	}
 	p := bluemonday.UGCPolicy()
 	p.AllowElements("details", "summary", "sub")
 	p.AllowAttrs("open").OnElements("details")
 	p.AllowAttrs("class").Matching(regexp.MustCompile(`^language-[a-z]+$`)).OnElements("code")
-	return template.HTML(colourDiff(p.Sanitize(b.String()))) //nolint:gosec // sanitised right here
+	return template.HTML(colourDiff(p.Sanitize(b.String())))
 }
 
 var diffBlock = regexp.MustCompile(`(?s)<code class="language-diff">(.*?)</code>`)

@@ -3,6 +3,7 @@
 //	tidegate server      serve repositories
 //	tidegate demo        show everything on this machine
 //	tidegate version     print the version
+//	tidegate healthcheck ask the server on this machine whether it answers
 //	tidegate init        be PID 1 of a container: start the server, look after its processes
 //	tidegate supervise   used by the server: run one terraform so that it outlives the server
 package main
@@ -73,7 +74,7 @@ func root(out, errs io.Writer) *cobra.Command {
 	}
 	c.SetOut(out)
 	c.SetErr(errs)
-	c.AddCommand(serverCommand(), demoCommand(), versionCommand(), innerCommand("init", "PID 1 of a container: starts the server and looks after its processes"),
+	c.AddCommand(serverCommand(), demoCommand(), versionCommand(), healthcheckCommand(), innerCommand("init", "PID 1 of a container: starts the server and looks after its processes"),
 		innerCommand("supervise", "Used by the server to run terraform; not for people"))
 	return c
 }

@@ -63,6 +63,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := d.check(ctx); err != nil {
 		return err
 	}
+	if err := d.checkListen(); err != nil {
+		return err
+	}
 	if err := d.makeDir(); err != nil {
 		return err
 	}
@@ -120,6 +123,21 @@ func (d *demo) check(ctx context.Context) error {
 		return fmt.Errorf("the demo needs what is not here:\n  - %s", strings.Join(missing, "\n  - "))
 	}
 	return nil
+}
+
+// checkListen: the demo's parts reach each other on loopback, without encryption, so they must be there.
+func (d *demo) checkListen() error {
+	if d.Listen == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(d.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %q is not an address such as 0.0.0.0:3000", d.Listen)
+	}
+	if ip := net.ParseIP(host); host == "" || isLoopback(host) || (ip != nil && ip.IsUnspecified()) {
+		return nil
+	}
+	return fmt.Errorf("--listen: %s is neither loopback nor all addresses (0.0.0.0)", host)
 }
 
 func (d *demo) makeDir() (err error) {

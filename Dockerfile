@@ -1,4 +1,9 @@
 # syntax=docker/dockerfile:1
+
+# --build-arg TERRAFORM_VERSION=1.11.4 bakes that version in, from HashiCorp's own image. `--target bare` leaves
+# it out: terraform is then installed when a project asks for a version (--tf-download).
+ARG TERRAFORM_VERSION=latest
+
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
@@ -7,10 +12,7 @@ COPY . .
 ARG VERSION=dev
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/tidegate ./cmd/tidegate
 
-# With --build-arg TERRAFORM_VERSION=1.11.4 that version is baked in, from HashiCorp's own image.
-# Without it, terraform is installed when a project asks for a version (--tf-download).
-ARG TERRAFORM_VERSION=latest
-FROM hashicorp/terraform:${TERRAFORM_VERSION:-latest} AS terraform
+FROM hashicorp/terraform:${TERRAFORM_VERSION} AS terraform
 
 FROM debian:bookworm-slim AS base
 RUN apt-get update \
@@ -29,7 +31,6 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
 ENTRYPOINT ["tidegate", "init", "--", "tidegate"]
 CMD ["server"]
 
-# docker build --target bare: without terraform
 FROM base AS bare
 
 FROM base

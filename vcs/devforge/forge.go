@@ -23,6 +23,8 @@ type Config struct {
 	// URL is where the forge is reached, without a slash at the end; SetURL changes it.
 	URL string
 	Log *slog.Logger
+	// Webhook, if set, is called with each delivery before it is sent; it must not change the body.
+	Webhook func(event string, body []byte)
 }
 
 // Forge is safe for concurrent use. Serve Handler, and Close at the end.
@@ -32,6 +34,7 @@ type Forge struct {
 	stop context.CancelFunc
 	ctx  context.Context
 	wg   sync.WaitGroup
+	sent func(event string, body []byte)
 
 	mu     sync.Mutex
 	url    string
@@ -45,6 +48,7 @@ type user struct {
 	login    string
 	password string
 	token    string
+	created  time.Time
 	// person: somebody whom a page's visitor may act as.
 	person bool
 }
@@ -58,6 +62,7 @@ type repository struct {
 	pulls       []*pull
 	statuses    map[string][]*status
 	hooks       []*hook
+	created     time.Time
 }
 
 func (r *repository) full() string { return r.owner + "/" + r.name }
@@ -71,6 +76,8 @@ type pull struct {
 	draft, locked    bool
 	merged           bool
 	mergeSHA         string
+	mergedBy         string
+	size             size
 	headRepo         *repository
 	headRef, headSHA string
 	baseRef, baseSHA string
@@ -108,6 +115,9 @@ func New(c Config) (*Forge, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Webhook == nil {
+		c.Webhook = func(string, []byte) {}
+	}
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil {
 		return nil, err
@@ -117,7 +127,7 @@ func New(c Config) (*Forge, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Forge{
-		dir: dir, url: strings.TrimRight(c.URL, "/"), log: c.Log, ctx: ctx, stop: cancel,
+		dir: dir, url: strings.TrimRight(c.URL, "/"), log: c.Log, ctx: ctx, stop: cancel, sent: c.Webhook,
 		users: map[string]*user{}, repos: map[string]*repository{},
 	}, nil
 }
@@ -150,7 +160,7 @@ func (f *Forge) CreateUser(login, password, token string) error {
 	if f.users[login] != nil {
 		return fmt.Errorf("user %s exists", login)
 	}
-	f.users[login] = &user{id: f.nextID(), login: login, password: password, token: token}
+	f.users[login] = &user{id: f.nextID(), login: login, password: password, token: token, created: now()}
 	return nil
 }
 
@@ -180,7 +190,7 @@ func (f *Forge) createRepo(owner, name string) (*repository, error) {
 	}
 	r := &repository{
 		id: f.nextID(), owner: owner, name: name, dir: filepath.Join(f.dir, owner, name+".git"),
-		permissions: map[string]string{owner: "admin"}, statuses: map[string][]*status{},
+		permissions: map[string]string{owner: "admin"}, statuses: map[string][]*status{}, created: now(),
 	}
 	if _, err := f.git(r, "init", "-q", "--bare", "-b", "main", r.dir); err != nil {
 		return nil, err

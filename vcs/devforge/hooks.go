@@ -8,7 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
+	"maps"
 	"net/http"
 	"time"
 )
@@ -128,6 +128,7 @@ func (f *Forge) drain(h *hook) {
 		h.queue = h.queue[1:]
 		url, secret := h.url, h.secret
 		f.mu.Unlock()
+		f.sent(d.event, d.body)
 		d.status = f.deliver(url, secret, d)
 		f.mu.Lock()
 		h.done = append(h.done, d)
@@ -163,78 +164,14 @@ func (f *Forge) emitPull(r *repository, p *pull, action, by string, extra map[st
 	payload := map[string]any{
 		"action": action, "number": p.number, "pull_request": f.pullJSON(r, p), "repository": f.repoJSON(r), "sender": f.userJSON(by),
 	}
-	for k, v := range extra {
-		payload[k] = v
-	}
+	maps.Copy(payload, extra)
 	f.emit(r, "pull_request", payload)
 }
 
-func (f *Forge) emitComment(r *repository, p *pull, c *comment, action, by string) {
-	issue := map[string]any{
-		"id": p.id, "number": p.number, "title": p.title, "state": p.state, "user": f.userJSON(p.author),
-		"html_url": f.pullURL(r, p), "url": f.apiURL(r, "/issues/%d", p.number),
-		"pull_request": map[string]any{"url": f.apiURL(r, "/pulls/%d", p.number), "html_url": f.pullURL(r, p)},
+func (f *Forge) emitComment(r *repository, p *pull, c *comment, action, by string, extra map[string]any) {
+	payload := map[string]any{
+		"action": action, "issue": f.issueJSON(r, p), "comment": f.commentJSON(r, p, c), "repository": f.repoJSON(r), "sender": f.userJSON(by),
 	}
-	f.emit(r, "issue_comment", map[string]any{
-		"action": action, "issue": issue, "comment": f.commentJSON(r, p, c), "repository": f.repoJSON(r), "sender": f.userJSON(by),
-	})
-}
-
-func (f *Forge) apiURL(r *repository, format string, args ...any) string {
-	return f.url + "/api/v3/repos/" + r.full() + fmt.Sprintf(format, args...)
-}
-
-func (f *Forge) pullURL(r *repository, p *pull) string {
-	return fmt.Sprintf("%s/%s/pull/%d", f.url, r.full(), p.number)
-}
-
-func (f *Forge) userJSON(login string) map[string]any {
-	id := int64(0)
-	if u := f.users[login]; u != nil {
-		id = u.id
-	}
-	return map[string]any{
-		"login": login, "id": id, "node_id": fmt.Sprintf("U_%d", id), "type": "User", "site_admin": false,
-		"html_url": f.url + "/" + login, "url": f.url + "/api/v3/users/" + login, "avatar_url": f.url + "/avatar",
-	}
-}
-
-func (f *Forge) repoJSON(r *repository) map[string]any {
-	return map[string]any{
-		"id": r.id, "node_id": fmt.Sprintf("R_%d", r.id), "name": r.name, "full_name": r.full(), "private": false, "fork": r.fork != nil,
-		"owner": f.userJSON(r.owner), "html_url": f.url + "/" + r.full(), "url": f.apiURL(r, ""),
-		"clone_url": f.url + "/" + r.full() + ".git", "default_branch": "main", "archived": false,
-	}
-}
-
-func (f *Forge) sideJSON(r *repository, ref, sha string) map[string]any {
-	return map[string]any{"label": r.owner + ":" + ref, "ref": ref, "sha": sha, "user": f.userJSON(r.owner), "repo": f.repoJSON(r)}
-}
-
-func (f *Forge) pullJSON(r *repository, p *pull) map[string]any {
-	var closed, merged any
-	if !p.closed.IsZero() {
-		closed = p.closed
-	}
-	if p.merged {
-		merged = p.closed
-	}
-	if p.state == "open" {
-		p.baseSHA = f.sha(r, p.baseRef)
-	}
-	return map[string]any{
-		"id": p.id, "node_id": fmt.Sprintf("PR_%d", p.id), "number": p.number, "state": p.state, "title": p.title, "body": p.body,
-		"user": f.userJSON(p.author), "draft": p.draft, "locked": p.locked, "merged": p.merged, "merged_at": merged, "closed_at": closed,
-		"created_at": p.created, "updated_at": p.updated, "html_url": f.pullURL(r, p), "url": f.apiURL(r, "/pulls/%d", p.number),
-		"head": f.sideJSON(p.headRepo, p.headRef, p.headSHA), "base": f.sideJSON(r, p.baseRef, p.baseSHA),
-		"mergeable": p.state == "open" && f.mergeable(r, p), "merge_commit_sha": p.mergeSHA, "comments": len(p.comments),
-	}
-}
-
-func (f *Forge) commentJSON(r *repository, p *pull, c *comment) map[string]any {
-	return map[string]any{
-		"id": c.id, "node_id": c.node, "body": c.body, "user": f.userJSON(c.author), "created_at": c.created, "updated_at": c.updated,
-		"html_url": fmt.Sprintf("%s#issuecomment-%d", f.pullURL(r, p), c.id), "url": f.apiURL(r, "/issues/comments/%d", c.id),
-		"issue_url": f.apiURL(r, "/issues/%d", p.number), "author_association": "MEMBER",
-	}
+	maps.Copy(payload, extra)
+	f.emit(r, "issue_comment", payload)
 }

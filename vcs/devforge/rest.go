@@ -117,7 +117,7 @@ func (f *Forge) locked(w http.ResponseWriter, req *http.Request, h handler) {
 	c := call{req: req, user: f.who(req), query: req.URL.Query().Get}
 	if owner := chi.URLParam(req, "owner"); owner != "" {
 		if c.repo = f.repos[owner+"/"+chi.URLParam(req, "repo")]; c.repo == nil {
-			write(w, answer{status: http.StatusNotFound, body: map[string]any{"message": "Not Found"}})
+			write(w, answer{status: http.StatusNotFound, body: map[string]any{"message": "Not Found", "documentation_url": "https://docs.github.com/rest"}})
 			return
 		}
 	}
@@ -127,7 +127,7 @@ func (f *Forge) locked(w http.ResponseWriter, req *http.Request, h handler) {
 	case errors.As(err, &api):
 		a = answer{status: api.status, body: map[string]any{"message": api.message, "documentation_url": "https://docs.github.com/rest"}}
 	case errors.Is(err, errNotFound):
-		a = answer{status: http.StatusNotFound, body: map[string]any{"message": "Not Found"}}
+		a = answer{status: http.StatusNotFound, body: map[string]any{"message": "Not Found", "documentation_url": "https://docs.github.com/rest"}}
 	case err != nil:
 		f.log.Error("api", "path", req.URL.Path, "err", err)
 		a = answer{status: http.StatusInternalServerError, body: map[string]any{"message": err.Error()}}
@@ -201,8 +201,8 @@ func page[T any](f *Forge, c call, all []T) ([]T, string) {
 	return all[from:to], link
 }
 
-func (f *Forge) getUser(c call) (answer, error) { return answer{body: f.userJSON(c.user.login)}, nil }
-func (f *Forge) getRepo(c call) (answer, error) { return answer{body: f.repoJSON(c.repo)}, nil }
+func (f *Forge) getUser(c call) (answer, error) { return answer{body: f.ownUserJSON(c.user)}, nil }
+func (f *Forge) getRepo(c call) (answer, error) { return answer{body: f.fullRepoJSON(c.repo)}, nil }
 
 func (f *Forge) listPulls(c call) (answer, error) {
 	var out []any
@@ -268,16 +268,24 @@ func (f *Forge) editPull(c call) (answer, error) {
 		return answer{}, err
 	}
 	p.updated = now()
-	if in.Title != nil {
+	changes := map[string]any{}
+	if in.Title != nil && *in.Title != p.title {
+		changes["title"] = map[string]any{"from": p.title}
 		p.title = *in.Title
-		f.emitPull(c.repo, p, "edited", c.user.login, map[string]any{"changes": map[string]any{"title": map[string]any{"from": "old"}}})
+	}
+	if in.Body != nil && *in.Body != p.body {
+		changes["body"] = map[string]any{"from": p.body}
+		p.body = *in.Body
 	}
 	if in.Base != nil && *in.Base != p.baseRef {
-		from := p.baseRef
+		if f.sha(c.repo, *in.Base) == "" {
+			return fail(http.StatusUnprocessableEntity, "Validation Failed: base")
+		}
+		changes["base"] = map[string]any{"ref": map[string]any{"from": p.baseRef}, "sha": map[string]any{"from": p.baseSHA}}
 		p.baseRef = *in.Base
-		f.emitPull(c.repo, p, "edited", c.user.login, map[string]any{"changes": map[string]any{
-			"base": map[string]any{"ref": map[string]any{"from": from}, "sha": map[string]any{"from": p.baseSHA}},
-		}})
+	}
+	if len(changes) > 0 {
+		f.emitPull(c.repo, p, "edited", c.user.login, map[string]any{"changes": changes})
 	}
 	if in.State != nil {
 		f.setState(c.repo, p, *in.State, c.user.login)
@@ -326,7 +334,7 @@ func (f *Forge) mergeBy(r *repository, p *pull, by, sha string) (answer, error) 
 	if err != nil {
 		return answer{}, err
 	}
-	p.merged, p.state, p.mergeSHA, p.closed, p.updated = true, "closed", merged, now(), now()
+	p.merged, p.state, p.mergeSHA, p.mergedBy, p.closed, p.updated = true, "closed", merged, by, now(), now()
 	f.emitPull(r, p, "closed", by, nil)
 	return answer{body: map[string]any{"sha": merged, "merged": true, "message": "Pull Request successfully merged"}}, nil
 }
@@ -342,15 +350,6 @@ func (f *Forge) listReviews(c call) (answer, error) {
 	}
 	some, link := page(f, c, out)
 	return answer{body: some, link: link}, nil
-}
-
-func (f *Forge) reviewJSON(r *repository, p *pull, v *review) map[string]any {
-	return map[string]any{
-		"id": v.id, "node_id": fmt.Sprintf("PRR_%d", v.id), "user": f.userJSON(v.Author), "state": v.State, "body": v.body,
-		"submitted_at": v.at, "commit_id": v.sha, "html_url": f.pullURL(r, p), "pull_request_url": f.apiURL(r, "/pulls/%d", p.number),
-		"author_association": "MEMBER",
-		"_links":             map[string]any{"html": map[string]any{"href": f.pullURL(r, p)}, "pull_request": map[string]any{"href": f.apiURL(r, "/pulls/%d", p.number)}},
-	}
 }
 
 func (f *Forge) createReview(c call) (answer, error) {
@@ -423,7 +422,7 @@ func (f *Forge) addComment(r *repository, p *pull, by, body string) *comment {
 	m := &comment{id: id, node: fmt.Sprintf("IC_%d", id), author: by, body: body, created: now(), updated: now()}
 	p.comments = append(p.comments, m)
 	p.updated = now()
-	f.emitComment(r, p, m, "created", by)
+	f.emitComment(r, p, m, "created", by, nil)
 	return m
 }
 
@@ -449,8 +448,9 @@ func (f *Forge) editComment(c call) (answer, error) {
 	if err := errors.Join(c.decode(&in), checkBody(in.Body)); err != nil {
 		return answer{}, err
 	}
+	from := p.comments[i].body
 	p.comments[i].body, p.comments[i].updated = in.Body, now()
-	f.emitComment(c.repo, p, p.comments[i], "edited", c.user.login)
+	f.emitComment(c.repo, p, p.comments[i], "edited", c.user.login, map[string]any{"changes": map[string]any{"body": map[string]any{"from": from}}})
 	return answer{body: f.commentJSON(c.repo, p, p.comments[i])}, nil
 }
 
@@ -461,7 +461,7 @@ func (f *Forge) deleteComment(c call) (answer, error) {
 	}
 	m := p.comments[i]
 	p.comments = slices.Delete(p.comments, i, i+1)
-	f.emitComment(c.repo, p, m, "deleted", c.user.login)
+	f.emitComment(c.repo, p, m, "deleted", c.user.login, nil)
 	return answer{status: http.StatusNoContent}, nil
 }
 
@@ -473,6 +473,9 @@ func (f *Forge) react(c call) (answer, error) {
 	var in struct{ Content string }
 	if err := c.decode(&in); err != nil {
 		return answer{}, err
+	}
+	if !slices.Contains(reactionNames(), in.Content) {
+		return fail(http.StatusUnprocessableEntity, "Validation Failed: content")
 	}
 	p.comments[i].reactions = append(p.comments[i].reactions, in.Content)
 	id := f.nextID()
@@ -504,13 +507,6 @@ func (f *Forge) createStatus(c call) (answer, error) {
 	return answer{status: http.StatusCreated, body: f.statusJSON(c.repo, sha, s)}, nil
 }
 
-func (f *Forge) statusJSON(r *repository, sha string, s *status) map[string]any {
-	return map[string]any{
-		"id": s.id, "node_id": fmt.Sprintf("SC_%d", s.id), "state": s.State, "context": s.Context, "description": s.Desc, "target_url": s.URL,
-		"created_at": s.at, "updated_at": s.at, "creator": f.userJSON(s.creator), "url": f.apiURL(r, "/statuses/%s", sha), "avatar_url": nil,
-	}
-}
-
 func (f *Forge) listStatuses(c call) (answer, error) {
 	sha := chi.URLParam(c.req, "sha")
 	out := []any{}
@@ -530,7 +526,7 @@ func (f *Forge) permission(c call) (answer, error) {
 	if p == "" {
 		p = "read"
 	}
-	return answer{body: map[string]any{"permission": p, "role_name": p, "user": f.userJSON(login)}}, nil
+	return answer{body: map[string]any{"permission": p, "role_name": p, "user": f.collaboratorJSON(login, p)}}, nil
 }
 
 var minimize = regexp.MustCompile(`(\w+)\s*:\s*minimizeComment\s*\(\s*input\s*:\s*\{[^}]*subjectId\s*:\s*("([^"]*)"|\$(\w+))`)

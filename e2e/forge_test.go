@@ -1,16 +1,20 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/tidegate/tidegate/e2e/contract"
 	"github.com/tidegate/tidegate/vcs/devforge"
 )
 
@@ -20,13 +24,39 @@ type forge struct {
 	http *httptest.Server
 }
 
-func newForge(t *testing.T, dir string) *forge {
+// published is what GitHub says about itself: large, and read once.
+var published = sync.OnceValues(func() (*contract.Contract, error) { //nolint:gochecknoglobals // see above
+	return contract.Load(filepath.Join(cmp.Or(os.Getenv("TIDEGATE_CACHE"), filepath.Join("..", ".cache")), "contract"))
+})
+
+// newForge starts a forge whose every call and webhook is held against what GitHub publishes; the first
+// deviation fails the story.
+func newForge(t testing.TB, dir string) *forge {
 	t.Helper()
-	f, err := devforge.New(devforge.Config{Dir: filepath.Join(dir, "forge"), Log: slog.New(slog.DiscardHandler)})
+	github, err := published()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := httptest.NewServer(f.Handler())
+	var first sync.Once
+	deviates := func(err error) {
+		if err != nil {
+			first.Do(func() { t.Errorf("not as on GitHub: %v", err) })
+		}
+	}
+	return forgeReporting(t, dir, github, deviates)
+}
+
+// forgeReporting starts a forge with everybody and the repository.
+func forgeReporting(t testing.TB, dir string, github *contract.Contract, deviates func(error)) *forge {
+	t.Helper()
+	f, err := devforge.New(devforge.Config{
+		Dir: filepath.Join(dir, "forge"), Log: slog.New(slog.DiscardHandler),
+		Webhook: func(event string, body []byte) { deviates(github.Webhook(event, body)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(github.Front(f.Handler(), "/api/v3", deviates))
 	f.SetURL(s.URL)
 	for _, u := range []string{ana, raj, eve, bot} {
 		token := u + "-token"
@@ -88,6 +118,7 @@ func (f *forge) fork(user, branch string) (int, error) {
 		return 0, err
 	}
 	req.Header.Set("Authorization", "Bearer "+user+"-token")
+	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, err

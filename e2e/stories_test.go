@@ -83,7 +83,11 @@ func (w *world) setUp(env *testscript.Env, terraform string) error {
 	env.Setenv("HOME", filepath.Join(w.dir, "home"))
 	env.Setenv("TMPDIR", filepath.Join(w.dir, "tmp"))
 	env.Setenv("REAL_TERRAFORM", terraform)
-	w.forge = newForge(w.t, w.dir)
+	t, ok := env.T().(testing.TB)
+	if !ok {
+		return fmt.Errorf("the story runs as %T, not as a test", env.T())
+	}
+	w.forge = newForge(t, w.dir)
 	if _, err := os.Stat(filepath.Join(w.dir, "main")); err != nil {
 		return nil
 	}

@@ -31,7 +31,11 @@ type Contract struct {
 	events   map[string]*jsonschema.Schema
 }
 
-const schemas = "webhooks.json"
+const (
+	webhooks = "webhooks.json"
+	// schemas names the schemas in errors; a bare file name would become a path of this machine.
+	schemas = "github:///" + webhooks
+)
 
 // Load reads the files that fetch.sh has put into dir.
 func Load(dir string) (*Contract, error) {
@@ -39,7 +43,7 @@ func Load(dir string) (*Contract, error) {
 	if err != nil {
 		return nil, err
 	}
-	compiler, err := loadSchemas(filepath.Join(dir, schemas))
+	compiler, err := loadSchemas(filepath.Join(dir, webhooks))
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,22 @@ func exceptions() []exception {
 			status: http.StatusUnauthorized,
 			why:    "every call without valid credentials is answered so; the description says it of few",
 		},
+		{
+			method: http.MethodPost, path: "/repos/*/*/statuses/*", status: http.StatusForbidden,
+			why: "a token that may not write is answered so; the description tells success alone",
+		},
+		{
+			method: http.MethodPost, path: "/repos/*/*/statuses/*", status: http.StatusUnprocessableEntity,
+			why: "an unknown commit is answered so, and so is the 1001st status of a context; the description tells success alone",
+		},
+		{
+			method: http.MethodPatch, path: "/repos/*/*/issues/comments/*", status: http.StatusNotFound,
+			why: "a comment that somebody has deleted is answered so; the description tells it of reading alone",
+		},
+		{
+			method: http.MethodDelete, path: "/repos/*/*/issues/comments/*", status: http.StatusNotFound,
+			why: "a comment that somebody has deleted is answered so; the description tells success alone",
+		},
 	}
 }
 

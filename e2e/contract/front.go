@@ -80,13 +80,7 @@ func (c *Contract) check(req *http.Request, body []byte, t *tee) error {
 	if err != nil {
 		return fmt.Errorf("request: the description does not know it: %w", err)
 	}
-	in := &openapi3filter.RequestValidationInput{
-		Request: req, PathParams: params, Route: route,
-		Options: &openapi3filter.Options{
-			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, SkipSettingDefaults: true,
-			IncludeResponseStatus: true, RejectWhenRequestBodyNotSpecified: true, MultiError: true,
-		},
-	}
+	in := &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route, Options: options()}
 	var errs []error
 	if err := errors.Join(openapi3filter.ValidateRequest(req.Context(), in), unknown(route, req, body)); err != nil {
 		errs = append(errs, fmt.Errorf("request: %w", err))
@@ -102,6 +96,18 @@ func (c *Contract) check(req *http.Request, body []byte, t *tee) error {
 		errs = append(errs, fmt.Errorf("answer: %w", err))
 	}
 	return errors.Join(errs...)
+}
+
+func options() *openapi3filter.Options {
+	o := &openapi3filter.Options{
+		AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, SkipSettingDefaults: true,
+		IncludeResponseStatus: true, RejectWhenRequestBodyNotSpecified: true, MultiError: true,
+	}
+	// The library's own text holds the whole schema, which may be hundreds of lines.
+	o.WithCustomSchemaErrorFunc(func(err *openapi3.SchemaError) string {
+		return fmt.Sprintf("at /%s: %s", strings.Join(err.JSONPointer(), "/"), err.Reason)
+	})
+	return o
 }
 
 // unknown finds query parameters and fields of the body that GitHub would silently ignore, which a

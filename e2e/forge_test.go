@@ -31,30 +31,30 @@ var published = sync.OnceValues(func() (*contract.Contract, error) { //nolint:go
 
 // newForge starts a forge whose every call and webhook is held against what GitHub publishes; the first
 // deviation fails the story.
-func newForge(t testing.TB, dir string) *forge {
-	t.Helper()
+func newForge(tb testing.TB, dir string) *forge {
+	tb.Helper()
 	github, err := published()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var first sync.Once
 	deviates := func(err error) {
 		if err != nil {
-			first.Do(func() { t.Errorf("not as on GitHub: %v", err) })
+			first.Do(func() { tb.Errorf("not as on GitHub: %v", err) })
 		}
 	}
-	return forgeReporting(t, dir, github, deviates)
+	return forgeReporting(tb, dir, github, deviates)
 }
 
 // forgeReporting starts a forge with everybody and the repository.
-func forgeReporting(t testing.TB, dir string, github *contract.Contract, deviates func(error)) *forge {
-	t.Helper()
+func forgeReporting(tb testing.TB, dir string, github *contract.Contract, deviates func(error)) *forge {
+	tb.Helper()
 	f, err := devforge.New(devforge.Config{
 		Dir: filepath.Join(dir, "forge"), Log: slog.New(slog.DiscardHandler),
 		Webhook: func(event string, body []byte) { deviates(github.Webhook(event, body)) },
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s := httptest.NewServer(github.Front(f.Handler(), "/api/v3", deviates))
 	f.SetURL(s.URL)
@@ -64,19 +64,19 @@ func forgeReporting(t testing.TB, dir string, github *contract.Contract, deviate
 			token = botToken
 		}
 		if err := f.CreateUser(u, u+"-password", token); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := f.CreateRepo(owner, name); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for u, p := range map[string]string{ana: "write", raj: "write", eve: "read", bot: "write"} {
 		if err := f.SetPermission(owner, name, u, p); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := f.AddHook(owner, name, "http://127.0.0.1:1/events", webhookSecret); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &forge{Forge: f, http: s}
 }

@@ -148,6 +148,7 @@ func TestWebhook(t *testing.T) {
 		"without sender":    {event: "issue_comment", change: func(p map[string]any) { delete(p, "sender") }, want: "sender"},
 		"unknown field":     {event: "issue_comment", change: func(p map[string]any) { p["extra"] = 1 }, want: "extra"},
 		"a number as body":  {event: "issue_comment", change: func(p map[string]any) { p["comment"].(map[string]any)["body"] = 7 }, want: "/comment/body"},
+		"no date":           {event: "issue_comment", change: func(p map[string]any) { p["comment"].(map[string]any)["created_at"] = "today" }, want: "/comment/created_at"},
 		"unknown action":    {event: "issue_comment", change: func(p map[string]any) { p["action"] = "written" }, want: "finding its schema"},
 		"without an action": {event: "issue_comment", change: func(p map[string]any) { delete(p, "action") }, want: "finding its schema"},
 		"unknown event":     {event: "nothing", change: func(map[string]any) {}, want: "finding its schema"},

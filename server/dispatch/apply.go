@@ -42,7 +42,7 @@ func (e *Engine) decideApply(ctx context.Context, s scene) (verdict, error) {
 	}
 	var named []candidate
 	for _, st := range all {
-		if meant(s.ask.cmd, st.project) {
+		if meant(s.ask.cmd, st.project, all) {
 			named = append(named, candidate{standing: st})
 		}
 	}
@@ -81,15 +81,19 @@ func (e *Engine) decideApply(ctx context.Context, s scene) (verdict, error) {
 	return v, nil
 }
 
-// meant: without flags everything is meant; otherwise what the flags name.
-func meant(c command.Command, p runner.Project) bool {
+// meant: without flags everything is meant; otherwise what the flags name. A workspace alone means the
+// root, if that is a project of it, as it does for a plan.
+func meant(c command.Command, p runner.Project, all []standing) bool {
 	switch {
 	case c.Project != "":
 		return p.Name == c.Project
 	case c.Dir != "" && p.Dir != c.Dir:
 		return false
 	case c.Workspace != "":
-		return p.Workspace == c.Workspace
+		root := c.Dir == "" && slices.ContainsFunc(all, func(st standing) bool {
+			return st.project.Dir == "." && st.project.Workspace == c.Workspace
+		})
+		return p.Workspace == c.Workspace && (!root || p.Dir == ".")
 	default:
 		return true
 	}

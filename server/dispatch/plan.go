@@ -32,6 +32,10 @@ func (e *Engine) merge(ctx context.Context, s scene) (m workdir.Merge, v verdict
 		if !errors.As(err, &moved) || try == tries {
 			break
 		}
+		// The forge may show the new head before it can be fetched.
+		if err := sleep(ctx, e.pace.retry); err != nil {
+			return m, v, false, err
+		}
 		if s.pull, err = s.forge.Pull(ctx, s.pull.Repo, s.pull.Number); err != nil {
 			return m, v, false, fmt.Errorf("reading %s again: %w", s.pull.ID(), err)
 		}
@@ -56,6 +60,11 @@ func (e *Engine) open(ctx context.Context, s scene, tree string) (stage, error) 
 		return stage{}, fmt.Errorf("reading the merge result: %w", err)
 	}
 	c, err := project.Load(ctx, t)
+	if errors.Is(err, workdir.ErrTooLarge) {
+		return stage{}, &project.ProblemsError{File: "tidegate.yaml or atlantis.yaml", Problems: []project.Problem{
+			{File: "the file", Key: "file", Text: "it is larger than 1 MiB"},
+		}}
+	}
 	if err != nil {
 		return stage{}, err
 	}

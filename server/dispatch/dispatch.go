@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,7 +42,7 @@ type Options struct {
 	// LocalState keeps the state of projects without a backend in the data directory. Without it
 	// their applies are refused.
 	LocalState bool
-	// ApplyRequirements hold for every project that sets none of its own. Known: "approved".
+	// ApplyRequirements hold for every project, beside its own. Known: "approved".
 	ApplyRequirements []string
 	// URL is where people reach the pages, without a slash at the end.
 	URL string
@@ -67,13 +68,15 @@ type Engine struct {
 	Config
 	sign  signer
 	slots *slots
+	lanes *lanes
 	dirs  keyed
 	pace  pace
-
-	mu    sync.Mutex
-	lanes map[vcs.PullID]*lane
 	seen  uint64 // the last event that was taken from the journal
 	work  sync.WaitGroup
+
+	// quit ends at once what is owed and can be owed again at the next start.
+	quit context.Context //nolint:containedctx // the life of the engine, which outlasts the callers of Release
+	end  context.CancelFunc
 }
 
 // pace holds the waits of the engine.
@@ -82,6 +85,7 @@ type pace struct {
 	progressEdit time.Duration // between two edits of it
 	retry        time.Duration // first wait before a forge is asked again
 	doubt        time.Duration // how long our own comment is searched for after a lost answer
+	permission   time.Duration // how long an apply relies on what it was allowed
 }
 
 // New makes an engine. Nothing runs before Run.
@@ -92,13 +96,24 @@ func New(c Config) (*Engine, error) {
 	if c.Options.Data == "" || c.Options.Allowed == nil {
 		return nil, errors.New("dispatch: a data directory and a repository allowlist are needed")
 	}
-	return &Engine{
+	e := &Engine{
 		Config: c,
 		sign:   signer{key: c.Journal.MarkerKey()},
 		slots:  newSlots(c.Options.Slots),
-		lanes:  map[vcs.PullID]*lane{},
-		pace:   pace{progress: 10 * time.Second, progressEdit: 15 * time.Second, retry: time.Second, doubt: 30 * time.Second},
-	}, nil
+		pace: pace{
+			progress: 10 * time.Second, progressEdit: 15 * time.Second, retry: time.Second,
+			doubt: 30 * time.Second, permission: time.Minute,
+		},
+	}
+	e.quit, e.end = context.WithCancel(context.Background())
+	e.lanes = newLanes(e.spawn)
+	e.lanes.tell, e.lanes.drop = e.tell, e.drop
+	e.lanes.next = func(ctx context.Context) {
+		if err := e.callNext(ctx); err != nil && ctx.Err() == nil {
+			e.Log.ErrorContext(ctx, "calling who waits", "err", err)
+		}
+	}
+	return e, nil
 }
 
 // errStopping is why work ends when the server stops. What it ends is gone on with at the next start.
@@ -109,6 +124,7 @@ var errStopping = errors.New("the server is stopping")
 func (e *Engine) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
+	defer e.end()
 	if err := e.restart(work); err != nil {
 		return err
 	}
@@ -119,6 +135,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			cancel(errStopping)
+			e.end()
 			e.work.Wait()
 			return nil
 		case <-e.Journal.Arrived():
@@ -126,8 +143,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// restart owes what the last process could not finish: answers that were meant to be posted, and
-// locks that came free without their waiter having been called.
+// restart takes up what the last process left: the events it was carrying, notices that were meant to
+// be posted, and locks that came free without their waiter having been called.
 func (e *Engine) restart(ctx context.Context) error {
 	owed, err := e.Journal.Unposted(ctx)
 	if err != nil {
@@ -138,25 +155,43 @@ func (e *Engine) restart(ctx context.Context) error {
 			continue // its event is still queued and will come to it
 		}
 		e.spawn(func() {
-			if err := e.repost(ctx, r); err != nil {
+			if err := e.repost(e.quit, r); err != nil {
 				e.Log.ErrorContext(ctx, "posting an owed notice", "report", r.ID, "err", err)
 			}
 		})
 	}
+	if err := e.collect(ctx); err != nil {
+		return fmt.Errorf("reading queued events: %w", err)
+	}
 	return e.callNext(ctx)
 }
 
-// collect hands every queued event that was not seen yet to its lane.
+// collect hands every queued event that was not seen yet to its lane: those whose run has begun
+// first, because their jobs may still be running.
 func (e *Engine) collect(ctx context.Context) error {
 	events, err := e.Journal.Queued(ctx)
 	if err != nil {
 		return err
 	}
-	for _, ev := range events {
-		if ev.Seq > e.seen {
-			e.seen = ev.Seq
-			e.take(ctx, ev)
+	events = slices.DeleteFunc(events, func(ev journal.Event) bool { return ev.Seq <= e.seen })
+	slices.SortStableFunc(events, func(a, b journal.Event) int {
+		switch {
+		case (a.Run != "") == (b.Run != ""):
+			return 0
+		case a.Run != "":
+			return -1
+		default:
+			return 1
 		}
+	})
+	for _, ev := range events {
+		e.seen = max(e.seen, ev.Seq)
+		it := item{ev: ev, ask: e.read(ev)}
+		if it.ask.kind == askNothing {
+			e.spawn(func() { e.drop(ctx, it, it.ask.why) })
+			continue
+		}
+		e.lanes.take(ctx, pullOf(ev), it)
 	}
 	return nil
 }

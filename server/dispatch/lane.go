@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
+	"github.com/tidegate/tidegate/runner"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/vcs"
 )
@@ -16,12 +18,31 @@ var (
 	errClosed     = errors.New("the pull request was closed")
 )
 
-// lane is where the events of one pull request stand in line. Only Engine.mu guards it.
-type lane struct {
-	queue []item
-	now   *active // nil when nothing runs
+// lanes keep the events of each pull request in line: those of one are worked on one after the other,
+// different ones side by side. The functions are set once, before the first take.
+type lanes struct {
+	// tell carries an item to its answer; stop ends its jobs before their time.
+	tell func(ctx, stop context.Context, it item)
+	// drop ends an item that asks for nothing any more.
+	drop func(ctx context.Context, it item, why string)
+	// next is called after a waiter's turn has left its lane.
+	next func(ctx context.Context)
+	// spawn starts a goroutine that somebody waits for.
+	spawn func(func())
+
+	mu     sync.Mutex
+	let    sync.Cond // signalled when a hold ends
+	byPull map[vcs.PullID]*lane
+	held   map[vcs.PullID]int
 }
 
+// lane is the line of one pull request. It is there as long as something of it is worked on.
+type lane struct {
+	now   active
+	queue []item
+}
+
+// item is an event with what it asks for.
 type item struct {
 	ev  journal.Event
 	ask ask
@@ -29,114 +50,170 @@ type item struct {
 	beside bool
 }
 
+// push: an autoplan that stands for the head as it is, as each later one does.
+func (i item) push() bool { return i.ask.plans() && i.ask.auto && i.ask.turn == nil }
+
+// hurries: it never stands behind a run.
+func (i item) hurries() bool { return i.ask.kind == askUnlock || i.ask.kind == askClosed }
+
 // active is the item that is worked on.
 type active struct {
 	item
 	cancel context.CancelCauseFunc
 }
 
-// take puts an event where it belongs: in the pull request's line, at its head, or beside it.
-func (e *Engine) take(ctx context.Context, ev journal.Event) {
-	it := item{ev: ev, ask: e.read(ev)}
-	if it.ask.kind == askNothing {
-		e.spawn(func() { e.drop(ctx, it, it.ask.why) })
+func newLanes(spawn func(func())) *lanes {
+	ls := &lanes{spawn: spawn, byPull: map[vcs.PullID]*lane{}, held: map[vcs.PullID]int{}}
+	ls.let.L = &ls.mu
+	return ls
+}
+
+// take puts an item where it belongs: in the pull request's line, at its head, or beside it.
+func (ls *lanes) take(ctx context.Context, id vcs.PullID, it item) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.byPull[id]
+	if it.ask.kind == askHelp || it.ask.kind == askWrong {
+		ls.spawn(func() { ls.tell(ctx, ctx, it) })
 		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	id := pullOf(ev)
-	l := e.lanes[id]
-	switch it.ask.kind {
-	case askHelp, askWrong:
-		e.spawn(func() { e.tell(ctx, ctx, it) })
-		return
-	case askUnlock:
-		if l != nil && l.now != nil {
-			if l.now.ask.kind == askApply {
-				it.beside = true // refused: what is being applied stays locked
-				e.spawn(func() { e.tell(ctx, ctx, it) })
-				return
-			}
-			l.now.cancel(errUnlocked)
-		}
-	case askClosed:
-		if l != nil && l.now != nil && l.now.ask.plans() {
-			l.now.cancel(errClosed)
-		}
-	case askPlan:
-		if it.ask.auto && it.ask.turn == nil && l != nil {
-			e.supersede(ctx, l)
-		}
-	case askNothing, askApply:
 	}
 	if l == nil {
 		l = &lane{}
-		e.lanes[id] = l
-		e.spawn(func() { e.drive(ctx, id, l) })
-	}
-	if it.ask.kind == askUnlock || it.ask.kind == askClosed {
-		at := slices.IndexFunc(l.queue, func(q item) bool { return q.ask.kind != askUnlock && q.ask.kind != askClosed })
-		if at < 0 {
-			at = len(l.queue)
-		}
-		l.queue = slices.Insert(l.queue, at, it)
+		ls.byPull[id] = l
+		one := l.start(ctx, it)
+		ls.spawn(func() { ls.drive(ctx, one, id, l) })
 		return
 	}
-	l.queue = append(l.queue, it)
-}
-
-// supersede ends the autoplans that a newer push makes pointless.
-func (e *Engine) supersede(ctx context.Context, l *lane) {
-	old := func(i item) bool { return i.ask.plans() && i.ask.auto && i.ask.turn == nil }
-	if l.now != nil && old(l.now.item) {
-		l.now.cancel(errSuperseded)
-	}
-	for _, it := range l.queue {
-		if old(it) {
-			e.spawn(func() { e.drop(ctx, it, errSuperseded.Error()) })
-		}
-	}
-	l.queue = slices.DeleteFunc(l.queue, old)
-}
-
-// drive works a lane off and goes away with it.
-func (e *Engine) drive(ctx context.Context, id vcs.PullID, l *lane) {
-	for {
-		e.mu.Lock()
-		l.now = nil
-		if len(l.queue) == 0 || ctx.Err() != nil {
-			delete(e.lanes, id)
-			e.mu.Unlock()
+	switch it.ask.kind {
+	case askUnlock:
+		if l.now.ask.kind == askApply {
+			it.beside = true // refused: what is being applied stays locked
+			ls.spawn(func() { ls.tell(ctx, ctx, it) })
 			return
 		}
-		it := l.queue[0]
-		l.queue = l.queue[1:]
-		one, cancel := context.WithCancelCause(ctx)
-		l.now = &active{item: it, cancel: cancel}
-		e.mu.Unlock()
-		e.tell(ctx, one, it)
-		cancel(nil)
+		if l.now.ask.plans() {
+			l.now.cancel(errUnlocked)
+		}
+	case askClosed:
+		if l.now.ask.plans() {
+			l.now.cancel(errClosed)
+		}
+	case askPlan:
+		if it.push() && !ls.supersede(ctx, l, it) {
+			ls.spawn(func() { ls.drop(ctx, it, errSuperseded.Error()) })
+			return
+		}
+	case askNothing, askApply, askHelp, askWrong:
 	}
+	if !it.hurries() {
+		l.queue = append(l.queue, it)
+		return
+	}
+	at := slices.IndexFunc(l.queue, func(q item) bool { return !q.hurries() })
+	if at < 0 {
+		at = len(l.queue)
+	}
+	l.queue = slices.Insert(l.queue, at, it)
 }
 
-// busy reports whether an apply of that pull request is being worked on.
-func (e *Engine) busy(id vcs.PullID) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	l := e.lanes[id]
-	return l != nil && l.now != nil && l.now.ask.kind == askApply
-}
-
-// called reports whether a waiter's turn is already queued or running.
-func (e *Engine) called(id vcs.PullID) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	l := e.lanes[id]
-	if l == nil {
+// supersede ends the autoplans that it makes pointless. It reports false when it is pointless itself,
+// because a newer one is there.
+func (ls *lanes) supersede(ctx context.Context, l *lane, it item) bool {
+	newer := func(q item) bool { return q.push() && q.ev.Seq > it.ev.Seq }
+	if newer(l.now.item) || slices.ContainsFunc(l.queue, newer) {
 		return false
 	}
-	turn := func(i item) bool { return i.ask.turn != nil }
-	return (l.now != nil && turn(l.now.item)) || slices.ContainsFunc(l.queue, turn)
+	if l.now.push() {
+		l.now.cancel(errSuperseded)
+	}
+	l.queue = slices.DeleteFunc(l.queue, func(q item) bool {
+		if q.push() {
+			ls.spawn(func() { ls.drop(ctx, q, errSuperseded.Error()) })
+		}
+		return q.push()
+	})
+	return true
+}
+
+// start makes it the item that is worked on, and answers the context of its jobs.
+func (l *lane) start(ctx context.Context, it item) context.Context {
+	one, cancel := context.WithCancelCause(ctx)
+	l.now = active{item: it, cancel: cancel}
+	return one
+}
+
+// drive works a lane off and goes away with it. one is the context of the item it begins with.
+func (ls *lanes) drive(ctx, one context.Context, id vcs.PullID, l *lane) {
+	for one != nil {
+		it, cancel := l.now.item, l.now.cancel
+		if it.ask.kind == askApply {
+			ls.await(id)
+		}
+		ls.tell(ctx, one, it)
+		cancel(nil)
+		one = ls.advance(ctx, id, l)
+		if it.ask.turn != nil {
+			ls.next(ctx) // while it was here, nothing was called for what it stood for
+		}
+	}
+}
+
+// advance starts the next item of a lane. It answers nil when there is none, and the lane is gone.
+func (ls *lanes) advance(ctx context.Context, id vcs.PullID, l *lane) context.Context {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if len(l.queue) == 0 || ctx.Err() != nil {
+		delete(ls.byPull, id)
+		return nil
+	}
+	it := l.queue[0]
+	l.queue = l.queue[1:]
+	return l.start(ctx, it)
+}
+
+// hold keeps applies of a pull request from beginning until the returned function is called. It
+// reports false when one is worked on.
+func (ls *lanes) hold(id vcs.PullID) (end func(), ok bool) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if l := ls.byPull[id]; l != nil && l.now.ask.kind == askApply {
+		return nil, false
+	}
+	ls.held[id]++
+	return func() {
+		ls.mu.Lock()
+		defer ls.mu.Unlock()
+		if ls.held[id]--; ls.held[id] == 0 {
+			delete(ls.held, id)
+		}
+		ls.let.Broadcast()
+	}, true
+}
+
+// await waits until nothing holds the pull request's applies.
+func (ls *lanes) await(id vcs.PullID) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for ls.held[id] > 0 {
+		ls.let.Wait()
+	}
+}
+
+// coming are the projects that a waiter was called for, as long as its turn is not over.
+func (ls *lanes) coming(id vcs.PullID) map[runner.Project]bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	out := map[runner.Project]bool{}
+	l := ls.byPull[id]
+	if l == nil {
+		return out
+	}
+	for _, it := range append([]item{l.now.item}, l.queue...) {
+		for _, p := range it.ask.turn {
+			out[p] = true
+		}
+	}
+	return out
 }
 
 func pullOf(ev journal.Event) vcs.PullID {

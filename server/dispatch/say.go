@@ -293,7 +293,7 @@ func notApproved(a vcs.Approval) string {
 func (e *Engine) sayUnlocked(freed locking.Freed, plans []journal.Plan) say {
 	var labels []string
 	for _, l := range freed.Locks {
-		labels = append(labels, label(runner.Project{Dir: l.Key.Dir, Workspace: l.Key.Workspace, Name: l.Key.Project}))
+		labels = append(labels, label(projectOf(l.Key)))
 	}
 	slices.Sort(labels)
 	return func(f templates.Footer) string {

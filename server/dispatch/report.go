@@ -23,9 +23,7 @@ const (
 // report gives the run's answer, writes the statuses and ends the event.
 func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes []string) error {
 	if cause := context.Cause(s.stop); cause != nil && s.ask.comment == nil && ctx.Err() == nil { //nolint:contextcheck // stop is derived from ctx
-		if err := e.statuses(ctx, s, e.status(s, cmdPlan, vcs.Failure, cause.Error())); err != nil {
-			return err
-		}
+		e.statuses(ctx, s, e.status(s, cmdPlan, vcs.Failure, cause.Error()))
 		e.tidy(ctx, s, journal.Report{Run: s.run.ID})
 		if err := e.Journal.EndRun(ctx, s.run.ID, cause.Error(), time.Now().UTC()); err != nil {
 			return err
@@ -37,9 +35,7 @@ func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes 
 	if err != nil {
 		return err
 	}
-	if err := e.statuses(ctx, s, states...); err != nil {
-		return err
-	}
+	e.statuses(ctx, s, states...)
 	return e.finish(ctx, s, answer, "")
 }
 
@@ -224,12 +220,9 @@ func (e *Engine) notice(ctx context.Context, id vcs.PullID, what, key string, te
 		return nil
 	}
 	pull := vcs.Pull{Repo: rec.Repo, Number: id.Number}
-	ctx = context.WithoutCancel(ctx)
 	e.spawn(func() {
-		ctx, cancel := context.WithTimeout(ctx, time.Minute)
-		defer cancel()
-		if _, err := e.post(ctx, f, pull, r, false); err != nil {
-			e.Log.WarnContext(ctx, "posting a notice", "report", rid, "err", err)
+		if _, err := e.post(e.quit, f, pull, r, false); err != nil && e.quit.Err() == nil {
+			e.Log.ErrorContext(e.quit, "posting a notice", "report", rid, "err", err)
 		}
 	})
 	return nil
@@ -266,7 +259,7 @@ func (e *Engine) watch(ctx context.Context, s scene, jobs []journal.Job) *watche
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{e: e, s: s, cancel: cancel, gone: make(chan struct{}), total: len(jobs)}
 	for _, j := range jobs {
-		if j.State != journal.JobQueued && j.State != journal.JobRunning {
+		if !j.Open() {
 			w.over++
 		}
 	}
@@ -277,7 +270,7 @@ func (e *Engine) watch(ctx context.Context, s scene, jobs []journal.Job) *watche
 	return w
 }
 
-func (w *watcher) done(journal.Job) {
+func (w *watcher) done() {
 	w.mu.Lock()
 	w.over++
 	w.mu.Unlock()

@@ -32,33 +32,47 @@ func (e *Engine) pending(s scene, jobs int) []vcs.Status {
 	}
 }
 
-// statuses writes those that are not zero and not written already. A forge that refuses them (a
-// commit that is gone) does not stop the run.
-func (e *Engine) statuses(ctx context.Context, s scene, list ...vcs.Status) error {
+// statuses writes those that are not zero and not written already, each in its turn. A forge that does
+// not take one is asked again for a while; then the answer is worth more than the status.
+func (e *Engine) statuses(ctx context.Context, s scene, list ...vcs.Status) {
+	for _, st := range list {
+		if st.Context == "" {
+			continue
+		}
+		wait := e.pace.retry
+		for try := 1; ; try++ {
+			err := e.setStatus(ctx, s, st)
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+			e.Log.WarnContext(ctx, "writing a status", "run", s.run.ID, "status", st.Context, "try", try, "err", err)
+			if final := errors.Is(err, vcs.ErrRefused) || errors.Is(err, vcs.ErrNotFound); final || try == 4 || sleep(ctx, wait) != nil {
+				break
+			}
+			wait *= 2
+		}
+	}
+}
+
+// setStatus writes one status, unless it stands there already.
+func (e *Engine) setStatus(ctx context.Context, s scene, st vcs.Status) error {
 	sha := s.run.Head
 	if sha == "" {
 		sha = s.pull.Head.SHA
 	}
+	now := strings.Join([]string{sha, string(st.State), st.Description, st.URL}, "|")
 	return e.editPull(ctx, s.pull.ID(), func(rec *journal.PullRecord) (changed bool, err error) {
-		for _, st := range list {
-			now := strings.Join([]string{sha, string(st.State), st.Description, st.URL}, "|")
-			if st.Context == "" || rec.Statuses[st.Context] == now {
-				continue
-			}
-			err := s.forge.SetStatus(ctx, s.pull.Repo, sha, st)
-			if errors.Is(err, vcs.ErrRefused) || errors.Is(err, vcs.ErrNotFound) {
-				e.Log.WarnContext(ctx, "the forge does not take a status", "status", st.Context, "err", err)
-				continue
-			}
-			if err != nil {
-				return changed, fmt.Errorf("writing status %s: %w", st.Context, err)
-			}
-			if rec.Statuses == nil {
-				rec.Statuses = map[string]string{}
-			}
-			rec.Statuses[st.Context], changed = now, true
+		if rec.Statuses[st.Context] == now {
+			return false, nil
 		}
-		return changed, nil
+		if err := s.forge.SetStatus(ctx, s.pull.Repo, sha, st); err != nil {
+			return false, err
+		}
+		if rec.Statuses == nil {
+			rec.Statuses = map[string]string{}
+		}
+		rec.Statuses[st.Context] = now
+		return true, nil
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/tidegate/tidegate/runner"
@@ -42,25 +43,41 @@ type verdict struct {
 	plan, apply vcs.Status
 }
 
-// tell carries one event to its answer. What goes wrong on our side is answered too, and what can't
-// even be answered (the forge is away) is tried again; what was cut short because the server stops is
-// told again at the next start.
+// tell carries one event to its answer. What goes wrong on the way is tried again, then answered as
+// our fault; what can't even be answered (the forge is away) is tried until it can. What was cut short
+// because the server stops is told again at the next start.
 func (e *Engine) tell(ctx, stop context.Context, it item) {
+	const tries = 3
 	log := e.Log.With("pull", pullOf(it.ev).String(), "event", it.ev.Seq)
-	for wait := e.pace.retry; ; wait = min(wait*2, time.Minute) {
-		err := e.handle(ctx, stop, it)
+	wait := e.pace.retry
+	for try := 1; ; try++ {
+		err := guarded(func() error { return e.handle(ctx, stop, it) })
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		log.ErrorContext(ctx, "carrying an event to its answer", "err", err)
-		if err = e.apologise(ctx, it, err); err == nil || ctx.Err() != nil {
-			return
+		log.ErrorContext(ctx, "carrying an event to its answer", "try", try, "err", err)
+		if try >= tries {
+			if err = guarded(func() error { return e.apologise(ctx, it, err) }); err == nil || ctx.Err() != nil {
+				return
+			}
+			log.ErrorContext(ctx, "telling of an internal error", "err", err)
 		}
-		log.ErrorContext(ctx, "telling of an internal error", "err", err)
 		if sleep(ctx, wait) != nil {
 			return
 		}
+		wait = min(wait*2, time.Minute)
 	}
+}
+
+// guarded makes an error of a panic: what one event leads to must not take the server down, now and at
+// each start.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 // handle is the story of the program.
@@ -109,7 +126,7 @@ func (e *Engine) look(ctx, stop context.Context, it item) (scene, error) {
 	id := pullOf(it.ev)
 	f, ok := e.Forges[id.Repo.Forge]
 	if !ok {
-		return s, fmt.Errorf("no forge %q is configured any more", id.Repo.Forge)
+		return s, fmt.Errorf("the forge %s is not configured any more: %w", id.Repo.Forge, vcs.ErrNotFound)
 	}
 	s.forge, s.site = f, f.Site()
 	repo := it.ev.Event.Repo
@@ -270,14 +287,13 @@ func (e *Engine) begin(ctx context.Context, s scene, v verdict) (scene, error) {
 			e.Log.WarnContext(ctx, "reacting to a command", "run", s.run.ID, "err", err)
 		}
 	}
-	return s, e.statuses(ctx, s, e.pending(s, len(v.jobs))...)
+	e.statuses(ctx, s, e.pending(s, len(v.jobs))...)
+	return s, ctx.Err()
 }
 
 // close ends a run that has no jobs: with its answer, or in silence.
 func (e *Engine) close(ctx context.Context, s scene, v verdict) error {
-	if err := e.statuses(ctx, s, v.plan, v.apply); err != nil {
-		return err
-	}
+	e.statuses(ctx, s, v.plan, v.apply)
 	if v.answer == nil {
 		if s.known {
 			if err := e.Journal.EndRun(ctx, s.run.ID, v.outcome, time.Now().UTC()); err != nil {
@@ -299,11 +315,14 @@ func (e *Engine) drop(ctx context.Context, it item, why string) {
 	}
 }
 
-// apologise answers that it was our fault. An event whose pull request can't even be read is ended
-// with the error in the records.
+// apologise answers that it was our fault. An event whose pull request can't be read any more is ended
+// with the error in the records, and stands in no line.
 func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 	s, err := e.look(ctx, ctx, it)
 	if errors.Is(err, vcs.ErrNotFound) {
+		if _, err := e.Locks.Leave(ctx, lockPull(pullOf(it.ev)), nil); err != nil {
+			return err
+		}
 		return e.Journal.EventDone(ctx, it.ev.Seq, "", "the forge does not show this pull request: "+cause.Error())
 	}
 	if err != nil {
@@ -314,11 +333,8 @@ func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 		return err
 	}
 	for _, j := range jobs {
-		if j.State == journal.JobQueued || j.State == journal.JobRunning {
-			j.State, j.Result = journal.JobDone, &runner.Summary{End: runner.Errored}
-			if err := e.Journal.PutJob(ctx, j); err != nil {
-				return err
-			}
+		if err := e.abandon(ctx, s, j); err != nil {
+			return err
 		}
 	}
 	if err := e.skipTurn(ctx, s); err != nil {
@@ -326,4 +342,24 @@ func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 	}
 	failed := e.status(s, s.ask.name, vcs.Failure, "internal error, run "+s.run.ID)
 	return e.close(ctx, s, verdict{answer: e.sayInternal(s.run.ID), outcome: "internal error", plan: failed})
+}
+
+// abandon ends a job that we could not carry to its end. An apply that was begun may have done
+// anything: it is unknown, and its plan is used up.
+func (e *Engine) abandon(ctx context.Context, s scene, j journal.Job) error {
+	end := runner.Errored
+	switch {
+	case !j.Open():
+		return nil
+	case s.ask.kind != askApply:
+	case j.State == journal.JobQueued:
+		end = runner.NotStarted
+	default:
+		end = runner.Unknown
+		if err := e.applied(ctx, s, j, runner.Result{Summary: runner.Summary{End: end}}); err != nil {
+			return err
+		}
+	}
+	_, err := e.ended(ctx, j, runner.Summary{End: end})
+	return err
 }

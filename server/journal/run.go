@@ -94,6 +94,9 @@ type Job struct {
 	Note string `json:"note,omitempty"`
 }
 
+// Open reports whether the job is still to be carried to its end.
+func (j Job) Open() bool { return j.State == JobQueued || j.State == JobRunning }
+
 // Waiting is what a job waits for.
 type Waiting struct {
 	// Pull holds the lock, or is before us in line.

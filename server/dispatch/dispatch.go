@@ -86,6 +86,7 @@ type pace struct {
 	retry        time.Duration // first wait before a forge is asked again
 	doubt        time.Duration // how long our own comment is searched for after a lost answer
 	permission   time.Duration // how long an apply relies on what it was allowed
+	status       time.Duration // how long the forge may take for the statuses of a run
 }
 
 // New makes an engine. Nothing runs before Run.
@@ -102,7 +103,7 @@ func New(c Config) (*Engine, error) {
 		slots:  newSlots(c.Options.Slots),
 		pace: pace{
 			progress: 10 * time.Second, progressEdit: 15 * time.Second, retry: time.Second,
-			doubt: 30 * time.Second, permission: time.Minute,
+			doubt: 30 * time.Second, permission: time.Minute, status: time.Minute,
 		},
 	}
 	e.quit, e.end = context.WithCancel(context.Background())

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tidegate/tidegate/locking"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/vcs"
 )
@@ -61,7 +62,11 @@ func engine(t *testing.T) *Engine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = j.Close(); _ = db.Close() })
-	e, err := New(Config{Journal: j, Log: slog.New(slog.DiscardHandler), Options: Options{
+	locks, err := locking.Open(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := New(Config{Journal: j, Locks: locks, Log: slog.New(slog.DiscardHandler), Options: Options{
 		Data: t.TempDir(), Allowed: func(vcs.Repo) bool { return true },
 	}})
 	if err != nil {

@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -32,24 +31,17 @@ func (e *Engine) pending(s scene, jobs int) []vcs.Status {
 	}
 }
 
-// statuses writes those that are not zero and not written already, each in its turn. A forge that does
-// not take one is asked again for a while; then the answer is worth more than the status.
+// statuses writes those that are not zero and not written already. A forge that does not take them
+// within a while does not hold up the answer: that is worth more.
 func (e *Engine) statuses(ctx context.Context, s scene, list ...vcs.Status) {
+	ctx, cancel := context.WithTimeout(ctx, e.pace.status)
+	defer cancel()
 	for _, st := range list {
 		if st.Context == "" {
 			continue
 		}
-		wait := e.pace.retry
-		for try := 1; ; try++ {
-			err := e.setStatus(ctx, s, st)
-			if err == nil || ctx.Err() != nil {
-				break
-			}
-			e.Log.WarnContext(ctx, "writing a status", "run", s.run.ID, "status", st.Context, "try", try, "err", err)
-			if final := errors.Is(err, vcs.ErrRefused) || errors.Is(err, vcs.ErrNotFound); final || try == 4 || sleep(ctx, wait) != nil {
-				break
-			}
-			wait *= 2
+		if err := e.setStatus(ctx, s, st); err != nil {
+			e.Log.WarnContext(ctx, "writing a status", "run", s.run.ID, "status", st.Context, "err", err)
 		}
 	}
 }

@@ -1,0 +1,206 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidegate/tidegate/locking"
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// small is a forge with one open pull request, on which everything may be said.
+type small struct {
+	*scripted
+	pull func(n int) (vcs.Pull, error)
+}
+
+func newSmall() *small {
+	f := &small{scripted: &scripted{script: []func(*scripted, string) (vcs.Comment, error){takes}}}
+	f.pull = func(n int) (vcs.Pull, error) { return aPull(n), nil }
+	return f
+}
+
+func aPull(n int) vcs.Pull {
+	r := vcs.Repo{ID: pr(n).Repo, Owner: "acme", Name: "infra"}
+	return vcs.Pull{Repo: r, Number: n, State: vcs.Open, Head: vcs.Branch{Repo: r.ID, Ref: "one", SHA: "a1"}, Base: vcs.Branch{Repo: r.ID, Ref: "main", SHA: "b1"}}
+}
+
+func (f *small) Pull(_ context.Context, _ vcs.Repo, n int) (vcs.Pull, error)   { return f.pull(n) }
+func (f *small) SetStatus(context.Context, vcs.Repo, string, vcs.Status) error { return nil }
+func (f *small) Permission(context.Context, vcs.Repo, string) (vcs.Permission, error) {
+	return vcs.WritePermission, nil
+}
+func (f *small) EditComment(context.Context, vcs.Pull, int64, string) error { return nil }
+func (f *small) DeleteComment(context.Context, vcs.Pull, int64) error       { return nil }
+func (f *small) Site() vcs.Site {
+	return vcs.Site{
+		Instance: "f", CommentLimit: 60_000,
+		PullRef:   func(n int) string { return fmt.Sprintf("#%d", n) },
+		PullURL:   func(vcs.Repo, int) string { return "https://f/pull" },
+		CommitURL: func(vcs.Repo, string) string { return "https://f/commit" },
+		FileURL:   func(vcs.Repo, string, string, int) string { return "https://f/file" },
+	}
+}
+
+// onSmall runs an engine on a small forge until everything queued is done, and stops it.
+func onSmall(t *testing.T, f *small, prepare, check func(*testing.T, *Engine)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := engine(t)
+		defer func() { _ = e.Journal.Close() }()
+		e.Forges = map[string]vcs.Forge{"f": f}
+		e.Runner = runner.New(runner.Config{Self: "/bin/false", Data: e.Options.Data, Environ: []string{}})
+		prepare(t, e)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- e.Run(ctx) }()
+		time.Sleep(time.Hour) // of the bubble's time
+		synctest.Wait()
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		check(t, e)
+	})
+}
+
+func addComment(t *testing.T, e *Engine, n int, id int64, text string) uint64 {
+	t.Helper()
+	ev := vcs.Event{Kind: vcs.Commented, Repo: aPull(n).Repo, Pull: n, Sender: "ana", Comment: &vcs.Comment{ID: id, Author: "ana", Body: text, CreatedAt: time.Now()}}
+	seq, _, err := e.Journal.AddEvent(t.Context(), ev, ev.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seq
+}
+
+func queued(t *testing.T, e *Engine) int {
+	t.Helper()
+	list, err := e.Journal.Queued(context.WithoutCancel(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+// A panic while one event is carried is that event's own trouble: it is answered, and the next is worked on.
+func TestAPanicIsAnswered(t *testing.T) {
+	f := newSmall()
+	calls := 0
+	f.pull = func(n int) (vcs.Pull, error) {
+		if calls++; n == 1 && calls <= 3 {
+			panic("poisoned")
+		}
+		return aPull(n), nil
+	}
+	onSmall(t, f, func(t *testing.T, e *Engine) {
+		addComment(t, e, 1, 1, "unlock")
+	}, func(t *testing.T, e *Engine) {
+		if n := strings.Count(bodies(f.scripted), "Internal error"); n != 1 || f.posts != 1 {
+			t.Errorf("%d comments, %d of them of an internal error, want one\n%s", f.posts, n, bodies(f.scripted))
+		}
+		if n := queued(t, e); n != 0 {
+			t.Errorf("%d events are left", n)
+		}
+	})
+}
+
+// A pull request that the forge does not show any more must not be called again and again.
+func TestAWaiterThatIsGoneLeavesTheLine(t *testing.T) {
+	f := newSmall()
+	f.pull = func(n int) (vcs.Pull, error) {
+		return vcs.Pull{}, fmt.Errorf("pull request %d: %w", n, vcs.ErrNotFound)
+	}
+	key := lockKey(pr(1).Repo, runner.Project{Dir: "network", Workspace: "default"})
+	onSmall(t, f, func(t *testing.T, e *Engine) {
+		for _, n := range []int{1, 2} {
+			if _, err := e.Locks.Acquire(t.Context(), locking.Request{Pull: lockPull(pr(n)), Keys: []locking.Key{key}, Wait: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := e.Locks.Release(t.Context(), locking.Release{Pull: lockPull(pr(1)), Keys: []locking.Key{key}}); err != nil {
+			t.Fatal(err)
+		}
+	}, func(t *testing.T, e *Engine) {
+		if w, err := e.Locks.Waiters(context.WithoutCancel(t.Context())); err != nil || len(w) != 0 {
+			t.Errorf("waiters = %v, %v, want none", w, err)
+		}
+		if n := queued(t, e); n != 0 {
+			t.Errorf("%d events are left", n)
+		}
+	})
+}
+
+// An apply that was begun and whose records can't be read may have done anything: it is answered as
+// unknown, once, and its plan is used up.
+func TestAnApplyThatCanNotBeReadIsUnknown(t *testing.T) {
+	f := newSmall()
+	network := runner.Project{Dir: "network", Workspace: "default"}
+	var plan string
+	onSmall(t, f, func(t *testing.T, e *Engine) {
+		planned := journal.Run{ID: e.Journal.NewRunID(), Pull: pr(1), Command: cmdPlan, State: journal.RunDone, Started: time.Now()}
+		plan = planned.ID + "/1"
+		applied := journal.Run{
+			ID: e.Journal.NewRunID(), Event: addComment(t, e, 1, 7, "apply"), Pull: pr(1), Command: cmdApply,
+			State: journal.Running, Started: time.Now(), Head: "a1",
+		}
+		for _, err := range []error{
+			e.Journal.CreateRun(t.Context(), planned, []journal.Job{{Run: planned.ID, N: 1, State: journal.JobDone, PlanID: plan, Job: runner.Job{Project: network}}}),
+			e.Journal.PutPlan(t.Context(), journal.Plan{ID: plan, Run: planned.ID, N: 1, Pull: pr(1), Project: network, State: journal.PlanReady}),
+			e.Journal.CreateRun(t.Context(), applied, []journal.Job{{
+				Run: applied.ID, N: 1, State: journal.JobRunning, PlanID: plan,
+				Job: runner.Job{ID: applied.ID + "/1", Action: runner.Apply, Project: network, Dir: filepath.Join(e.Options.Data, "runs")},
+			}}),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}, func(t *testing.T, e *Engine) {
+		said := bodies(f.scripted)
+		if f.posts != 1 || !strings.Contains(said, "unknown") || !strings.Contains(said, "can't be read") {
+			t.Errorf("%d answers, want one that says unknown and why:\n%s", f.posts, said)
+		}
+		if p, _, err := e.Journal.Plan(context.WithoutCancel(t.Context()), plan); err != nil || p.State != journal.PlanStale {
+			t.Errorf("the plan is %q, %v, want %q", p.State, err, journal.PlanStale)
+		}
+	})
+}
+
+// What had begun before a restart is taken up before what came earlier and had not: it may still run.
+func TestBegunRunsAreTakenFirst(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	e.Forges = map[string]vcs.Forge{"f": newSmall()}
+	var order []uint64
+	e.lanes.tell = func(_, _ context.Context, it item) { order = append(order, it.ev.Seq) }
+	first := addComment(t, e, 1, 1, "plan")
+	second := addComment(t, e, 1, 2, "apply")
+	err := e.Journal.CreateRun(t.Context(), journal.Run{ID: e.Journal.NewRunID(), Event: second, Pull: pr(1), Command: cmdApply, State: journal.Running}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	e.work.Wait()
+	if want := []uint64{second, first}; !slices.Equal(order, want) {
+		t.Errorf("events were taken in the order %v, want %v", order, want)
+	}
+	if err := e.collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	e.work.Wait()
+	if len(order) != 2 {
+		t.Errorf("events were taken again: %v", order)
+	}
+}

@@ -45,9 +45,9 @@ func mutants() []mutant {
 			test: story("race"),
 		},
 		{
-			name: "replay-an-apply", file: "server/dispatch/jobs.go",
-			old: `if j.State == journal.JobRunning && s.ask.kind == askApply {`, new: `if j.State == journal.JobRunning && s.ask.kind == askApply && !s.begun {`,
-			test: story("kill_apply"),
+			name: "replay-an-apply", file: "runner/runner.go",
+			old: `case w.job.Action == Apply && started:`, new: `case w.job.Action == Apply && started && running:`,
+			test: []string{"./runner", "-run", "TestApplyIsNeverRunTwice"},
 		},
 		{
 			name: "strangers-may-command", file: "server/dispatch/story.go",
@@ -78,6 +78,42 @@ func mutants() []mutant {
 			name: "local-state-is-applied", file: "server/dispatch/apply.go",
 			old: `case st.plan.LocalState && !e.Options.LocalState:`, new: `case st.plan.LocalState && e.Options.LocalState:`,
 			test: story("no_backend"),
+		},
+		{
+			name: "acknowledge-before-it-is-stored", file: "server/webhook/webhook.go",
+			old:  `seq, added, err := h.Journal.AddEvent(context.WithoutCancel(ctx), ev, ev.Key())`,
+			new:  "seq, added, err := uint64(1), true, error(nil)\n\tgo func() { _, _, _ = h.Journal.AddEvent(context.WithoutCancel(ctx), ev, ev.Key()) }()",
+			test: []string{"./server/webhook"},
+		},
+		{
+			name: "every-delivery-is-new", file: "server/journal/event.go",
+			old: `Get(hash[:]); known != nil {`, new: `Get(hash[:]); len(known) == 1 {`,
+			test: story("deliveries"),
+		},
+		{
+			name: "release-a-foreign-lock", file: "locking/table.go",
+			old: `if l.Pull != r.Pull || !meant(`, new: `if l.Pull.Forge != r.Pull.Forge || !meant(`,
+			test: []string{"./locking"},
+		},
+		{
+			name: "summary-without-escapes", file: "templates/escape.go",
+			old: `html.EscapeString(breakMarker(clean(s, false)))`, new: `html.UnescapeString(breakMarker(clean(s, false)))`,
+			test: []string{"./templates"},
+		},
+		{
+			name: "an-older-push-wins", file: "server/dispatch/lane.go",
+			old: `q.push() && q.ev.Seq > it.ev.Seq`, new: `q.push() && q.ev.Seq < it.ev.Seq`,
+			test: []string{"./server/dispatch", "-run", "Push"},
+		},
+		{
+			name: "a-turn-is-forgotten", file: "server/dispatch/lane.go",
+			old: `ls.next(ctx) // while`, new: `_ = ls.next // while`,
+			test: []string{"./server/dispatch", "-run", "Turn"},
+		},
+		{
+			name: "an-unknown-apply-is-a-failed-one", file: "server/dispatch/jobs.go",
+			old: `res, err = runner.Result{Summary: runner.Summary{End: runner.Unknown`, new: `res, err = runner.Result{Summary: runner.Summary{End: runner.Failed`,
+			test: []string{"./server/dispatch", "-run", "Unknown"},
 		},
 	}
 }

@@ -156,7 +156,7 @@ func (e *Engine) restart(ctx context.Context) error {
 			continue // its event is still queued and will come to it
 		}
 		e.spawn(func() {
-			if err := e.repost(e.quit, r); err != nil {
+			if err := e.repost(e.quit, r); err != nil { //nolint:contextcheck // a notice lives as long as the engine
 				e.Log.ErrorContext(ctx, "posting an owed notice", "report", r.ID, "err", err)
 			}
 		})

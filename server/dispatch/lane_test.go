@@ -16,6 +16,7 @@ import (
 // stand is a set of lanes whose items are worked on until the test lets them go.
 type stand struct {
 	*lanes
+	t    *testing.T
 	ctx  context.Context
 	stop context.CancelFunc
 	work sync.WaitGroup
@@ -28,7 +29,7 @@ type stand struct {
 
 func newStand(t *testing.T) *stand {
 	t.Helper()
-	s := &stand{running: map[uint64]chan struct{}{}, cause: map[uint64]context.Context{}}
+	s := &stand{t: t, running: map[uint64]chan struct{}{}, cause: map[uint64]context.Context{}}
 	s.ctx, s.stop = context.WithCancel(t.Context())
 	s.lanes = newLanes(s.work.Go)
 	s.tell = func(_, stop context.Context, it item) {
@@ -76,29 +77,30 @@ func (s *stand) cut(seq uint64) error {
 	return context.Cause(s.cause[seq])
 }
 
-func (s *stand) want(t *testing.T, words ...string) {
-	t.Helper()
+func (s *stand) want(words ...string) {
+	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !slices.Equal(s.log, words) {
-		t.Errorf("what happened: %s\nwant:          %s", strings.Join(s.log, ", "), strings.Join(words, ", "))
+		s.t.Errorf("what happened: %s\nwant:          %s", strings.Join(s.log, ", "), strings.Join(words, ", "))
 	}
 }
 
-var (
-	aPush   = ask{kind: askPlan, auto: true}
-	aPlan   = ask{kind: askPlan}
-	aTurn   = ask{kind: askPlan, auto: true, turn: []runner.Project{{Dir: "network", Workspace: "default"}}}
-	anApply = ask{kind: askApply}
-)
+func aPush() ask   { return ask{kind: askPlan, auto: true} }
+func aPlan() ask   { return ask{kind: askPlan} }
+func anApply() ask { return ask{kind: askApply} }
+
+func aTurn() ask {
+	return ask{kind: askPlan, auto: true, turn: []runner.Project{{Dir: "network", Workspace: "default"}}}
+}
 
 // inLanes runs a test in a bubble, and lets everything end after it.
-func inLanes(t *testing.T, f func(*testing.T, *stand)) {
+func inLanes(t *testing.T, f func(*stand)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t)
-		f(t, s)
+		f(s)
 		s.stop()
 		s.mu.Lock()
 		for _, done := range s.running {
@@ -119,142 +121,142 @@ func inLanes(t *testing.T, f func(*testing.T, *stand)) {
 }
 
 func TestLanesAreSerialInsideAndParallelAcross(t *testing.T) {
-	inLanes(t, func(t *testing.T, s *stand) {
-		s.add(1, 1, aPlan)
-		s.add(1, 2, anApply)
-		s.add(2, 3, aPlan)
-		s.want(t, "begin 1", "begin 3")
+	inLanes(t, func(s *stand) {
+		s.add(1, 1, aPlan())
+		s.add(1, 2, anApply())
+		s.add(2, 3, aPlan())
+		s.want("begin 1", "begin 3")
 		s.finish(1)
-		s.want(t, "begin 1", "begin 3", "begin 2")
+		s.want("begin 1", "begin 3", "begin 2")
 		s.finish(2)
-		s.add(1, 4, aPlan)
-		s.want(t, "begin 1", "begin 3", "begin 2", "begin 4")
+		s.add(1, 4, aPlan())
+		s.want("begin 1", "begin 3", "begin 2", "begin 4")
 	})
 }
 
 func TestHelpWaitsForNothing(t *testing.T) {
-	inLanes(t, func(t *testing.T, s *stand) {
-		s.add(1, 1, anApply)
+	inLanes(t, func(s *stand) {
+		s.add(1, 1, anApply())
 		s.add(1, 2, ask{kind: askHelp})
 		s.add(1, 3, ask{kind: askWrong})
-		s.want(t, "begin 1", "begin 2", "begin 3")
+		s.want("begin 1", "begin 2", "begin 3")
 	})
 }
 
 func TestUnlockEndsAPlanAndGoesFirst(t *testing.T) {
-	inLanes(t, func(t *testing.T, s *stand) {
-		s.add(1, 1, aPlan)
-		s.add(1, 2, anApply)
+	inLanes(t, func(s *stand) {
+		s.add(1, 1, aPlan())
+		s.add(1, 2, anApply())
 		s.add(1, 3, ask{kind: askUnlock})
 		s.add(1, 4, ask{kind: askClosed})
 		if got := s.cut(1); got != errUnlocked { //nolint:errorlint // the very one
-			t.Errorf("the plan was ended by %v, want %v", got, errUnlocked)
+			s.t.Errorf("the plan was ended by %v, want %v", got, errUnlocked)
 		}
 		s.finish(1)
 		s.finish(3)
 		s.finish(4)
-		s.want(t, "begin 1", "begin 3", "begin 4", "begin 2")
+		s.want("begin 1", "begin 3", "begin 4", "begin 2")
 	})
 }
 
 func TestUnlockDuringAnApplyStandsBesideIt(t *testing.T) {
-	inLanes(t, func(t *testing.T, s *stand) {
-		s.add(1, 1, anApply)
+	inLanes(t, func(s *stand) {
+		s.add(1, 1, anApply())
 		s.add(1, 2, ask{kind: askUnlock})
-		s.want(t, "begin 1", "begin 2 beside")
+		s.want("begin 1", "begin 2 beside")
 		if s.cut(1) != nil {
-			t.Error("the apply was ended by the unlock")
+			s.t.Error("the apply was ended by the unlock")
 		}
 	})
 }
 
 // An apply that an earlier process began is the first that is taken: it counts before its goroutine runs.
 func TestUnlockRightBehindAnApply(t *testing.T) {
-	inLanes(t, func(t *testing.T, s *stand) {
-		s.take(s.ctx, pr(1), item{ev: journal.Event{Seq: 1}, ask: anApply})
+	inLanes(t, func(s *stand) {
+		s.take(s.ctx, pr(1), item{ev: journal.Event{Seq: 1}, ask: anApply()})
 		s.add(1, 2, ask{kind: askUnlock})
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !slices.Contains(s.log, "begin 2 beside") {
-			t.Errorf("what happened: %q, want the unlock beside the apply", s.log)
+			s.t.Errorf("what happened: %q, want the unlock beside the apply", s.log)
 		}
 	})
 }
 
 func TestCloseEndsAPlanAndWaitsForAnApply(t *testing.T) {
-	inLanes(t, func(t *testing.T, s *stand) {
-		s.add(1, 1, aPlan)
+	inLanes(t, func(s *stand) {
+		s.add(1, 1, aPlan())
 		s.add(1, 2, ask{kind: askClosed})
 		if got := s.cut(1); got != errClosed { //nolint:errorlint // the very one
-			t.Errorf("the plan was ended by %v, want %v", got, errClosed)
+			s.t.Errorf("the plan was ended by %v, want %v", got, errClosed)
 		}
-		s.add(2, 3, anApply)
-		s.add(2, 4, anApply)
+		s.add(2, 3, anApply())
+		s.add(2, 4, anApply())
 		s.add(2, 5, ask{kind: askClosed})
 		if s.cut(3) != nil {
-			t.Error("the apply was ended by the close")
+			s.t.Error("the apply was ended by the close")
 		}
 		s.finish(3)
-		s.want(t, "begin 1", "begin 3", "begin 5")
+		s.want("begin 1", "begin 3", "begin 5")
 	})
 }
 
 func TestAPushSupersedesThePushBefore(t *testing.T) {
-	inLanes(t, func(t *testing.T, s *stand) {
-		s.add(1, 1, aPush)
-		s.add(1, 2, aPush)
-		s.add(1, 3, aPush)
+	inLanes(t, func(s *stand) {
+		s.add(1, 1, aPush())
+		s.add(1, 2, aPush())
+		s.add(1, 3, aPush())
 		if got := s.cut(1); got != errSuperseded { //nolint:errorlint // the very one
-			t.Errorf("the first was ended by %v, want %v", got, errSuperseded)
+			s.t.Errorf("the first was ended by %v, want %v", got, errSuperseded)
 		}
 		s.finish(1)
-		s.want(t, "begin 1", "drop 2", "begin 3")
+		s.want("begin 1", "drop 2", "begin 3")
 	})
 }
 
 func TestAnOlderPushNeverReplacesANewerOne(t *testing.T) {
-	inLanes(t, func(t *testing.T, s *stand) {
-		s.add(1, 5, aPush)
-		s.add(1, 4, aPush)
+	inLanes(t, func(s *stand) {
+		s.add(1, 5, aPush())
+		s.add(1, 4, aPush())
 		if s.cut(5) != nil {
-			t.Error("the newer push was ended by the older one")
+			s.t.Error("the newer push was ended by the older one")
 		}
-		s.want(t, "begin 5", "drop 4")
+		s.want("begin 5", "drop 4")
 	})
 }
 
 func TestAPushLeavesCommandsAndTurnsAlone(t *testing.T) {
-	inLanes(t, func(t *testing.T, s *stand) {
-		s.add(1, 1, aPlan)
-		s.add(1, 2, aTurn)
-		s.add(1, 3, aPush)
+	inLanes(t, func(s *stand) {
+		s.add(1, 1, aPlan())
+		s.add(1, 2, aTurn())
+		s.add(1, 3, aPush())
 		if s.cut(1) != nil {
-			t.Error("a plan that was asked for was ended by a push")
+			s.t.Error("a plan that was asked for was ended by a push")
 		}
 		s.finish(1)
 		s.finish(2)
-		s.want(t, "begin 1", "begin 2", "next", "begin 3")
+		s.want("begin 1", "begin 2", "next", "begin 3")
 	})
 }
 
 func TestHoldKeepsAppliesFromBeginning(t *testing.T) {
-	inLanes(t, func(t *testing.T, s *stand) {
+	inLanes(t, func(s *stand) {
 		end, ok := s.hold(pr(1))
 		if !ok {
-			t.Fatal("a quiet pull request can't be held")
+			s.t.Fatal("a quiet pull request can't be held")
 		}
-		s.add(1, 1, anApply)
-		s.add(2, 2, anApply)
-		s.want(t, "begin 2")
+		s.add(1, 1, anApply())
+		s.add(2, 2, anApply())
+		s.want("begin 2")
 		end()
 		synctest.Wait()
-		s.want(t, "begin 2", "begin 1")
+		s.want("begin 2", "begin 1")
 		if _, ok := s.hold(pr(1)); ok {
-			t.Error("held while an apply is worked on")
+			s.t.Error("held while an apply is worked on")
 		}
 		s.finish(1)
 		if end, ok = s.hold(pr(1)); !ok {
-			t.Error("not held after the apply")
+			s.t.Error("not held after the apply")
 		} else {
 			end()
 		}
@@ -262,33 +264,33 @@ func TestHoldKeepsAppliesFromBeginning(t *testing.T) {
 }
 
 func TestATurnIsKnownUntilItsLaneHasLeftIt(t *testing.T) {
-	inLanes(t, func(t *testing.T, s *stand) {
+	inLanes(t, func(s *stand) {
 		known := map[string]bool{}
 		s.next = func(context.Context) { known["when called again"] = len(s.coming(pr(1))) > 0 }
-		s.add(1, 1, aPlan)
-		s.add(1, 2, aTurn)
-		known["queued"] = s.coming(pr(1))[aTurn.turn[0]]
+		s.add(1, 1, aPlan())
+		s.add(1, 2, aTurn())
+		known["queued"] = s.coming(pr(1))[aTurn().turn[0]]
 		s.finish(1)
-		known["running"] = s.coming(pr(1))[aTurn.turn[0]]
+		known["running"] = s.coming(pr(1))[aTurn().turn[0]]
 		s.finish(2)
 		for when, want := range map[string]bool{"queued": true, "running": true, "when called again": false} {
 			got, asked := known[when]
 			if !asked || got != want {
-				t.Errorf("%s: the turn is known: %v (asked: %v), want %v", when, got, asked, want)
+				s.t.Errorf("%s: the turn is known: %v (asked: %v), want %v", when, got, asked, want)
 			}
 		}
 		if len(s.coming(pr(2))) != 0 {
-			t.Error("a turn of another pull request is known")
+			s.t.Error("a turn of another pull request is known")
 		}
 	})
 }
 
 func TestWhenTheServerStopsTheQueueStays(t *testing.T) {
-	inLanes(t, func(t *testing.T, s *stand) {
-		s.add(1, 1, aPlan)
-		s.add(1, 2, anApply)
+	inLanes(t, func(s *stand) {
+		s.add(1, 1, aPlan())
+		s.add(1, 2, anApply())
 		s.stop()
 		s.finish(1)
-		s.want(t, "begin 1")
+		s.want("begin 1")
 	})
 }

@@ -206,7 +206,7 @@ func (e *Engine) settle(ctx context.Context, s scene, jobs []journal.Job) error 
 	}
 	var free []locking.Key
 	for _, j := range jobs {
-		if errors.Is(context.Cause(s.stop), errSuperseded) {
+		if errors.Is(context.Cause(s.stop), errSuperseded) { //nolint:contextcheck // stop is derived from ctx
 			break // the push that ended it plans on under the same locks
 		}
 		if j.State == journal.JobWaiting || touched[j.Job.Project] || j.Result == nil {

@@ -50,8 +50,14 @@ func (f *small) Site() vcs.Site {
 	}
 }
 
+// bench is an engine in a test of its own.
+type bench struct {
+	t *testing.T
+	*Engine
+}
+
 // onSmall runs an engine on a small forge until everything queued is done, and stops it.
-func onSmall(t *testing.T, f *small, prepare, check func(*testing.T, *Engine)) {
+func onSmall(t *testing.T, f *small, prepare, check func(bench)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -59,7 +65,7 @@ func onSmall(t *testing.T, f *small, prepare, check func(*testing.T, *Engine)) {
 		defer func() { _ = e.Journal.Close() }()
 		e.Forges = map[string]vcs.Forge{"f": f}
 		e.Runner = runner.New(runner.Config{Self: "/bin/false", Data: e.Options.Data, Environ: []string{}})
-		prepare(t, e)
+		prepare(bench{t, e})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- e.Run(ctx) }()
@@ -69,7 +75,7 @@ func onSmall(t *testing.T, f *small, prepare, check func(*testing.T, *Engine)) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		check(t, e)
+		check(bench{t, e})
 	})
 }
 
@@ -102,14 +108,14 @@ func TestAPanicIsAnswered(t *testing.T) {
 		}
 		return aPull(n), nil
 	}
-	onSmall(t, f, func(t *testing.T, e *Engine) {
-		addComment(t, e, 1, 1, "unlock")
-	}, func(t *testing.T, e *Engine) {
+	onSmall(t, f, func(e bench) {
+		addComment(e.t, e.Engine, 1, 1, "unlock")
+	}, func(e bench) {
 		if n := strings.Count(bodies(f.scripted), "Internal error"); n != 1 || f.posts != 1 {
-			t.Errorf("%d comments, %d of them of an internal error, want one\n%s", f.posts, n, bodies(f.scripted))
+			e.t.Errorf("%d comments, %d of them of an internal error, want one\n%s", f.posts, n, bodies(f.scripted))
 		}
-		if n := queued(t, e); n != 0 {
-			t.Errorf("%d events are left", n)
+		if n := queued(e.t, e.Engine); n != 0 {
+			e.t.Errorf("%d events are left", n)
 		}
 	})
 }
@@ -121,21 +127,21 @@ func TestAWaiterThatIsGoneLeavesTheLine(t *testing.T) {
 		return vcs.Pull{}, fmt.Errorf("pull request %d: %w", n, vcs.ErrNotFound)
 	}
 	key := lockKey(pr(1).Repo, runner.Project{Dir: "network", Workspace: "default"})
-	onSmall(t, f, func(t *testing.T, e *Engine) {
+	onSmall(t, f, func(e bench) {
 		for _, n := range []int{1, 2} {
-			if _, err := e.Locks.Acquire(t.Context(), locking.Request{Pull: lockPull(pr(n)), Keys: []locking.Key{key}, Wait: true}); err != nil {
-				t.Fatal(err)
+			if _, err := e.Locks.Acquire(e.t.Context(), locking.Request{Pull: lockPull(pr(n)), Keys: []locking.Key{key}, Wait: true}); err != nil {
+				e.t.Fatal(err)
 			}
 		}
-		if _, err := e.Locks.Release(t.Context(), locking.Release{Pull: lockPull(pr(1)), Keys: []locking.Key{key}}); err != nil {
-			t.Fatal(err)
+		if _, err := e.Locks.Release(e.t.Context(), locking.Release{Pull: lockPull(pr(1)), Keys: []locking.Key{key}}); err != nil {
+			e.t.Fatal(err)
 		}
-	}, func(t *testing.T, e *Engine) {
-		if w, err := e.Locks.Waiters(context.WithoutCancel(t.Context())); err != nil || len(w) != 0 {
-			t.Errorf("waiters = %v, %v, want none", w, err)
+	}, func(e bench) {
+		if w, err := e.Locks.Waiters(context.WithoutCancel(e.t.Context())); err != nil || len(w) != 0 {
+			e.t.Errorf("waiters = %v, %v, want none", w, err)
 		}
-		if n := queued(t, e); n != 0 {
-			t.Errorf("%d events are left", n)
+		if n := queued(e.t, e.Engine); n != 0 {
+			e.t.Errorf("%d events are left", n)
 		}
 	})
 }
@@ -146,32 +152,32 @@ func TestAnApplyThatCanNotBeReadIsUnknown(t *testing.T) {
 	f := newSmall()
 	network := runner.Project{Dir: "network", Workspace: "default"}
 	var plan string
-	onSmall(t, f, func(t *testing.T, e *Engine) {
+	onSmall(t, f, func(e bench) {
 		planned := journal.Run{ID: e.Journal.NewRunID(), Pull: pr(1), Command: cmdPlan, State: journal.RunDone, Started: time.Now()}
 		plan = planned.ID + "/1"
 		applied := journal.Run{
-			ID: e.Journal.NewRunID(), Event: addComment(t, e, 1, 7, "apply"), Pull: pr(1), Command: cmdApply,
+			ID: e.Journal.NewRunID(), Event: addComment(e.t, e.Engine, 1, 7, "apply"), Pull: pr(1), Command: cmdApply,
 			State: journal.Running, Started: time.Now(), Head: "a1",
 		}
 		for _, err := range []error{
-			e.Journal.CreateRun(t.Context(), planned, []journal.Job{{Run: planned.ID, N: 1, State: journal.JobDone, PlanID: plan, Job: runner.Job{Project: network}}}),
-			e.Journal.PutPlan(t.Context(), journal.Plan{ID: plan, Run: planned.ID, N: 1, Pull: pr(1), Project: network, State: journal.PlanReady}),
-			e.Journal.CreateRun(t.Context(), applied, []journal.Job{{
+			e.Journal.CreateRun(e.t.Context(), planned, []journal.Job{{Run: planned.ID, N: 1, State: journal.JobDone, PlanID: plan, Job: runner.Job{Project: network}}}),
+			e.Journal.PutPlan(e.t.Context(), journal.Plan{ID: plan, Run: planned.ID, N: 1, Pull: pr(1), Project: network, State: journal.PlanReady}),
+			e.Journal.CreateRun(e.t.Context(), applied, []journal.Job{{
 				Run: applied.ID, N: 1, State: journal.JobRunning, PlanID: plan,
 				Job: runner.Job{ID: applied.ID + "/1", Action: runner.Apply, Project: network, Dir: filepath.Join(e.Options.Data, "runs")},
 			}}),
 		} {
 			if err != nil {
-				t.Fatal(err)
+				e.t.Fatal(err)
 			}
 		}
-	}, func(t *testing.T, e *Engine) {
+	}, func(e bench) {
 		said := bodies(f.scripted)
 		if f.posts != 1 || !strings.Contains(said, "unknown") || !strings.Contains(said, "can't be read") {
-			t.Errorf("%d answers, want one that says unknown and why:\n%s", f.posts, said)
+			e.t.Errorf("%d answers, want one that says unknown and why:\n%s", f.posts, said)
 		}
-		if p, _, err := e.Journal.Plan(context.WithoutCancel(t.Context()), plan); err != nil || p.State != journal.PlanStale {
-			t.Errorf("the plan is %q, %v, want %q", p.State, err, journal.PlanStale)
+		if p, _, err := e.Journal.Plan(context.WithoutCancel(e.t.Context()), plan); err != nil || p.State != journal.PlanStale {
+			e.t.Errorf("the plan is %q, %v, want %q", p.State, err, journal.PlanStale)
 		}
 	})
 }

@@ -14,7 +14,7 @@ func (p Problems) Render() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### %s not started: %s has %d %s\n\n| Where | Problem |\n|---|---|\n", p.Command, Code(p.File), len(p.Rows), word)
 	for _, r := range p.Rows {
-		fmt.Fprintf(&b, "| %s | %s: %s |\n", link(clean(r.Where, false), r.URL), Cell(r.Key), Cell(r.Text))
+		fmt.Fprintf(&b, "| %s | %s: %s |\n", link(clean(r.Where, false), r.URL), Cell(r.Key), mixed(r.Text))
 	}
 	b.WriteString("\nNothing was run, and no lock was taken. Push a fix, and planning starts by itself.\n\n")
 	return b.String() + p.lines("")
@@ -166,7 +166,7 @@ func (i Internal) Render() string {
 
 // Render writes the comment.
 func (p Progress) Render() string {
-	return fmt.Sprintf("### Running: %s, %d of %s done\nThe answer comes as a new comment.\n\n", p.Command, p.Done, projects(p.Total)) + p.lines("")
+	return fmt.Sprintf("### Running: %s, %d of %s done\nThe answer comes as a new comment.\n\n", p.Command, p.Done, counted(p.Total, "project")) + p.lines("")
 }
 
 // Render writes the comment.

@@ -14,14 +14,17 @@ type Footer struct {
 	Tool   string
 	Took   time.Duration
 	LogURL string
+	// Now is when it is written.
+	Now time.Time
 	// Marker is the complete HTML comment at the end.
 	Marker string
 }
 
 // Changes counts what would be done, or was.
 type Changes struct {
-	Import, Add, Change, Replace, Destroy, Forget int
-	Outputs, Known                                bool
+	Import, Add, Change, Move, Replace, Destroy, Forget int
+
+	Outputs, Known bool
 }
 
 // The states of a job, as they stand in comments.
@@ -52,7 +55,6 @@ type Job struct {
 	LogURL string
 	// Flags name it in a command ("-d dns").
 	Flags string
-	Note  string
 	// Done is what an apply did.
 	Done []Done
 	// Evidence is what is known of an apply that nobody saw the end of.
@@ -79,7 +81,8 @@ type Holder struct {
 // Failure is why something failed.
 type Failure struct{ Summary, Text string }
 
-// Done is one resource of an apply.
+// Done is one resource of an apply. Outcome is "done", "half done" (destroyed, and not created again),
+// "failed" or "not reached".
 type Done struct{ Address, Action, Outcome string }
 
 // Plan is the answer to a plan.
@@ -98,7 +101,8 @@ type Apply struct {
 	Footer
 }
 
-// Problem is one thing that is wrong with a configuration file.
+// Problem is one thing that is wrong with a configuration file. Text is ours; what it quotes of the
+// file stands between backticks, and holds none itself.
 type Problem struct{ Where, URL, Key, Text string }
 
 // Problems is the answer when the configuration can't be used.

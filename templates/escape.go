@@ -49,6 +49,24 @@ func Code(s string) string {
 // Cell is Code inside a table.
 func Cell(s string) string { return strings.ReplaceAll(Code(s), "|", "\\|") }
 
+// mixed is a sentence of ours, inside a table, in which foreign text stands between backticks.
+func mixed(s string) string {
+	var b strings.Builder
+	for i, part := range strings.Split(s, "`") {
+		if i%2 == 1 {
+			b.WriteString(Cell(part))
+			continue
+		}
+		for _, r := range breakMarker(clean(part, false)) {
+			if r < utf8.RuneSelf && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(" .,:;?!'()-/", r) {
+				b.WriteByte('\\')
+			}
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
 // htmlCode is foreign text inside <summary>, where Markdown does not work.
 func htmlCode(s string) string {
 	return "<code>" + html.EscapeString(breakMarker(clean(s, false))) + "</code>"

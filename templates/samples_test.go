@@ -11,7 +11,7 @@ import (
 func footer(command, source string) templates.Footer {
 	return templates.Footer{
 		HeadSHA: "a1b2c3d4e5", HeadURL: "https://forge.example/c/a1b2c3d", BaseRef: "main", BaseSHA: "9f8e7d6c5b", BaseURL: "https://forge.example/c/9f8e7d6",
-		Tool: "terraform 1.11.4", Took: 8 * time.Second, LogURL: "https://tg.example/runs/01K9",
+		Now: time.Date(2026, 11, 23, 11, 0, 0, 0, time.UTC), Tool: "terraform 1.11.4", Took: 8 * time.Second, LogURL: "https://tg.example/runs/01K9",
 		Marker: "<!-- tidegate:1 server=tidegate run=01K9 command=" + command + " source=" + source + " part=1/1 mac=00112233445566778899aabbccddeeff -->",
 	}
 }
@@ -70,8 +70,24 @@ func samples() map[string]string {
 	local.LocalState = true
 	unknown := templates.Job{Label: "gen", State: templates.StateReady, LogURL: link("gen"), Text: "encrypted"}
 	outputs := ready("outs", templates.Changes{Outputs: true})
-	big := ready("big", templates.Changes{Add: 1})
-	big.Text = strings.Repeat("  + a line of a very long plan\n", 5000)
+	moved := ready("moved", templates.Changes{Move: 2})
+	moved.Text = "  # terraform_data.old has moved to terraform_data.new\n    resource \"terraform_data\" \"new\" {\n        id = \"7\"\n    }\n\nPlan: 0 to add, 0 to change, 0 to destroy."
+	big := func(label string, lines int) templates.Job {
+		j := ready(label, templates.Changes{Add: lines / 4})
+		j.Text = strings.Repeat("  # r[0] will be created\n  + resource \"r\" \"r\" {\n      + id = (known after apply)\n    }\n", lines/4) + "\nPlan: many to add, 0 to change, 0 to destroy."
+		return j
+	}
+	other := templates.Job{
+		Label: "cdn", State: templates.StateWaiting, LogURL: link("cdn"),
+		Waiting: &templates.Holder{Ref: "#121", URL: "https://forge.example/pull/121", User: "raj", Since: nine.Add(-30 * time.Hour)},
+	}
+	crowd := func(n, lines int) []templates.Job {
+		var out []templates.Job
+		for i := range n {
+			out = append(out, big(fmt.Sprintf("p%03d", i), lines))
+		}
+		return out
+	}
 	applied := func(label string, c templates.Changes) templates.Job {
 		return templates.Job{Label: label, State: templates.StateApplied, Changes: known(c), LogURL: link(label)}
 	}
@@ -84,7 +100,10 @@ func samples() map[string]string {
 			{Address: "terraform_data.gateway", Action: "replace", Outcome: "half done"},
 		},
 	}
-	lost := templates.Job{Label: "dns", State: templates.StateUnknown, LogURL: link("dns"), Evidence: []string{"the state's serial is 9, it was 3", "terraform's state lock is held"}}
+	lost := templates.Job{Label: "dns", State: templates.StateUnknown, LogURL: link("dns"), Flags: "-d dns", Evidence: []string{"the state's serial is 9, it was 3", "terraform's state lock is held"}}
+	stopped := half
+	stopped.State, stopped.Error = templates.StateInterrupted, nil
+	stopped.Evidence = []string{"terraform was interrupted and ended with exit code 1"}
 	later := templates.Job{Label: "api", State: templates.StateNotStarted, LogURL: link("api"), Flags: "-d api", Error: &templates.Failure{Summary: "its plan is gone", Text: "its plan is gone; plan it again"}}
 	plan := func(jobs ...templates.Job) string {
 		return templates.Plan{Jobs: jobs, CommentLimit: 60_000, Footer: footer("plan", "push:a1b2c3d")}.Render()
@@ -105,11 +124,16 @@ func samples() map[string]string {
 		"plan_unknown":      plan(unknown),
 		"plan_outputs":      plan(outputs),
 		"plan_cancelled":    plan(templates.Job{Label: "dns", State: templates.StateCancelled}),
-		"plan_cut":          plan(ready("small", templates.Changes{Add: 1}), big),
+		"plan_cut":          plan(ready("small", templates.Changes{Add: 1}), big("big", 4000)),
+		"plan_cut_more":     plan(append(crowd(40, 400), failed)...),
+		"plan_moved":        plan(moved),
+		"plan_waiting_many": plan(waiting, vpn, other, ready("api", templates.Changes{Import: 1, Forget: 1}), failed),
 		"plan_circle":       templates.Plan{Jobs: []templates.Job{waiting}, Notes: []string{"#1 holds `dns`, which #2 waits for; comment `unlock` in one of them."}, CommentLimit: 60_000, Footer: f}.Render(),
 		"apply_one":         apply(applied("network", templates.Changes{Add: 1, Change: 1})),
 		"apply_partly":      apply(half, later, applied("dns", templates.Changes{Add: 1})),
 		"apply_unknown":     apply(lost),
+		"apply_interrupted": apply(stopped),
+		"apply_kept":        apply(half, templates.Job{Label: "api", State: templates.StateNotStarted, LogURL: link("api"), Flags: "-d api"}),
 		"apply_refused":     templates.ApplyRefused{Rows: []templates.Refused{{Label: "network", State: "stale", Why: "what it was made from has changed since; plan it again", Moved: []string{"network/main.tf"}}, {Label: "dns", Flags: "-d dns"}}, Footer: footer("apply", "comment:7")}.Render(),
 		"apply_refused_one": templates.ApplyRefused{Rows: []templates.Refused{{Label: "network", State: "not approved", Why: "it needs an approving review"}}, Footer: footer("apply", "comment:7")}.Render(),
 		"config":            templates.Problems{Command: "Plan", File: "atlantis.yaml", Rows: []templates.Problem{{Where: "line 7, column 5", URL: "https://forge.example/b/a1b2c3d/atlantis.yaml#L7", Key: "projects[1].worklfow", Text: "unknown key. Did you mean `workflow`?"}, {Where: "line 12, column 10", URL: "https://forge.example/b/a1b2c3d/atlantis.yaml#L12", Key: "projects[2].dir", Text: "`../other` leaves the repository"}}, Footer: f}.Render(),

@@ -51,7 +51,7 @@ func forms(s string) map[string]renderer {
 		"plan fail": templates.Plan{Jobs: jobs[:1], Footer: f},
 		"apply":     templates.Apply{Jobs: jobs, Footer: f},
 		"apply one": templates.Apply{Jobs: jobs[3:4], Footer: f},
-		"problems":  templates.Problems{Command: "Plan", File: s, Rows: []templates.Problem{{Where: "line 1", URL: "https://forge.example/f", Key: s, Text: s}}, Footer: f},
+		"problems":  templates.Problems{Command: "Plan", File: s, Rows: []templates.Problem{{Where: "line 1", URL: "https://forge.example/f", Key: s, Text: "it is `" + strings.ReplaceAll(s, "`", "'") + "`, not `y`"}}, Footer: f},
 		"conflict":  templates.Conflict{Command: "Plan", BaseRef: s, Files: []string{s, s}, Footer: f},
 		"nothing":   templates.NothingTouched{Files: 2, Flags: s, Footer: f},
 		"target":    templates.TargetUnknown{Command: "Plan", Headline: s, Detail: s, There: []string{s, s}, Flag: "-d", Suggestion: s, Footer: f},
@@ -145,4 +145,20 @@ func FuzzCode(f *testing.F) {
 			t.Errorf("%q changes the structure:\n%s", s, page)
 		}
 	})
+}
+
+// TestProblemsAreProse: a problem's text is ours, and still nothing in it is markup.
+func TestProblemsAreProse(t *testing.T) {
+	t.Parallel()
+	body := templates.Problems{Command: "Plan", File: "f", Rows: []templates.Problem{{Where: "line 1", Key: "k", Text: "mind <b> and *stars* | [x](http://y) and `a|b`"}}}.Render()
+	for forge, page := range map[string]string{"goldmark": withGoldmark(t, body), "cmark-gfm": withCmark(t, body)} {
+		for _, want := range []string{"mind &lt;b&gt; and *stars* | [x](", "<code>a|b</code></td>"} {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: %q is not there\n%s", forge, want, page)
+			}
+		}
+		if n := strings.Count(page, "<td>"); n != 2 {
+			t.Errorf("%s: the row has %d cells, want 2\n%s", forge, n, page)
+		}
+	}
 }

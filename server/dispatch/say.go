@@ -22,6 +22,7 @@ import (
 func (e *Engine) footer(s scene, mark string) templates.Footer {
 	f := templates.Footer{
 		HeadSHA: s.run.Head, BaseRef: s.pull.Base.Ref, BaseSHA: s.run.Base, LogURL: e.runURL(s.run.ID), Marker: mark,
+		Now:  time.Now(),
 		Took: time.Since(s.run.Started),
 	}
 	if f.HeadSHA == "" {
@@ -64,7 +65,7 @@ func (e *Engine) sayJobs(s scene, jobs []journal.Job, notes []string) say {
 func (e *Engine) row(s scene, j journal.Job) templates.Job {
 	p := j.Job.Project
 	r := templates.Job{
-		Label: label(p), Workspace: workspace(p), Note: j.Note,
+		Label: label(p), Workspace: workspace(p),
 		LogURL: fmt.Sprintf("%s#%d", e.runURL(s.run.ID), j.N),
 	}
 	switch {
@@ -143,7 +144,7 @@ func applyState(end runner.End) string {
 
 func changes(c runner.Changes) templates.Changes {
 	return templates.Changes{
-		Import: c.Import, Add: c.Add, Change: c.Change, Replace: c.Replace, Destroy: c.Destroy, Forget: c.Forget,
+		Import: c.Import, Add: c.Add, Change: c.Change, Move: c.Move, Replace: c.Replace, Destroy: c.Destroy, Forget: c.Forget,
 		Outputs: c.Outputs, Known: c.Known,
 	}
 }

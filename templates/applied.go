@@ -1,0 +1,195 @@
+package templates
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Render writes the comment.
+func (a Apply) Render() string {
+	jobs := order(a.Jobs)
+	head := a.headline(jobs)
+	for _, j := range jobs {
+		head += j.stopped()
+	}
+	var rows []string
+	if len(jobs) > 1 {
+		head += "\n| Project | Done | State |\n|---|---|---|\n"
+		for _, j := range jobs {
+			rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", j.cell(), j.doneWords(), j.stateCell()))
+		}
+	}
+	tail := paragraphs(a.Notes...) + a.lines(afterwards(jobs))
+	return comment{head: head, rows: rows, folds: applyFolds(jobs), tail: tail, limit: a.CommentLimit, log: a.LogURL}.fit()
+}
+
+func (a Apply) headline(jobs []Job) string {
+	if len(jobs) == 1 {
+		s := "### Apply for " + jobs[0].name() + ": " + jobs[0].State
+		if jobs[0].State == StateApplied && jobs[0].Changes.Known {
+			s += ", " + jobs[0].Changes.words(plain)
+		}
+		return s + "\n"
+	}
+	return fmt.Sprintf("### Apply for %d projects: %s\n", len(jobs), tally(jobs, [2]string{StateApplied, "applied"},
+		[2]string{StatePartlyApplied, "partly applied"}, [2]string{StateFailed, "failed"}, [2]string{StateInterrupted, "interrupted"},
+		[2]string{StateUnknown, "unknown"}, [2]string{StateNotStarted, "not started"}))
+}
+
+// stopped says of an apply that did not come to its end what that means.
+func (j Job) stopped() string {
+	const stays = "Nothing is tried again by itself; the lock on %s stays with this pull request.\n"
+	switch j.State {
+	case StatePartlyApplied:
+		return "**" + j.name() + " stopped half-way:** " + j.score() + fmt.Sprintf(stays, j.name())
+	case StateInterrupted:
+		return "**" + j.name() + " was interrupted:** " + j.score() + fmt.Sprintf(stays, j.name())
+	case StateUnknown:
+		return "**How " + j.name() + " ended is not known:** it was started, and nobody saw its end. " + fmt.Sprintf(stays, j.name())
+	}
+	return ""
+}
+
+// score says how far an apply came.
+func (j Job) score() string {
+	var done, half int
+	for _, d := range j.Done {
+		switch d.Outcome {
+		case outcomeDone:
+			done++
+		case outcomeHalf:
+			half++
+		}
+	}
+	if len(j.Done) == 0 {
+		return ""
+	}
+	s := fmt.Sprintf("%d of %s %s done", done, counted(len(j.Done), "change"), isAre(done))
+	if half > 0 {
+		s += fmt.Sprintf(", %d %s half done", half, isAre(half))
+	}
+	return s + ", and the state says so. "
+}
+
+func isAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
+// doneWords is the middle column: what is done, and what is half done.
+func (j Job) doneWords() string {
+	half := 0
+	for _, d := range j.Done {
+		if d.Outcome == outcomeHalf {
+			half++
+		}
+	}
+	done := j.Changes.parts(bold)
+	var out []string
+	switch {
+	case len(done) > 0:
+		out = append(out, strings.Join(done, ", "))
+	case j.State == StateUnknown:
+		return "not known"
+	case j.State == StateApplied:
+		out = append(out, j.Changes.words(plain))
+	case half == 0:
+		return "nothing"
+	}
+	if half > 0 {
+		out = append(out, bold(fmt.Sprintf("%d replace %s half done", half, isAre(half))))
+	}
+	return strings.Join(out, "; ")
+}
+
+// The outcomes of a resource that are told.
+const (
+	outcomeDone = "done"
+	outcomeHalf = "half done"
+)
+
+// doneList tells resource by resource what an apply did before it stopped.
+func doneList(list []Done) string {
+	const most = 50
+	var done, half []string
+	for _, d := range list {
+		switch d.Outcome {
+		case outcomeDone:
+			done = append(done, past(d.Action)+" "+Code(d.Address))
+		case outcomeHalf:
+			half = append(half, "- **Half done:** "+Code(d.Address)+" was destroyed; creating it again failed\n")
+		}
+	}
+	var b strings.Builder
+	if n := len(done); n > most {
+		done = append(done[:most], fmt.Sprintf("and %d more", n-most))
+	}
+	if len(done) > 0 {
+		b.WriteString("- Done: " + strings.Join(done, ", ") + "\n")
+	}
+	if n := len(half); n > most {
+		half = append(half[:most], fmt.Sprintf("- and %d more are half done\n", n-most))
+	}
+	b.WriteString(strings.Join(half, ""))
+	if b.Len() > 0 {
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func past(action string) string {
+	switch action {
+	case "create":
+		return "created"
+	case "update":
+		return "changed"
+	case "delete":
+		return "destroyed"
+	case "replace":
+		return "replaced"
+	case "import":
+		return "imported"
+	case "move":
+		return "moved"
+	case "forget":
+		return "forgot"
+	}
+	return "did " + Code(action)
+}
+
+// afterwards says what to do next.
+func afterwards(jobs []Job) string {
+	var out []string
+	stopped := append(in(jobs, StatePartlyApplied), in(jobs, StateInterrupted)...)
+	switch {
+	case len(stopped) == 1:
+		out = append(out, "Mend the cause, then comment "+Code("plan "+stopped[0].Flags)+": the new plan shows only what is left.")
+	case len(stopped) > 1:
+		out = append(out, "Mend the causes, then comment `plan`: the new plans show only what is left.")
+	}
+	if lost := in(jobs, StateUnknown); len(lost) > 0 {
+		out = append(out, "Comment "+Code("plan "+lost[0].Flags)+" to see what is left to do.")
+	}
+	if failed := in(jobs, StateFailed); len(failed) > 0 {
+		out = append(out, "Nothing of what failed was changed. Mend the cause, then comment "+Code("plan "+failed[0].Flags)+".")
+	}
+	kept := slices.DeleteFunc(in(jobs, StateNotStarted), func(j Job) bool { return j.Error != nil })
+	if len(kept) > 0 && len(kept) < len(jobs) {
+		word := "plan"
+		if len(kept) > 1 {
+			word = "plans"
+		}
+		out = append(out, "The "+word+" of "+names(kept)+" "+isAre(len(kept))+" kept, and checked again before "+itThey(len(kept))+" applied.")
+	}
+	return sentences(out...)
+}
+
+func itThey(n int) string {
+	if n == 1 {
+		return "it is"
+	}
+	return "they are"
+}

@@ -18,7 +18,7 @@ func demoCommand() *cobra.Command {
 projects, opens two pull requests, and tells where to look. Ctrl-C ends it and removes everything.
 
 It needs git 2.38 or newer and terraform or tofu in PATH; no account and no network.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			self, err := os.Executable()
 			if err != nil {

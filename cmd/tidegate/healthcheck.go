@@ -16,7 +16,7 @@ func healthcheckCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "healthcheck",
 		Short: "Ask the server on this machine whether it answers; for containers",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return healthcheck(c.Context(), "http://"+localAddr(os.Getenv(env("listen")), os.Getenv(env("port")))+"/healthz")
 		},

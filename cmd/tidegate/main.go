@@ -43,10 +43,14 @@ func main() {
 	err := root(os.Stdout, os.Stderr).ExecuteContext(ctx)
 	stop()
 	var start *startError
+	var usage *usageError
 	switch {
 	case err == nil:
 	case errors.As(err, &start):
 		fmt.Fprintln(os.Stderr, err)
+		os.Exit(exitUsage)
+	case errors.As(err, &usage):
+		fmt.Fprintln(os.Stderr, "tidegate:", err)
 		os.Exit(exitUsage)
 	default:
 		fmt.Fprintln(os.Stderr, "tidegate:", err)
@@ -74,6 +78,14 @@ func root(out, errs io.Writer) *cobra.Command {
 	}
 	c.SetOut(out)
 	c.SetErr(errs)
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{flagProblem(c.Flags(), err)} })
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return &usageError{unknownCommand(c, args[0])}
+	}
+	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	c.AddCommand(serverCommand(), demoCommand(), versionCommand(), healthcheckCommand(), innerCommand("init", "PID 1 of a container: starts the server and looks after its processes"),
 		innerCommand("supervise", "Used by the server to run terraform; not for people"))
 	return c
@@ -83,7 +95,7 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(c.OutOrStdout(), "tidegate %s (%s, %s/%s)\n", build(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err

@@ -40,10 +40,9 @@ func serverCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "server",
 		Short: "Serve repositories: take webhooks, plan, apply",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				// Not which: it could be a secret after a flag that was mistyped.
-				return &startError{errors.New("server takes flags only; something else stands among them")}
+		Args: func(c *cobra.Command, args []string) error {
+			if err := noArgs(c, args); err != nil {
+				return &startError{err}
 			}
 			return nil
 		},
@@ -59,7 +58,7 @@ func serverCommand() *cobra.Command {
 			return serve(c.Context(), s, c.ErrOrStderr(), nil)
 		},
 	}
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &startError{err} })
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &startError{flagProblem(c.Flags(), err)} })
 	c.Flags().AddFlagSet(flags)
 	c.Flags().BoolVar(&md, "help-markdown", false, "")
 	_ = c.Flags().MarkHidden("help-markdown")

@@ -106,6 +106,9 @@ func TestStartThatCantSucceed(t *testing.T) {
 		{"nothing given", []string{"server"}, []string{"\n  - --repo-allowlist: ", "\n  - --gh-user: ", "\n  - --gh-token or --gh-token-file: ", "\n  - --gh-webhook-secret or "}},
 		{"a secret's file is missing", complete(t, t.TempDir(), "--gh-token-file=/nowhere/token"), []string{"\n  - --gh-token-file: open /nowhere/token: no such file or directory\n"}},
 		{"a flag that is none", complete(t, t.TempDir(), "--gh-tokn=tok-hush"), []string{"\n  - unknown flag: --gh-tokn\n"}},
+		{"a flag with one hyphen", complete(t, t.TempDir(), "-gh-token=tok-hush"), []string{"\n  - a flag begins with two hyphens: --gh-token\n"}},
+		{"a flag with one hyphen that is none", complete(t, t.TempDir(), "-ptok-hush"), []string{"\n  - a flag begins with two hyphens; "}},
+		{"a flag with three hyphens", complete(t, t.TempDir(), "---gh-token=tok-hush"), []string{"\n  - a flag begins with two hyphens: --gh-token\n"}},
 		{"no boolean", complete(t, t.TempDir(), "--tf-download=perhaps"), []string{"--tf-download"}},
 		{"a word among the flags", complete(t, t.TempDir(), "tok-hush"), []string{"server takes flags only"}},
 		{"another server holds the data directory", complete(t, held), []string{"tidegate.db is held by pid "}},
@@ -246,6 +249,29 @@ func get(t *testing.T, url string) int {
 	defer func() { _ = resp.Body.Close() }()
 	_, _ = io.Copy(io.Discard, resp.Body)
 	return resp.StatusCode
+}
+
+// init does not start again what ended with a usage error.
+func TestWrongCommandLine(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"sever"}, "tidegate: \"sever\" is not a command; did you mean server?\n"},
+		{[]string{"frobnicate"}, "tidegate: \"frobnicate\" is not a command; tidegate --help lists them\n"},
+		{[]string{"-gh-token=tok-hush"}, "tidegate: a flag begins with two hyphens; one of those given does not\n"},
+		{[]string{"demo", "--nope"}, "tidegate: unknown flag: --nope\n"},
+		{[]string{"version", "tok-hush"}, "tidegate: version takes flags only; "},
+	} {
+		code, stdout, stderr := exit(t, tidegate(t, c.args...))
+		if code != exitUsage || stdout != "" || !strings.HasPrefix(stderr, c.want) || strings.Contains(stderr, "hush") {
+			t.Errorf("%v: exit code %d, %q, %q; want %d and %q", c.args, code, stdout, stderr, exitUsage, c.want)
+		}
+	}
+	if code, stdout, _ := exit(t, tidegate(t)); code != 0 || !strings.Contains(stdout, "Available Commands") {
+		t.Errorf("without a command: exit code %d, %q", code, stdout)
+	}
 }
 
 func TestVersion(t *testing.T) {

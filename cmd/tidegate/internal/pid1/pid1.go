@@ -18,6 +18,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/tidegate/tidegate/runner/supervisor"
 )
 
 // The codes by which a server says that starting it again would not help: a usage error, and
@@ -53,6 +55,10 @@ func Main(args []string) int {
 	first := &process{cfg: cfg, children: make(chan os.Signal, 1), stop: make(chan os.Signal, 4)}
 	signal.Notify(first.children, syscall.SIGCHLD)
 	signal.Notify(first.stop, syscall.SIGTERM, syscall.SIGINT)
+	// The server's secrets stand in our environment, too, and jobs run as our user.
+	if _, err := supervisor.Protect(); err != nil {
+		cfg.log.Warn("protecting the memory of init", "error", err)
+	}
 	if err := becomeReaper(); err != nil {
 		cfg.log.Warn("becoming the parent of orphans", "error", err)
 	}

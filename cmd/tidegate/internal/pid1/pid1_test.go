@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -62,6 +63,11 @@ func act(name string, args []string) int {
 		say("heard", hear())
 		say("more signals:", len(signals))
 		return 0
+	case "powerless":
+		return powerless(args)
+	case "peek":
+		say("parent's environment:", readable("/proc/"+strconv.Itoa(os.Getppid())+"/environ"))
+		return 0
 	case "orphan":
 		middle := exec.Command(os.Args[0], "act", "middle")
 		_ = middle.Run()
@@ -98,6 +104,23 @@ func act(name string, args []string) int {
 		}
 	}
 	return 99
+}
+
+// powerless becomes another program of root's or of anybody's that has no power over others' files.
+func powerless(args []string) int {
+	runtime.LockOSThread()
+	_ = unix.Prctl(unix.PR_SET_SECUREBITS, 1, 0, 0, 0) // SECBIT_NOROOT: exec does not give them back
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	_ = unix.Capset(&header, &none[0])
+	_ = unix.Exec(os.Args[0], append(os.Args[:1:1], args...), os.Environ())
+	return 99
+}
+
+// readable reports whether there is anything to read for us in a file.
+func readable(path string) bool {
+	raw, err := os.ReadFile(path)
+	return err == nil && len(raw) > 0
 }
 
 func say(words ...any) {
@@ -263,6 +286,16 @@ func TestServerThatEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The secrets of the server stand in the environment of init, too.
+func TestJobsCantReadTheEnvironment(t *testing.T) {
+	t.Parallel()
+	w := start(t, nil, "peek")
+	w.cmd.Args = append([]string{w.cmd.Args[0], "act", "powerless"}, w.cmd.Args[1:]...)
+	must(t, w.cmd.Start())
+	w.expect(t, "parent's environment: false")
+	w.end(t, 0)
 }
 
 func TestCrashedServerIsStartedAgain(t *testing.T) {

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -25,11 +27,23 @@ It needs git 2.38 or newer and terraform or tofu in PATH; no account and no netw
 				return fmt.Errorf("finding our own executable: %w", err)
 			}
 			o.Self, o.Out = self, c.OutOrStdout()
-			return demo.Run(c.Context(), o)
+			ctx, stop := signal.NotifyContext(c.Context(), farewells()...)
+			defer stop()
+			return demo.Run(ctx, o)
 		},
 	}
 	c.Flags().BoolVar(&o.Script, "script", false, "play it through: open, plan, apply, merge, the waiting one, unlock; fails when anything is off")
 	c.Flags().StringVar(&o.Keep, "keep", "", "keep everything in this directory")
 	c.Flags().StringVar(&o.Listen, "listen", "", "address of the forge's pages, such as 0.0.0.0:3000 (default loopback)")
 	return c
+}
+
+// farewells are the signals of a terminal that is gone, and of a pipe that nobody reads any more.
+// They would end us without the server that we have started.
+func farewells() []os.Signal {
+	all := []os.Signal{syscall.SIGPIPE}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
 }

@@ -58,28 +58,34 @@ type demo struct {
 }
 
 // Run shows the demo until ctx ends, or until the script is through. It removes what it made.
-func Run(ctx context.Context, o Options) (err error) {
+func Run(ctx context.Context, o Options) error {
 	d := &demo{Options: o, began: time.Now()}
-	if err := d.check(ctx); err != nil {
-		return err
+	err := d.run(ctx)
+	// Whatever broke because ctx ended is somebody's wish.
+	if err != nil && ctx.Err() != nil {
+		d.say("\nstopping")
+		err = nil
+		if d.Script {
+			err = errInterrupted
+		}
 	}
-	if err := d.checkListen(); err != nil {
+	return errors.Join(err, d.stop(), d.clean()) //nolint:contextcheck // they end, after ctx, what ctx has started
+}
+
+// errInterrupted is how a script ends that was not let through to its end.
+var errInterrupted = errors.New("interrupted")
+
+// run works until ctx ends, which is an error, or until the script is through.
+func (d *demo) run(ctx context.Context) error {
+	if err := errors.Join(d.check(ctx), d.checkListen()); err != nil {
 		return err
 	}
 	if err := d.makeDir(); err != nil {
 		return err
 	}
-	defer func() {
-		if d.Keep == "" {
-			err = errors.Join(err, os.RemoveAll(d.dir))
-		} else {
-			d.say("kept: %s", d.dir)
-		}
-	}()
 	if err := d.start(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.stop()) }() //nolint:contextcheck // it ends, after ctx, what ctx has started
 	if err := d.openPulls(ctx); err != nil {
 		return d.explain(err)
 	}
@@ -91,8 +97,18 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	d.invite()
 	<-ctx.Done()
-	d.say("\nstopping")
-	return nil
+	return ctx.Err()
+}
+
+func (d *demo) clean() error {
+	switch {
+	case d.dir == "":
+		return nil
+	case d.Keep != "":
+		d.say("kept: %s", d.dir)
+		return nil
+	}
+	return os.RemoveAll(d.dir)
 }
 
 func (d *demo) say(format string, args ...any) { _, _ = fmt.Fprintf(d.Out, format+"\n", args...) }
@@ -148,8 +164,8 @@ func (d *demo) makeDir() (err error) {
 	d.nonce = hex.EncodeToString(nonce)
 	if d.Keep == "" {
 		d.dir, err = os.MkdirTemp("", "tidegate-demo-")
-	} else if d.dir, err = filepath.Abs(d.Keep); err == nil {
-		err = os.MkdirAll(d.dir, 0o700)
+	} else {
+		d.dir, err = emptyDir(d.Keep)
 	}
 	if err != nil {
 		return err
@@ -160,6 +176,25 @@ func (d *demo) makeDir() (err error) {
 		}
 	}
 	return nil
+}
+
+// emptyDir makes a directory, or takes one that is there and empty.
+func emptyDir(name string) (string, error) {
+	dir, err := filepath.Abs(name)
+	if err != nil {
+		return "", fmt.Errorf("--keep: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("--keep: %w", err)
+	}
+	there, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("--keep: %w", err)
+	}
+	if len(there) > 0 {
+		return "", fmt.Errorf("--keep: %s is not empty: name a new directory", dir)
+	}
+	return dir, nil
 }
 
 // environ is all that our children get: nothing of this machine's configuration reaches the demo.
@@ -176,11 +211,10 @@ func (d *demo) environ() []string {
 // start brings up the forge, the server and the repository.
 func (d *demo) start(ctx context.Context) error {
 	d.step("starting the forge")
-	f, err := startForge(ctx, d)
-	if err != nil {
+	var err error
+	if d.forge, err = startForge(ctx, d); err != nil {
 		return fmt.Errorf("starting the forge: %w", err)
 	}
-	d.forge = f
 	if err := d.seedMain(ctx); err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ type server struct {
 
 const serverPort = "4141"
 
+// stopTime is more than a plan and then an apply may take after they were interrupted.
+const stopTime = 90 * time.Second
+
 // startServer starts `tidegate server` and waits until it is ready.
 func startServer(ctx context.Context, d *demo) (*server, error) {
 	host := "127.0.0.1"
@@ -47,8 +50,9 @@ func startServer(ctx context.Context, d *demo) (*server, error) {
 		return nil, err
 	}
 	s := &server{url: "http://127.0.0.1:" + port, done: make(chan error, 1)}
+	// init looks after an apply that outlives the server: it is interrupted and waited for.
 	args := []string{
-		"server", "--listen", addr, "--url", s.url, "--data-dir", filepath.Join(d.dir, "data"),
+		"init", "--grace=0s", "--", d.Self, "server", "--listen", addr, "--url", s.url, "--data-dir", filepath.Join(d.dir, "data"),
 		"--repo-allowlist", d.forge.host() + "/*", "--gh-api-url", d.forge.api(), "--gh-user", bot,
 		"--gh-token-file", filepath.Join(d.dir, "token"), "--gh-webhook-secret-file", filepath.Join(d.dir, "webhook-secret"),
 	}
@@ -111,7 +115,7 @@ func (s *server) ready(ctx context.Context) error {
 // stop ends the server as an operator would, and after a while by force.
 func (s *server) stop() error {
 	_ = s.cmd.Process.Signal(os.Interrupt)
-	force := time.AfterFunc(30*time.Second, func() { _ = s.cmd.Process.Kill() })
+	force := time.AfterFunc(stopTime, func() { _ = s.cmd.Process.Kill() })
 	err := <-s.done
 	s.done <- err
 	force.Stop()

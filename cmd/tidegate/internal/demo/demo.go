@@ -44,7 +44,6 @@ const (
 	bot         = "tidegate"
 	writer      = "ana"
 	reader      = "eve"
-	password    = "demo"
 )
 
 // demo is one running demo.
@@ -52,6 +51,8 @@ type demo struct {
 	Options
 	dir    string
 	nonce  string
+	// password of the people. Whoever pushes makes terraform run.
+	password string
 	forge  *forge
 	server *server
 	began  time.Time
@@ -156,12 +157,24 @@ func (d *demo) checkListen() error {
 	return fmt.Errorf("--listen: %s is neither loopback nor all addresses (0.0.0.0)", host)
 }
 
+// private reports whether only this machine reaches the demo.
+func (d *demo) private() bool {
+	if d.Listen == "" {
+		return true
+	}
+	host, _, err := net.SplitHostPort(d.Listen)
+	return err == nil && isLoopback(host)
+}
+
 func (d *demo) makeDir() (err error) {
 	nonce := make([]byte, 6)
 	if _, err := rand.Read(nonce); err != nil {
 		return err
 	}
-	d.nonce = hex.EncodeToString(nonce)
+	d.nonce, d.password = hex.EncodeToString(nonce), "demo"
+	if !d.private() {
+		d.password = rand.Text()
+	}
 	if d.Keep == "" {
 		d.dir, err = os.MkdirTemp("", "tidegate-demo-")
 	} else {

@@ -28,6 +28,7 @@ type forge struct {
 	served   chan error
 	url      string
 	botToken string
+	password string
 	secret   string
 	tokens   map[string]string
 	read     map[int64]bool // the comments that were told of
@@ -47,13 +48,16 @@ func startForge(ctx context.Context, d *demo) (*forge, error) {
 		return nil, err
 	}
 	f := &forge{
-		url: "http://127.0.0.1:" + port, botToken: rand.Text(), secret: rand.Text(), served: make(chan error, 1),
+		url: "http://127.0.0.1:" + port, botToken: rand.Text(), password: d.password, secret: rand.Text(), served: make(chan error, 1),
 		tokens: map[string]string{writer: rand.Text(), reader: rand.Text()}, read: map[int64]bool{},
 	}
 	if f.Forge, err = devforge.New(devforge.Config{Dir: filepath.Join(d.dir, "forge"), URL: f.url, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		return nil, errors.Join(err, lis.Close())
 	}
 	f.http = &http.Server{Handler: f.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	if d.private() {
+		f.http.Handler = onThisMachine(f.http.Handler)
+	}
 	go func() { f.served <- f.http.Serve(lis) }()
 	return f, f.people()
 }
@@ -61,7 +65,7 @@ func startForge(ctx context.Context, d *demo) (*forge, error) {
 // people makes the users and the repository.
 func (f *forge) people() error {
 	for _, u := range []struct{ login, password, token string }{
-		{writer, password, f.tokens[writer]}, {reader, password, f.tokens[reader]}, {bot, rand.Text(), f.botToken},
+		{writer, f.password, f.tokens[writer]}, {reader, f.password, f.tokens[reader]}, {bot, rand.Text(), f.botToken},
 	} {
 		if err := f.CreateUser(u.login, u.password, u.token); err != nil {
 			return err
@@ -76,6 +80,22 @@ func (f *forge) people() error {
 		f.SetPermission(owner, repo, reader, "read"),
 		f.SetPermission(owner, repo, bot, "write"),
 	)
+}
+
+// onThisMachine refuses whoever reaches a loopback address by another name: a page of another site
+// whose name leads here would have this machine's browser push what terraform runs.
+func onThisMachine(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		if !isLoopback(host) {
+			http.Error(w, "the demo is reached as localhost or 127.0.0.1 only", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (f *forge) stop() error {
@@ -100,7 +120,7 @@ func (f *forge) page(pull int) string {
 }
 
 func (f *forge) cloneURL(user string) string {
-	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, password), Path: "/" + owner + "/" + repo + ".git"}
+	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, f.password), Path: "/" + owner + "/" + repo + ".git"}
 	return u.String()
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,5 +90,48 @@ func TestKeepWantsAnEmptyDirectory(t *testing.T) {
 	}
 	if _, err := emptyDir(dir); err == nil || !strings.Contains(err.Error(), "is not empty") {
 		t.Errorf("a directory with something in it: %v", err)
+	}
+}
+
+// What is pushed is run, so nobody gets to push but this machine's user.
+func TestWhoReachesTheForge(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		listen, host string
+		want         int
+	}{
+		{"127.0.0.1:0", "localhost:3000", 200},
+		{"127.0.0.1:0", "127.0.0.1", 200},
+		{"127.0.0.1:0", "evil.example:3000", 403},
+		{"127.0.0.1:0", "127.0.0.1.evil.example", 403},
+		{"0.0.0.0:0", "this-machine.acme.example:3000", 200},
+	} {
+		d := &demo{Options: Options{Listen: c.listen, Keep: filepath.Join(t.TempDir(), "demo"), Out: &bytes.Buffer{}}}
+		if err := d.makeDir(); err != nil {
+			t.Fatal(err)
+		}
+		f, err := startForge(t.Context(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+"/acme/infra", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = c.host
+		resp, err := direct().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != c.want {
+			t.Errorf("listening on %s, asked as %s: %d, want %d", c.listen, c.host, resp.StatusCode, c.want)
+		}
+		if known := f.password == "demo"; known != d.private() {
+			t.Errorf("listening on %s, the password is %q", c.listen, f.password)
+		}
+		if err := f.stop(); err != nil {
+			t.Error(err)
+		}
 	}
 }

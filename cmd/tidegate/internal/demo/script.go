@@ -156,8 +156,12 @@ func (d *demo) invite() {
 	d.say("Comment `apply` on #1, then merge it: #2 is planned by itself.")
 	d.say("On the pages you act as %s, who may write, or as %s, who may only read.", writer, reader)
 	d.say("")
-	d.say("Your own change (user %s, password %s):", writer, password)
+	d.say("Your own change (user %s, password %s):", writer, d.password)
 	d.say("  git clone %s", d.forge.cloneURL(writer))
+	if !d.private() {
+		d.say("")
+		d.say("Other machines reach these pages, too, at this machine's address: whoever does can comment, merge and apply.")
+	}
 	d.say("")
 	d.say("Ctrl-C ends the demo and removes everything.")
 }

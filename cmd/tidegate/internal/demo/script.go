@@ -137,13 +137,13 @@ func expect(text string, want ...string) error {
 
 func headline(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
-	return strings.TrimLeft(line, "# ")
+	return words(strings.TrimLeft(line, "# "))
 }
 
 func (d *demo) show(pull int, text string) {
 	d.say("\n--- comment on #%d %s", pull, strings.Repeat("-", 60))
-	d.say("%s", strings.TrimRight(text, "\n"))
-	d.say("%s\n", strings.Repeat("-", 76))
+	d.say("%s", readable(text, colourful(d.Out, os.LookupEnv)))
+	d.say("%s\n", strings.Repeat("-", 78))
 }
 
 // invite tells a person where to go on.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/pflag"
 )
@@ -51,11 +53,6 @@ func options() []option {
 		{group: "Running terraform", name: "apply-requirements", holder: "LIST", help: "what every apply needs, beside what its project asks for: approved"},
 		{group: "Running terraform", name: "allow-local-state", def: "false", help: "keep the state of projects without a backend in the data directory; without it they are planned, but not applied"},
 	}
-}
-
-// env is the environment variable of a flag.
-func env(name string) string {
-	return "TIDEGATE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
 // flagSet makes the flags of the table. Values are read by values.
@@ -209,9 +206,22 @@ func (s secret) read() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := strings.TrimRight(string(raw), "\r\n")
-	if text == "" {
-		return "", fmt.Errorf("%s is empty", s.path)
+	text, err := oneLine(string(raw))
+	if err != nil {
+		return "", fmt.Errorf("%s %w", s.path, err)
+	}
+	return text, nil
+}
+
+// oneLine is a secret without the line break that editors and echo leave behind it. One inside it
+// would reach a header, where it can't be, or belong to something else than the secret.
+func oneLine(text string) (string, error) {
+	text = strings.TrimRight(text, "\r\n")
+	switch {
+	case text == "":
+		return "", errors.New("is empty")
+	case strings.ContainsFunc(text, unicode.IsControl):
+		return "", errors.New("is more than one line of text")
 	}
 	return text, nil
 }

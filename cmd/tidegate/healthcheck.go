@@ -18,7 +18,10 @@ func healthcheckCommand() *cobra.Command {
 		Short: "Ask the server on this machine whether it answers; for containers",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return healthcheck(c.Context(), "http://"+localAddr(os.Getenv(env("listen")), os.Getenv(env("port")))+"/healthz")
+			lookup := withoutLinks(os.LookupEnv)
+			listen, _ := lookup(env("listen"))
+			port, _ := lookup(env("port"))
+			return healthcheck(c.Context(), "http://"+localAddr(listen, port)+"/healthz")
 		},
 	}
 }

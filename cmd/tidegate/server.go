@@ -51,8 +51,12 @@ func serverCommand() *cobra.Command {
 				_, err := io.WriteString(c.OutOrStdout(), markdown(table))
 				return err
 			}
-			s, err := readSettings(values{flags: c.Flags(), lookup: os.LookupEnv}, table)
+			s, err := readSettings(values{flags: c.Flags(), lookup: withoutLinks(os.LookupEnv)}, table)
+			s.unknownEnv = unknownEnv(os.Environ(), table)
 			if err != nil {
+				for _, name := range s.unknownEnv {
+					err = errors.Join(err, fmt.Errorf("%s is set, but there is no such setting", name))
+				}
 				return &startError{err}
 			}
 			return serve(c.Context(), s, c.ErrOrStderr(), nil)
@@ -187,6 +191,9 @@ func (k stores) close() error {
 func greet(log *slog.Logger, s settings, level string, addr net.Addr) {
 	log.Info("tidegate is ready", "version", build(), "listen", addr.String(), "url", s.url, "data", s.dataDir)
 	log.Info("isolation of terraform", "level", level)
+	for _, name := range s.unknownEnv {
+		log.Warn("an environment variable looks like a setting and is none", "name", name, "see", "tidegate server --help")
+	}
 	for _, name := range s.secretsInArgs {
 		log.Warn("a secret stands in the arguments, where other users of this machine can see it", "flag", "--"+name, "use", "--"+name+"-file")
 	}

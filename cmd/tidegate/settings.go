@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/tidegate/tidegate/vcs"
 )
@@ -38,6 +39,8 @@ type settings struct {
 	localState    bool
 	secretFiles   []string
 	secretsInArgs []string
+	// unknownEnv are variables that look like settings and are none.
+	unknownEnv []string
 }
 
 // problems collects everything that is wrong with the flags, to be told at once.
@@ -87,6 +90,9 @@ func (s *settings) checkForge(bad *problems) {
 	}
 	if !s.ghToken.set() {
 		bad.add("--gh-token or --gh-token-file: the account's token is needed")
+	}
+	if token, err := s.ghToken.read(); err == nil && strings.ContainsFunc(token, unicode.IsSpace) {
+		bad.add("--gh-token[-file]: there is a space in it, which no token has")
 	}
 	if !s.ghSecret.set() {
 		bad.add("--gh-webhook-secret or --gh-webhook-secret-file: without it anybody could send webhooks")
@@ -175,7 +181,11 @@ func (s *settings) readDataDir(dir string, bad *problems) {
 func (s *settings) readSecret(v values, o option, bad *problems) secret {
 	sec := secret{path: v.file(o)}
 	if value := v.get(o); value != "" {
-		sec.value = &value
+		line, err := oneLine(value)
+		if err != nil {
+			bad.add("--%s: the value %w", o.name, err)
+		}
+		sec.value = &line
 	}
 	if v.flags.Lookup(o.name).Changed {
 		s.secretsInArgs = append(s.secretsInArgs, o.name)

@@ -230,6 +230,35 @@ func TestSecretFilesAreReadAnew(t *testing.T) {
 	}
 }
 
+// A secret of Kubernetes or of a shell often ends in a line break. One with something else beside it
+// would be refused by the forge for ever, which is better told at the start.
+func TestSecretsAreOneLine(t *testing.T) {
+	t.Parallel()
+	s, err := parse(t, map[string]string{"TIDEGATE_GH_TOKEN": "tok-hush\n", "TIDEGATE_GH_WEBHOOK_SECRET": "hook-hush\r\n"}, "--repo-allowlist=github.com/*", "--gh-user=bot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := s.ghToken.read()
+	hook, herr := s.ghSecret.read()
+	if err != nil || herr != nil || token != "tok-hush" || hook != "hook-hush" {
+		t.Errorf("token %q, %v, secret %q, %v", token, err, hook, herr)
+	}
+	for _, c := range []struct {
+		env  map[string]string
+		want string
+	}{
+		{map[string]string{"TIDEGATE_GH_TOKEN": "\n"}, "--gh-token: the value is empty"},
+		{map[string]string{"TIDEGATE_GH_TOKEN": "tok-hush\nmore-hush"}, "--gh-token: the value is more than one line"},
+		{map[string]string{"TIDEGATE_GH_TOKEN": "tok-hush more-hush"}, "--gh-token[-file]: there is a space in it"},
+		{map[string]string{"TIDEGATE_GH_TOKEN": "tok", "TIDEGATE_WEB_USERNAME": "ops", "TIDEGATE_WEB_PASSWORD": "a\x00b"}, "--web-password: the value is more than one line"},
+	} {
+		_, err := parse(t, c.env, "--repo-allowlist=github.com/*", "--gh-user=bot", "--gh-webhook-secret=hook-hush")
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+}
+
 // What is printed by mistake, in whatever way, does not hold a secret.
 func TestSecretsAreNotPrinted(t *testing.T) {
 	t.Parallel()

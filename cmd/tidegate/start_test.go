@@ -274,6 +274,37 @@ func TestWrongCommandLine(t *testing.T) {
 	}
 }
 
+// Kubernetes gives every container the addresses of the services beside it; one of the name tidegate
+// comes as TIDEGATE_PORT. What is mistyped is told.
+func TestEnvironmentOfOthers(t *testing.T) {
+	t.Parallel()
+	cmd := tidegate(t, complete(t, t.TempDir())...)
+	cmd.Env = append(cmd.Env, "TIDEGATE_PORT=tcp://10.0.0.7:4141", "TIDEGATE_PORT_4141_TCP=tcp://10.0.0.7:4141", "TIDEGATE_SERVICE_HOST=10.0.0.7", "TIDEGATE_GH_TOKN=tok-hush")
+	logs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, rest := listening(t, logs)
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	text := <-rest
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v\n%s", err, text)
+	}
+	if !strings.Contains(text, "name=TIDEGATE_GH_TOKN ") || strings.Contains(text, "hush") || strings.Contains(text, "name=TIDEGATE_PORT") || strings.Contains(text, "name=TIDEGATE_SERVICE") {
+		t.Errorf("it logs:\n%s", text)
+	}
+	wrong := tidegate(t, "server")
+	wrong.Env = append(wrong.Env, "TIDEGATE_REPO_ALLOW_LIST=github.com/*")
+	if _, _, stderr := exit(t, wrong); !strings.Contains(stderr, "\n  - TIDEGATE_REPO_ALLOW_LIST is set, but there is no such setting\n") {
+		t.Errorf("a mistyped variable: %s", stderr)
+	}
+}
+
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := exit(t, tidegate(t, "version"))

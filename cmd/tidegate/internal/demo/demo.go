@@ -49,13 +49,13 @@ const (
 // demo is one running demo.
 type demo struct {
 	Options
-	dir    string
-	nonce  string
+	dir   string
+	nonce string
 	// password of the people. Whoever pushes makes terraform run.
 	password string
-	forge  *forge
-	server *server
-	began  time.Time
+	forge    *forge
+	server   *server
+	began    time.Time
 }
 
 // Run shows the demo until ctx ends, or until the script is through. It removes what it made.

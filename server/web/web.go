@@ -13,6 +13,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -56,8 +58,13 @@ type pages struct {
 	Config
 }
 
-// maxLog is how much of a job's log a page shows, in bytes.
-const maxLog = 1 << 20
+const (
+	// maxLog is how much of its jobs' logs a page shows, in bytes: it may have hundreds of jobs, and is
+	// loaded anew every other second while they run.
+	maxLog = 1 << 20
+	// minLog is what a job gets of that at least.
+	minLog = 16 << 10
+)
 
 // New makes the pages' handler.
 func New(c Config) http.Handler {
@@ -69,6 +76,7 @@ func New(c Config) http.Handler {
 	r.Get("/locks/{id}", p.ask)
 	r.Post("/locks/{id}/release", p.release)
 	r.Get("/runs/{id}", p.run)
+	r.Get("/runs/{id}/jobs/{n}/log", p.log)
 	// Browsers ask for one; an error for it would stand in everybody's console.
 	r.Get("/favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	r.Handle("/static/*", http.StripPrefix("/static/", http.FileServerFS(templates.Assets())))
@@ -257,13 +265,41 @@ func (p *pages) run(w http.ResponseWriter, r *http.Request) {
 	}
 	row := runRow(run)
 	page := templates.RunPage{Page: p.page(run.Command+" on "+run.Repo, row.Running), Run: row, Head: run.Head, Base: run.Base, Source: run.Source}
+	room := max(maxLog/max(len(jobs), 1), minLog)
 	for _, j := range jobs {
-		page.Jobs = append(page.Jobs, p.jobRow(j))
+		page.Jobs = append(page.Jobs, p.jobRow(j, room))
 	}
 	p.show(w, r, page)
 }
 
-func (p *pages) jobRow(j journal.Job) templates.JobRow {
+// log sends the whole log of a job, as text.
+func (p *pages) log(w http.ResponseWriter, r *http.Request) {
+	jobs, err := p.Journal.Jobs(r.Context(), chi.URLParam(r, "id"))
+	if err != nil {
+		p.fault(w, r, err)
+		return
+	}
+	i := slices.IndexFunc(jobs, func(j journal.Job) bool { return strconv.Itoa(j.N) == chi.URLParam(r, "n") })
+	if i < 0 {
+		p.message(w, http.StatusNotFound, "No such job", "There is no run with this job.")
+		return
+	}
+	log, err := p.OpenLog(jobs[i].Job.Dir)
+	if err != nil {
+		p.message(w, http.StatusNotFound, "No log", "This job has printed nothing, or its log was removed.")
+		return
+	}
+	defer func() { _ = log.Close() }()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if _, err := io.Copy(w, log); err != nil {
+		// What was sent can't be taken back; that it is not all must be seen.
+		p.Log.WarnContext(r.Context(), "sending a log", "path", r.URL.Path, "err", err)
+		panic(http.ErrAbortHandler) //nolint:forbidigo // net/http's own way to break an answer off
+	}
+}
+
+// jobRow shows at most room bytes of the job's log.
+func (p *pages) jobRow(j journal.Job, room int) templates.JobRow {
 	row := templates.JobRow{N: j.N, Name: name(j.Job.Project), State: string(j.State)}
 	if j.State == journal.JobWaiting && j.Waiting != nil {
 		row.State = fmt.Sprintf("waiting for #%d", j.Waiting.Pull)
@@ -279,9 +315,9 @@ func (p *pages) jobRow(j journal.Job) templates.JobRow {
 		return row
 	}
 	defer func() { _ = log.Close() }()
-	raw, _ := io.ReadAll(io.LimitReader(log, maxLog+1))
-	if row.Cut = len(raw) > maxLog; row.Cut {
-		raw = raw[:maxLog]
+	raw, _ := io.ReadAll(io.LimitReader(log, int64(room)+1))
+	if row.Cut = len(raw) > room; row.Cut {
+		raw = raw[:room]
 	}
 	row.Log = string(bytes.ToValidUTF8(raw, []byte("\uFFFD")))
 	return row

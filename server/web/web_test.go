@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -314,6 +315,51 @@ func TestLongLogIsCut(t *testing.T) {
 		if strings.Contains(body, "yyy") || strings.Contains(body, "xy") || len(body) > limit+8192 || strings.ToValidUTF8(body, "") != body {
 			t.Errorf("%s: the page has %d bytes", c.name, len(body))
 		}
+	}
+}
+
+// A page with many jobs is loaded every other second; it shows some of each.
+func TestManyLongLogs(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	const jobs = 200
+	r := journal.Run{ID: s.journal.NewRunID(), State: journal.Running, Pull: pull(1), Repo: "acme/infra", Command: "plan", Started: noon()}
+	var all []journal.Job
+	s.logs["/jobs/long"] = strings.Repeat("x", 1<<20)
+	for n := range jobs {
+		all = append(all, journal.Job{
+			Run: r.ID, N: n + 1, State: journal.JobDone,
+			Job: runner.Job{Dir: "/jobs/long", Project: runner.Project{Dir: "a", Workspace: "default", Name: fmt.Sprint(n)}},
+		})
+	}
+	if err := s.journal.CreateRun(t.Context(), r, all); err != nil {
+		t.Fatal(err)
+	}
+	_, body, _ := s.ask(http.MethodGet, "/runs/"+r.ID)
+	if n := strings.Count(body, "The log is cut here."); n != jobs {
+		t.Errorf("%d logs are cut, want all %d", n, jobs)
+	}
+	if len(body) > 4<<20 || strings.Count(body, "x") < jobs*1000 {
+		t.Errorf("the page has %d bytes", len(body))
+	}
+}
+
+// What a page leaves out is a click away, as text that no browser takes for anything else.
+func TestWholeLog(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	long := "<script>alert(1)</script>\n" + strings.Repeat("x", 3<<20) + "\nlast line\n"
+	s.logs["/jobs/1"] = long
+	id := s.run(journal.Run{Pull: pull(1), Repo: "acme/infra", Command: "plan", Started: noon(), Ended: noon()}, journal.Job{
+		State: journal.JobDone, Job: runner.Job{Dir: "/jobs/1", Project: runner.Project{Dir: "a", Workspace: "default"}},
+	})
+	s.page("/runs/"+id, 200, "The log is cut here.", `<a href="/runs/`+id+`/jobs/1/log">`)
+	status, body, h := s.ask(http.MethodGet, "/runs/"+id+"/jobs/1/log")
+	if status != 200 || body != long || h.Get("Content-Type") != "text/plain; charset=utf-8" {
+		t.Errorf("status %d, %s, %d bytes of %d", status, h.Get("Content-Type"), len(body), len(long))
+	}
+	for _, path := range []string{"/runs/" + id + "/jobs/2/log", "/runs/" + id + "/jobs/01/log", "/runs/" + id + "/jobs/..%2f1/log", "/runs/nothing/jobs/1/log"} {
+		s.page(path, 404)
 	}
 }
 

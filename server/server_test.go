@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-chi/chi/v5"
+
 	"github.com/tidegate/tidegate/server"
 )
 
@@ -147,6 +149,28 @@ func TestOtherSitesCanNotPost(t *testing.T) {
 	}
 	if status, _ := ask(http.MethodPost, "/events", cross); status != 200 {
 		t.Errorf("POST of a webhook = %d, want 200", status)
+	}
+}
+
+func TestHeadIsAnsweredLikeGet(t *testing.T) {
+	t.Parallel()
+	c := config()
+	pages := chi.NewRouter()
+	pages.Get("/locks", text("page").ServeHTTP)
+	c.Pages = pages
+	ask := start(t, c, "127.0.0.1:0")
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/status": 200, "/metrics": 200, "/locks": 200, "/nowhere": 404} {
+		if status, body := ask(http.MethodHead, path, nil); status != want || body != "" {
+			t.Errorf("HEAD %s = %d %q, want %d", path, status, body, want)
+		}
+	}
+	open := start(t, config(), "0.0.0.0:0")
+	for _, method := range []string{http.MethodHead, http.MethodOptions, http.MethodTrace, "MADE-UP"} {
+		for _, path := range []string{"/", "/locks", "/status", "/metrics", "//status", "/./status", "/events/../status", "/healthz/../locks", "/%2e%2e/status"} {
+			if status, _ := open(method, path, nil); status < 300 {
+				t.Errorf("%s %s = %d on the open network", method, path, status)
+			}
+		}
 	}
 }
 

@@ -11,14 +11,22 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/tidegate/tidegate/vcs"
 )
 
-// MaxBody is the largest delivery that is read, in bytes: what GitHub caps its own at.
-const MaxBody = 25 << 20
+const (
+	// MaxBody is the largest delivery that is read, in bytes: what GitHub caps its own at.
+	MaxBody = 25 << 20
+	// usualBody is more than a delivery that asks something of us has. Whoever sends more than that
+	// waits for its turn: nobody has signed it yet, and all of it is kept until that is known.
+	usualBody = 1 << 20
+	// large is how many bodies may be larger at once.
+	large = 4
+)
 
 // Journal is where events become durable.
 type Journal interface {
@@ -42,11 +50,15 @@ type Handler struct {
 	Config
 	mu     sync.Mutex
 	counts map[Outcome]uint64
-	recent []Delivery // oldest first, at most keep
+	recent []Delivery // oldest first, at most keep, and keepRejected of those anybody can cause
 	last   time.Time
+	large  chan struct{}
 }
 
-const keep = 100
+const (
+	keep         = 100
+	keepRejected = 20
+)
 
 // Outcome is what became of a delivery.
 type Outcome string
@@ -72,7 +84,7 @@ type Delivery struct {
 
 // New makes a handler.
 func New(c Config) *Handler {
-	return &Handler{Config: c, counts: map[Outcome]uint64{}}
+	return &Handler{Config: c, counts: map[Outcome]uint64{}, large: make(chan struct{}, large)}
 }
 
 // answer is what the forge is told, and what we keep of it.
@@ -105,9 +117,13 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) answer {
 	if hook == nil {
 		return answer{status: http.StatusBadRequest, outcome: Rejected, text: "these are not the headers of a forge that is configured here"}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	body, done, err := h.read(w, r)
+	defer done()
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 		return answer{status: http.StatusRequestEntityTooLarge, outcome: Rejected, text: fmt.Sprintf("the body is larger than %d bytes", MaxBody)}
+	}
+	if errors.Is(err, errTooMany) {
+		return answer{status: http.StatusServiceUnavailable, outcome: Rejected, text: "too many large deliveries at once; send it again later"}
 	}
 	if err != nil {
 		return answer{status: http.StatusBadRequest, outcome: Rejected, text: "the body could not be read"}
@@ -123,6 +139,31 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) answer {
 		return answer{status: http.StatusBadRequest, outcome: Rejected, text: err.Error()}
 	}
 	return h.accept(r.Context(), ev)
+}
+
+var errTooMany = errors.New("too many large bodies")
+
+// read reads the body. done is called when it is not needed any more.
+func (h *Handler) read(w http.ResponseWriter, r *http.Request) (body []byte, done func(), err error) {
+	done = func() {}
+	if r.ContentLength > MaxBody {
+		w.Header().Set("Connection", "close")
+		return nil, done, &http.MaxBytesError{Limit: MaxBody}
+	}
+	from := http.MaxBytesReader(w, r.Body, MaxBody)
+	body, err = io.ReadAll(io.LimitReader(from, usualBody))
+	if err != nil || len(body) < usualBody {
+		return body, done, err
+	}
+	select {
+	case h.large <- struct{}{}:
+		done = func() { <-h.large }
+	default:
+		w.Header().Set("Connection", "close")
+		return nil, done, errTooMany
+	}
+	rest, err := io.ReadAll(from)
+	return append(body, rest...), done, err
 }
 
 func (h *Handler) accept(ctx context.Context, ev vcs.Event) answer {
@@ -168,8 +209,25 @@ func (h *Handler) note(r *http.Request, a answer) {
 	if a.outcome != Rejected {
 		h.last = d.At
 	}
-	if h.recent = append(h.recent, d); len(h.recent) > keep {
-		h.recent = h.recent[len(h.recent)-keep:]
+	h.remember(d)
+}
+
+// remember keeps the latest deliveries. Those that anybody can cause do not push the others out.
+func (h *Handler) remember(d Delivery) {
+	rejected := func(d Delivery) bool { return d.Outcome == Rejected }
+	h.recent = append(h.recent, d)
+	n := 0
+	for _, r := range h.recent {
+		if rejected(r) {
+			n++
+		}
+	}
+	switch {
+	case n > keepRejected:
+		i := slices.IndexFunc(h.recent, rejected)
+		h.recent = slices.Delete(h.recent, i, i+1)
+	case len(h.recent) > keep:
+		h.recent = slices.Delete(h.recent, 0, 1)
 	}
 }
 

@@ -164,6 +164,82 @@ func TestSeenIsBoundedAndNewestFirst(t *testing.T) {
 	}
 }
 
+// Anybody can send what is rejected; it must not hide what a forge has sent.
+func TestRejectedDeliveriesDoNotHideTheOthers(t *testing.T) {
+	t.Parallel()
+	k := &hook{err: &vcs.IgnoredError{Event: "star", Reason: "x"}}
+	h := handler(k, &journal{})
+	deliver(h, http.MethodPost, "good", strings.NewReader("{}"))
+	for range 250 {
+		deliver(h, http.MethodPost, "bad", strings.NewReader("{}"))
+	}
+	got := h.Seen()
+	if n := len(got.Recent); n != 21 || got.Recent[0].Outcome != webhook.Rejected || got.Recent[n-1].Event != "star" || got.Counts[webhook.Rejected] != 250 {
+		t.Errorf("Seen() = %d deliveries, the oldest %+v; want 21 and the forge's", n, got.Recent[n-1])
+	}
+}
+
+// announced is a body that may not be read.
+type announced struct{ t *testing.T }
+
+func (a announced) Read([]byte) (int, error) {
+	a.t.Error("it was read")
+	return 0, io.EOF
+}
+
+func TestAnnouncedTooLargeIsNotRead(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodPost, "/events", announced{t})
+	r.ContentLength = webhook.MaxBody + 1
+	r.Header.Set("X-Fake-Event", "push")
+	w := httptest.NewRecorder()
+	handler(&hook{}, &journal{}).ServeHTTP(w, r)
+	if w.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("status %d, want 413", w.Code)
+	}
+}
+
+// Nobody has signed what is being read, so only some bodies may be large at once; the usual ones are
+// taken meanwhile.
+func TestFewLargeBodiesAtOnce(t *testing.T) {
+	t.Parallel()
+	h := handler(&hook{event: event("infra")}, &journal{keys: map[string]uint64{}})
+	const atOnce = 4
+	var ends []*io.PipeWriter
+	done := make(chan int)
+	send := func() *io.PipeWriter {
+		from, to := io.Pipe()
+		go func() { done <- deliver(h, http.MethodPost, "good", from).Code }()
+		// The pipe hands a part over when it is read, so these are more than the usual size.
+		if _, err := to.Write(make([]byte, 1<<20+1)); err != nil {
+			t.Logf("writing a body: %v", err)
+		}
+		return to
+	}
+	for range atOnce {
+		ends = append(ends, send())
+	}
+	refused := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "/events", io.LimitReader(zeros{}, 2<<20))
+	r.Header.Set("X-Fake-Event", "push")
+	h.ServeHTTP(refused, r)
+	if refused.Code != http.StatusServiceUnavailable || refused.Header().Get("Retry-After") == "" {
+		t.Errorf("one large body too many: %d, want 503", refused.Code)
+	}
+	if w := deliver(h, http.MethodPost, "good", strings.NewReader("{}")); w.Code != http.StatusAccepted {
+		t.Errorf("a usual body meanwhile: %d, want 202", w.Code)
+	}
+	for _, end := range ends {
+		_ = end.Close()
+		if code := <-done; code != http.StatusOK {
+			t.Errorf("a large body: %d, want 200", code)
+		}
+	}
+	if w := deliver(h, http.MethodPost, "good", io.LimitReader(zeros{}, 2<<20)); w.Code != http.StatusOK {
+		t.Errorf("a large body afterwards: %d, want 200", w.Code)
+	}
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -393,22 +392,24 @@ func TestExercise(t *testing.T) {
 	vcstest.Exercise(t, f.kit(t))
 }
 
-// TestFoldUnknown: what can't be folded is told, and the others are folded all the same.
-func TestFoldUnknown(t *testing.T) {
+// TestFoldDeleted: a comment that is gone needs no folding, and the others are folded all the same.
+func TestFoldDeleted(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	k := f.kit(t)
 	f.add(bot, "plan")
 	err := client(t, github.Config{APIURL: f.URL + "/api/v3"}).Fold(t.Context(), k.Pull, []vcs.Comment{{Node: "IC_0"}, {Node: fmt.Sprintf("IC_%d", f.comments[0].id)}})
-	if !errors.Is(err, vcs.ErrNotFound) || !f.comments[0].folded {
-		t.Errorf("Fold() error = %v and folded the other = %v, want ErrNotFound and true", err, f.comments[0].folded)
+	if err != nil || !f.comments[0].folded {
+		t.Errorf("Fold() error = %v and folded the other = %v, want none and true", err, f.comments[0].folded)
 	}
-	many := make([]vcs.Comment, 120)
-	for i := range many {
+	many := make([]vcs.Comment, 121)
+	many[0].Node = "IC_0"
+	for i := range many[1:] {
+		i++
 		many[i].Node = fmt.Sprintf("IC_%d", f.add(bot, "plan").id)
 	}
 	if err := client(t, github.Config{APIURL: f.URL + "/api/v3"}).Fold(t.Context(), k.Pull, many); err != nil {
-		t.Errorf("Fold(120) error = %v", err)
+		t.Errorf("Fold(121) error = %v", err)
 	}
 	for _, c := range f.comments {
 		if !c.folded {

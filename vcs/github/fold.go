@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	gh "github.com/google/go-github/v60/github"
@@ -18,7 +19,7 @@ import (
 const foldAtOnce = 50
 
 // Fold hides comments as outdated, in one GraphQL request for each 50: REST can't. Comments without a
-// node id are left as they are.
+// node id are left as they are; one that is gone is no error.
 func (c *Client) Fold(ctx context.Context, pull vcs.Pull, comments []vcs.Comment) error {
 	const op = "folding comments"
 	if err := c.ours(pull.Repo); err != nil {
@@ -119,17 +120,22 @@ func (c *Client) query(ctx context.Context, body []byte) (*gh.Response, error) {
 		problem.kinds = append(problem.kinds, e.Type)
 		problem.messages = append(problem.messages, e.Message)
 	}
+	if problem.all("NOT_FOUND") {
+		// Comments that are gone. The others of the request were folded.
+		return resp, nil
+	}
 	return resp, problem
 }
 
 // judgeQuery says what GraphQL's errors mean. https://docs.github.com/graphql/overview/rate-limits-and-query-limits
 func (c *Client) judgeQuery(e *queryError, h http.Header) *failure {
 	f := &failure{text: "the forge answers: " + c.clean(e.Error()), kind: vcs.ErrRefused}
+	said := strings.ToLower(e.Error())
 	switch {
-	case e.all("RATE_LIMITED"):
+	case slices.Contains(e.kinds, "RATE_LIMITED"), strings.Contains(said, "rate limit"):
 		return &failure{verdict: limited, text: "the rate limit of the account is used up", wait: headerWait(h)}
-	case e.all("NOT_FOUND"):
-		f.kind = vcs.ErrNotFound
+	case strings.Contains(said, "something went wrong"), slices.Contains(e.kinds, "INTERNAL"), slices.Contains(e.kinds, "SERVICE_UNAVAILABLE"):
+		f.verdict, f.kind = fault, nil
 	}
 	return f
 }

@@ -247,7 +247,15 @@ func TestRetry(t *testing.T) {
 		{name: "fold after a fault", do: foldTwo, steps: []step{reply(502, ``), reply(200, `{"data":{"c0":{}}}`)}, want: []int{0}},
 		{name: "fold: errors in a success", do: foldTwo, steps: []step{reply(200, `{"data":{"c0":null},"errors":[{"type":"FORBIDDEN","message":"no"}]}`)}, err: vcs.ErrRefused, text: "no"},
 		{name: "fold: errors without a type", do: foldTwo, steps: []step{reply(200, `{"errors":[{"message":"parse error"}]}`)}, err: vcs.ErrRefused, text: "parse error"},
-		{name: "fold: not found", do: foldTwo, steps: []step{reply(200, `{"errors":[{"type":"NOT_FOUND","message":"no"}]}`)}, err: vcs.ErrNotFound},
+		{name: "fold: what is gone", do: foldTwo, steps: []step{reply(200, `{"data":{"c0":{},"c1":null},"errors":[{"type":"NOT_FOUND","message":"no"}]}`)}},
+		{name: "fold: gone and forbidden", do: foldTwo, steps: []step{reply(200, `{"errors":[{"type":"NOT_FOUND","message":"no"},{"type":"FORBIDDEN","message":"no"}]}`)}, err: vcs.ErrRefused},
+		{name: "fold: no GraphQL here", do: foldTwo, steps: []step{reply(404, `{"message":"Not Found"}`)}, err: vcs.ErrNotFound},
+		{name: "fold: a timeout of the forge's", do: foldTwo, steps: []step{
+			reply(200, `{"errors":[{"message":"Something went wrong while executing your query. This may be the result of a timeout, or it could be a GitHub bug."}]}`), reply(200, `{"data":{}}`),
+		}, want: []int{0}},
+		{name: "fold: slow down", do: foldTwo, steps: []step{
+			reply(200, `{"errors":[{"message":"You have exceeded a secondary rate limit."}]}`, "Retry-After", "7"), reply(200, `{"data":{}}`),
+		}, want: []int{7}},
 		{name: "fold: limited", do: foldTwo, steps: []step{in("X-RateLimit-Reset", unix(5*time.Minute), func(h ...string) step {
 			return reply(200, `{"errors":[{"type":"RATE_LIMITED","message":"no"}]}`, append(h, "X-RateLimit-Remaining", "0")...)
 		}), reply(200, `{"data":{}}`)}, want: []int{300}},

@@ -69,7 +69,7 @@ func New(c Config, lis net.Listener) *Server {
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.lis.Addr() }
 
-// Serve answers requests until ctx ends, then lets those under way finish, for at most ten seconds.
+// Serve answers requests until ctx ends, then lets those under way finish, for at most five seconds.
 func (s *Server) Serve(ctx context.Context) error {
 	s.http.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
 	done := make(chan error, 1)
@@ -79,7 +79,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		return fmt.Errorf("serving http: %w", err)
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	err := s.http.Shutdown(grace)
 	if errors.Is(err, context.DeadlineExceeded) {

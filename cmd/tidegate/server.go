@@ -138,8 +138,13 @@ func serve(ctx context.Context, s settings, logs io.Writer, started func(net.Add
 	}
 	// The listener stops first, then the engine; what is kept is closed by the defer above.
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return front.Serve(ctx) })
-	group.Go(func() error { return engine.Run(ctx) })
+	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	group.Go(func() error {
+		defer stopWork()
+		return front.Serve(ctx)
+	})
+	group.Go(func() error { return engine.Run(working) })
 	return group.Wait()
 }
 

@@ -180,6 +180,9 @@ func (s *Server) gate(next http.Handler) http.Handler {
 		case !s.open || !local(r):
 			plain(w, http.StatusForbidden, "This page is not shown on the open network without a login: set --web-username and --web-password-file, or reach it on the machine itself.")
 			return
+		default:
+			// Nobody has checked that name, and what is done here is told in it.
+			r.Header.Del("Authorization")
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -140,6 +140,24 @@ func TestLoginWithoutAPasswordLetsNobodyIn(t *testing.T) {
 	}
 }
 
+// Without a login nobody is whom a request names.
+func TestUncheckedNameIsNotPassedOn(t *testing.T) {
+	t.Parallel()
+	c := config()
+	c.Pages = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, _, _ := r.BasicAuth()
+		_, _ = io.WriteString(w, "user "+user)
+	})
+	named := func(r *http.Request) { r.SetBasicAuth("ops", "right") }
+	if _, body := start(t, c, "127.0.0.1:0")(http.MethodGet, "/", named); body != "user " {
+		t.Errorf("without a login the pages see %q", body)
+	}
+	c.User, c.Password = "ops", func() (string, error) { return "right", nil }
+	if _, body := start(t, c, "127.0.0.1:0")(http.MethodGet, "/", named); body != "user ops" {
+		t.Errorf("with a login the pages see %q", body)
+	}
+}
+
 func TestOtherSitesCanNotPost(t *testing.T) {
 	t.Parallel()
 	ask := start(t, config(), "127.0.0.1:0")

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -194,10 +195,15 @@ func (s *settings) readSecret(v values, o option, bad *problems) secret {
 		bad.add("--%s and --%s-file: give one of them", o.name, o.name)
 	}
 	if sec.path != "" {
+		given := sec.path
 		if abs, err := filepath.Abs(sec.path); err == nil {
 			sec.path = abs
 		}
-		if _, err := sec.read(); err != nil {
+		switch _, err := sec.read(); {
+		case err == nil:
+		case errors.Is(err, fs.ErrNotExist) && filepath.Base(given) == given:
+			bad.add("--%s-file: there is no such file in %s (its name is not shown: it could be the secret itself)", o.name, filepath.Dir(sec.path))
+		default:
 			bad.add("--%s-file: %w", o.name, err)
 		}
 		s.secretFiles = append(s.secretFiles, sec.path)

@@ -94,6 +94,9 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"files that are not there", []string{
 			"--repo-allowlist=github.com/*", "--gh-user=bot", "--gh-token-file=/nowhere/token", "--gh-webhook-secret-file=testdata/empty",
 		}, []string{"--gh-token-file: open /nowhere/token", "--gh-webhook-secret-file: "}},
+		{"the secret as its file's name", []string{
+			"--repo-allowlist=github.com/*", "--gh-user=bot", "--gh-token-file=tok-hush", "--gh-webhook-secret=hook-hush",
+		}, []string{"--gh-token-file: there is no such file in "}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

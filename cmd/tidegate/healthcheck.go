@@ -13,17 +13,24 @@ import (
 
 // healthcheckCommand asks the server of this machine whether it answers; for the image's HEALTHCHECK.
 func healthcheckCommand() *cobra.Command {
-	return &cobra.Command{
+	var listen, port string
+	c := &cobra.Command{
 		Use:   "healthcheck",
 		Short: "Ask the server on this machine whether it answers; for containers",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			lookup := withoutLinks(os.LookupEnv)
-			listen, _ := lookup(env("listen"))
-			port, _ := lookup(env("port"))
+			for name, to := range map[string]*string{"listen": &listen, "port": &port} {
+				if v, ok := lookup(env(name)); ok && !c.Flags().Changed(name) {
+					*to = v
+				}
+			}
 			return healthcheck(c.Context(), "http://"+localAddr(listen, port)+"/healthz")
 		},
 	}
+	c.Flags().StringVar(&port, "port", "", "the server's --port (default TIDEGATE_PORT, or 4141)")
+	c.Flags().StringVar(&listen, "listen", "", "the server's --listen (default TIDEGATE_LISTEN)")
+	return c
 }
 
 // localAddr is where a server with these settings is reached from its own machine.

@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,6 +61,8 @@ func serverCommand() *cobra.Command {
 				}
 				return &startError{err}
 			}
+			// Whoever signals twice does not want to wait. What runs is found again at the next start.
+			defer context.AfterFunc(c.Context(), func() { signal.Reset(os.Interrupt, syscall.SIGTERM) })()
 			return serve(c.Context(), s, c.ErrOrStderr(), nil)
 		},
 	}
@@ -138,6 +142,9 @@ func serve(ctx context.Context, s settings, logs io.Writer, started func(net.Add
 	}
 	// The listener stops first, then the engine; what is kept is closed by the defer above.
 	group, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, func() {
+		log.Info("stopping: plans are interrupted, applies go on and are found again at the next start", "jobs", engine.Load().Running)
+	})()
 	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	group.Go(func() error {

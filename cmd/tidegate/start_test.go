@@ -206,6 +206,53 @@ func TestServerStartsAndStops(t *testing.T) {
 	}
 }
 
+// Whoever signals again does not wait for what is under way.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	cmd := tidegate(t, complete(t, t.TempDir())...)
+	logs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr, rest := listening(t, logs)
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	// A delivery whose body does not come.
+	_, err = io.WriteString(conn, "POST /events HTTP/1.1\r\nHost: x\r\nX-GitHub-Event: ping\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err != nil { // it wants the body
+		t.Fatal(err)
+	}
+	ended := make(chan string)
+	go func() { ended <- <-rest }()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			continue
+		case text := <-ended:
+			_ = cmd.Wait()
+			if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !ws.Signaled() {
+				t.Errorf("it ended with %v\n%s", cmd.ProcessState, text)
+			}
+			if !strings.Contains(text, "stopping: plans are interrupted") {
+				t.Errorf("it does not say that it stops:\n%s", text)
+			}
+			return
+		}
+	}
+}
+
 // listening waits until the server says where it listens. All that it logs comes with rest, at its end.
 func listening(t *testing.T, logs io.Reader) (addr string, rest <-chan string) {
 	t.Helper()

@@ -35,10 +35,14 @@ type Config struct {
 	Ready func(context.Context) error
 	// Status is what /status shows, as JSON.
 	Status func(context.Context) (any, error)
-	// User and Password open the pages. Both empty: the pages answer on loopback only.
+	// User and Password open the pages. Both empty: the pages answer on this machine only, and only if
+	// Private is set.
 	User     string
 	Password func() (string, error)
-	Log      *slog.Logger
+	// Private: no other machine is meant to reach the server. One that has a public address has a proxy
+	// in front, which may hand on requests that look like this machine's own.
+	Private bool
+	Log     *slog.Logger
 }
 
 // Server is the HTTP side of Tidegate.
@@ -46,14 +50,14 @@ type Server struct {
 	Config
 	http *http.Server
 	lis  net.Listener
-	open bool // the listener is on loopback, and nobody has to log in
+	open bool // on this machine nobody has to log in
 }
 
 // New makes a server on a listener, which it owns from now on.
 func New(c Config, lis net.Listener) *Server {
 	s := &Server{Config: c, lis: lis}
 	addr, ok := lis.Addr().(*net.TCPAddr)
-	s.open = ok && addr.IP.IsLoopback()
+	s.open = ok && addr.IP.IsLoopback() && c.Private
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -178,7 +182,8 @@ func (s *Server) gate(next http.Handler) http.Handler {
 				return
 			}
 		case !s.open || !local(r):
-			plain(w, http.StatusForbidden, "This page is not shown on the open network without a login: set --web-username and --web-password-file, or reach it on the machine itself.")
+			plain(w, http.StatusForbidden, "This page needs a login: start the server with --web-username and --web-password-file.\n"+
+				"Without one it is shown on the machine itself only: with --listen 127.0.0.1:PORT, a --url on this machine or none, and through no proxy.")
 			return
 		default:
 			// Nobody has checked that name, and what is done here is told in it.
@@ -208,6 +213,10 @@ func same(a, b string) int {
 }
 
 func local(r *http.Request) bool {
+	// No browser speaks HTTP/1.0, but proxies do.
+	if !r.ProtoAtLeast(1, 1) {
+		return false
+	}
 	for _, h := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
 		if r.Header.Get(h) != "" {
 			return false

@@ -30,12 +30,12 @@ func config() server.Config {
 		}),
 		Ready:  func(context.Context) error { return nil },
 		Status: func(context.Context) (any, error) { return map[string]int{"n": 1}, nil },
-		Log:    slog.New(slog.DiscardHandler),
+		Log:    slog.New(slog.DiscardHandler), Private: true,
 	}
 }
 
-// start serves on the address until the test ends, and answers how to ask it.
-func start(t *testing.T, c server.Config, addr string) func(method, path string, edit func(*http.Request)) (int, string) {
+// serve serves on the address until the test ends, and answers the port.
+func serve(t *testing.T, c server.Config, addr string) string {
 	t.Helper()
 	lis, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr)
 	if err != nil {
@@ -52,6 +52,13 @@ func start(t *testing.T, c server.Config, addr string) func(method, path string,
 		}
 	})
 	_, port, _ := net.SplitHostPort(s.Addr().String())
+	return port
+}
+
+// start serves on the address until the test ends, and answers how to ask it.
+func start(t *testing.T, c server.Config, addr string) func(method, path string, edit func(*http.Request)) (int, string) {
+	t.Helper()
+	port := serve(t, c, addr)
 	return func(method, path string, edit func(*http.Request)) (int, string) {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1:"+port+path, nil)
@@ -136,6 +143,36 @@ func TestLoginWithoutAPasswordLetsNobodyIn(t *testing.T) {
 		ask := start(t, c, "127.0.0.1:0")
 		if status, _ := ask(http.MethodGet, "/", func(r *http.Request) { r.SetBasicAuth("ops", "") }); status != 401 {
 			t.Errorf("login with an empty password = %d, want 401", status)
+		}
+	}
+}
+
+// A proxy in front of a loopback address may look like this machine: nginx by default says neither
+// whom it asks for nor by which name it was asked.
+func TestPagesBehindAProxy(t *testing.T) {
+	t.Parallel()
+	public := config()
+	public.Private = false
+	if status, _ := start(t, public, "127.0.0.1:0")(http.MethodGet, "/", nil); status != 403 {
+		t.Errorf("GET / of a server with a public address = %d, want 403", status)
+	}
+	public.User, public.Password = "ops", func() (string, error) { return "right", nil }
+	if status, _ := start(t, public, "127.0.0.1:0")(http.MethodGet, "/", func(r *http.Request) { r.SetBasicAuth("ops", "right") }); status != 200 {
+		t.Errorf("GET / with a login = %d, want 200", status)
+	}
+	port := serve(t, config(), "127.0.0.1:0")
+	for version, want := range map[string]string{"HTTP/1.1": "200", "HTTP/1.0": "403"} {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.WriteString(conn, "GET / "+version+"\r\nHost: 127.0.0.1:4141\r\nConnection: close\r\n\r\n")
+		answer, rerr := io.ReadAll(conn)
+		if err := errors.Join(err, rerr, conn.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if fields := strings.Fields(string(answer)); len(fields) < 2 || fields[1] != want {
+			t.Errorf("%s: %q, want %s", version, answer, want)
 		}
 	}
 }

@@ -129,7 +129,7 @@ func serve(ctx context.Context, s settings, logs io.Writer, started func(net.Add
 	front := server.New(server.Config{
 		Events: hooks, Pages: pages, Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
 		Ready: kept.journal.Ping, Status: func(ctx context.Context) (any, error) { return status(ctx, engine, kept.journal, kept.locks) },
-		User: s.webUser, Password: s.webPassword.read, Log: log,
+		User: s.webUser, Password: s.webPassword.read, Private: s.private, Log: log,
 	}, lis)
 	greet(log, s, level.String(), lis.Addr())
 	if tool, err := tools.Find(ctx, "", ""); err != nil {

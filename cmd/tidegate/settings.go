@@ -28,6 +28,7 @@ type settings struct {
 	ghHostname    string
 	ghAPIURL      string
 	url           string
+	private       bool // the URL leads to this machine
 	listen        string
 	dataDir       string
 	level         slog.Level
@@ -153,13 +154,15 @@ func (s *settings) readAddresses(get func(string) string, bad *problems) {
 		if host == "" || host == "0.0.0.0" || host == "::" {
 			host = "localhost"
 		}
-		s.url = "http://" + net.JoinHostPort(host, p)
+		s.url, s.private = "http://"+net.JoinHostPort(host, p), true
 		return
 	}
 	u, err := url.Parse(s.url)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.RawQuery != "" {
 		bad.add("--url: %s is not an absolute http or https URL without user, password and query", quoted(s.url))
+		return
 	}
+	s.private = loopback(u.Hostname())
 }
 
 func (s *settings) readDataDir(dir string, bad *problems) {

@@ -169,6 +169,20 @@ func TestURL(t *testing.T) {
 	}
 }
 
+// A URL of another host has a proxy behind it, through which the pages must not be open.
+func TestPrivateURL(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]bool{
+		"": true, "http://localhost:4141": true, "http://127.0.0.1": true, "https://[::1]/x": true,
+		"https://tg.acme.example": false, "http://10.0.0.7:4141": false, "https://localhost.acme.example": false,
+	} {
+		s, err := parse(t, nil, enough("--listen=127.0.0.1:4141", "--url", url)...)
+		if err != nil || s.private != want {
+			t.Errorf("--url %q: private is %t, %v", url, s.private, err)
+		}
+	}
+}
+
 func TestDataDir(t *testing.T) {
 	t.Parallel()
 	home, err := os.UserHomeDir()

@@ -63,7 +63,7 @@ func serverCommand() *cobra.Command {
 			}
 			// Whoever signals twice does not want to wait. What runs is found again at the next start.
 			defer context.AfterFunc(c.Context(), func() { signal.Reset(os.Interrupt, syscall.SIGTERM) })()
-			return serve(c.Context(), s, c.ErrOrStderr(), nil)
+			return serve(c.Context(), s, c.ErrOrStderr())
 		},
 	}
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &startError{flagProblem(c.Flags(), err)} })
@@ -77,8 +77,8 @@ func serverCommand() *cobra.Command {
 	return c
 }
 
-// serve wires everything and works until ctx ends. started, if not nil, is told the address.
-func serve(ctx context.Context, s settings, logs io.Writer, started func(net.Addr)) (err error) {
+// serve wires everything and works until ctx ends.
+func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: s.level}))
 	level, err := supervisor.Protect()
 	if err != nil {
@@ -132,14 +132,6 @@ func serve(ctx context.Context, s settings, logs io.Writer, started func(net.Add
 		User: s.webUser, Password: s.webPassword.read, Private: s.private, Log: log,
 	}, lis)
 	greet(log, s, level.String(), lis.Addr())
-	if tool, err := tools.Find(ctx, "", ""); err != nil {
-		log.Warn("no terraform for projects that name no version", "err", err)
-	} else {
-		log.Info("terraform for projects that name no version", "tool", tool.String(), "path", tool.Path)
-	}
-	if started != nil {
-		started(lis.Addr())
-	}
 	// The listener stops first, then the engine; what is kept is closed by the defer above.
 	group, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, func() {
@@ -152,7 +144,23 @@ func serve(ctx context.Context, s settings, logs io.Writer, started func(net.Add
 		return front.Serve(ctx)
 	})
 	group.Go(func() error { return engine.Run(working) })
+	group.Go(func() error {
+		tellTool(ctx, tools, log)
+		return nil
+	})
 	return group.Wait()
+}
+
+// tellTool tells which terraform is used. It may have to be downloaded first.
+func tellTool(ctx context.Context, tools *terraform.Finder, log *slog.Logger) {
+	tool, err := tools.Find(ctx, "", "")
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		log.Warn("no terraform for projects that name no version", "err", err)
+	default:
+		log.Info("terraform for projects that name no version", "tool", tool.String(), "path", tool.Path)
+	}
 }
 
 // stores is what a server keeps in its data directory.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,6 +51,9 @@ type problems []error
 
 func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
 
+// exactVersion is one version; a range would mean another terraform every other day.
+var exactVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$`)
+
 // readSettings checks the flags. All problems are answered together, each with its flag.
 func readSettings(v values, table []option) (settings, error) {
 	var s settings
@@ -66,6 +70,9 @@ func readSettings(v values, table []option) (settings, error) {
 	s.ghToken, s.ghSecret = keep("gh-token"), keep("gh-webhook-secret")
 	s.webUser, s.webPassword = get("web-username"), keep("web-password")
 	s.defaultTF = strings.TrimPrefix(get("default-tf-version"), "v")
+	if s.defaultTF != "" && !exactVersion.MatchString(s.defaultTF) {
+		bad.add("--default-tf-version: %q is not a version such as 1.11.4", s.defaultTF)
+	}
 	s.checkForge(&bad)
 	s.checkNames(&bad)
 	s.readNumbers(get, &bad)

@@ -86,6 +86,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 			"--jobs:", "--port:", "--listen:", "--url:", "--log-level:", `--apply-requirements: "mergeable"`, "--web-username and --web-password",
 		}},
 		{"password without user", enough("--web-password=pw-hush"), []string{"--web-username and --web-password"}},
+		{"a range of versions", enough("--default-tf-version=~> 1.11"), []string{"--default-tf-version:"}},
 		{"no job", enough("--jobs=0"), []string{"--jobs:"}},
 		{"too many jobs", enough("--jobs=1001"), []string{"--jobs:"}},
 		{"both of each secret", enough("--gh-token-file=testdata/secret", "--gh-webhook-secret-file=testdata/secret", "--web-username=ops", "--web-password=pw-hush", "--web-password-file=testdata/secret"), []string{

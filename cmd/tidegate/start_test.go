@@ -206,6 +206,35 @@ func TestServerStartsAndStops(t *testing.T) {
 	}
 }
 
+// Finding terraform may mean to download it, and whoever watches the server does not wait for that.
+func TestServesBeforeTerraformIsFound(t *testing.T) {
+	t.Parallel()
+	cmd := tidegate(t, complete(t, t.TempDir())...)
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "terraform"), []byte("#!/bin/sh\nexec sleep 600\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(cmd.Env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	logs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr, rest := listening(t, logs)
+	if got := get(t, "http://"+addr+"/healthz"); got != http.StatusOK {
+		t.Errorf("/healthz: %d", got)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	text := <-rest
+	if err := cmd.Wait(); err != nil || strings.Contains(text, "no terraform") {
+		t.Errorf("it ended with %v\n%s", err, text)
+	}
+}
+
 // Whoever signals again does not wait for what is under way.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()

@@ -33,8 +33,8 @@ It needs git 2.38 or newer and terraform or tofu in PATH; no account and no netw
 		},
 	}
 	c.Flags().BoolVar(&o.Script, "script", false, "play it through: open, plan, apply, merge, the waiting one, unlock; fails when anything is off")
-	c.Flags().StringVar(&o.Keep, "keep", "", "keep everything in this directory")
-	c.Flags().StringVar(&o.Listen, "listen", "", "address of the forge's pages, such as 0.0.0.0:3000 (default loopback)")
+	c.Flags().StringVar(&o.Keep, "keep", "", "keep everything in `DIR`, which must be empty or new")
+	c.Flags().StringVar(&o.Listen, "listen", "", "`ADDR` of the forge's pages, such as 0.0.0.0:3000 (default loopback)")
 	return c
 }
 

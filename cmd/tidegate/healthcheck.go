@@ -28,8 +28,8 @@ func healthcheckCommand() *cobra.Command {
 			return healthcheck(c.Context(), "http://"+localAddr(listen, port)+"/healthz")
 		},
 	}
-	c.Flags().StringVar(&port, "port", "", "the server's --port (default TIDEGATE_PORT, or 4141)")
-	c.Flags().StringVar(&listen, "listen", "", "the server's --listen (default TIDEGATE_LISTEN)")
+	c.Flags().StringVar(&port, "port", "", "`PORT` that the server listens on (default TIDEGATE_PORT, or 4141)")
+	c.Flags().StringVar(&listen, "listen", "", "`ADDR` that the server listens on (default TIDEGATE_LISTEN)")
 	return c
 }
 

@@ -70,12 +70,14 @@ func root(out, errs io.Writer) *cobra.Command {
 	c := &cobra.Command{
 		Use:           "tidegate",
 		Short:         "Terraform and OpenTofu changes, planned and applied from pull requests",
+		Version:       versionText(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		CompletionOptions: cobra.CompletionOptions{
 			HiddenDefaultCmd: true,
 		},
 	}
+	c.SetVersionTemplate("{{.Version}}\n")
 	c.SetOut(out)
 	c.SetErr(errs)
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{flagProblem(c.Flags(), err)} })
@@ -97,10 +99,14 @@ func versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(c.OutOrStdout(), "tidegate %s (%s, %s/%s)\n", build(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(c.OutOrStdout(), versionText())
 			return err
 		},
 	}
+}
+
+func versionText() string {
+	return fmt.Sprintf("tidegate %s (%s, %s/%s)", build(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // innerCommand is one that main starts before anything else; it is here for --help.

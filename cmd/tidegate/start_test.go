@@ -383,8 +383,10 @@ func TestEnvironmentOfOthers(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	code, stdout, stderr := exit(t, tidegate(t, "version"))
-	if code != 0 || !strings.HasPrefix(stdout, "tidegate ") || strings.Count(stdout, "\n") != 1 || stderr != "" {
-		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
+	for _, arg := range []string{"version", "--version"} {
+		code, stdout, stderr := exit(t, tidegate(t, arg))
+		if code != 0 || !strings.HasPrefix(stdout, "tidegate ") || strings.Count(stdout, "\n") != 1 || stderr != "" {
+			t.Errorf("%s: exit code %d, %q, %q", arg, code, stdout, stderr)
+		}
 	}
 }

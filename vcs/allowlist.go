@@ -47,6 +47,19 @@ func (a Allowlist) Allows(r Repo) bool {
 	return matchesAny(a.include, name) && !matchesAny(a.exclude, name)
 }
 
+// Reaches reports whether some repository of a forge instance can be served: a list without the
+// host, such as acme/*, serves none.
+func (a Allowlist) Reaches(instance string) bool {
+	host := strings.ToLower(instance) + "/"
+	for _, rule := range a.include {
+		fixed, _, open := strings.Cut(rule, "*")
+		if strings.HasPrefix(fixed, host) || open && strings.HasPrefix(host, fixed) {
+			return true
+		}
+	}
+	return false
+}
+
 func matchesAny(rules []string, name string) bool {
 	for _, rule := range rules {
 		if matches(rule, name) {

@@ -7,6 +7,22 @@ import (
 	"github.com/tidegate/tidegate/vcs"
 )
 
+func TestAllowlistReaches(t *testing.T) {
+	t.Parallel()
+	for list, want := range map[string]bool{
+		"github.com/acme/*": true, "GitHub.com/acme/infra": true, "*": true, "*/acme/infra": true, "github.com/*": true,
+		"acme/*": false, "acme/infra": false, "gitlab.com/*": false, "github.com.acme.example/*": false, "gitlab.com/a/b, github.com/a/b": true,
+	} {
+		a, err := vcs.ParseAllowlist(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.Reaches("github.com"); got != want {
+			t.Errorf("%q reaches github.com: %t, want %t", list, got, want)
+		}
+	}
+}
+
 func TestAllowlist(t *testing.T) {
 	t.Parallel()
 	repo := func(s string) vcs.Repo {

@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/github"
 )
 
 // settings is what `tidegate server` was told, checked.
@@ -62,7 +63,9 @@ func readSettings(v values, table []option) (settings, error) {
 	keep := func(name string) secret { return s.readSecret(v, table[indexOf(table, name)], &bad) }
 
 	var err error
-	if s.allow, err = vcs.ParseAllowlist(get("repo-allowlist")); err != nil {
+	s.allow, err = vcs.ParseAllowlist(get("repo-allowlist"))
+	listed := err == nil
+	if !listed {
 		bad.add("--repo-allowlist: %w", err)
 	}
 	s.executable, s.statusName = get("executable-name"), get("vcs-status-name")
@@ -74,6 +77,9 @@ func readSettings(v values, table []option) (settings, error) {
 		bad.add("--default-tf-version: %q is not a version such as 1.11.4", s.defaultTF)
 	}
 	s.checkForge(&bad)
+	if s.checkAPIURL(&bad) {
+		s.checkInstance(listed, &bad)
+	}
 	s.checkNames(&bad)
 	s.readNumbers(get, &bad)
 	s.readAddresses(get, &bad)
@@ -106,17 +112,37 @@ func (s *settings) checkForge(bad *problems) {
 	if !s.ghSecret.set() {
 		bad.add("--gh-webhook-secret or --gh-webhook-secret-file: without it anybody could send webhooks")
 	}
+}
+
+// checkAPIURL reports whether the forge's address is good so far.
+func (s *settings) checkAPIURL(bad *problems) bool {
 	if s.ghAPIURL == "" {
-		return
+		return true
 	}
 	u, err := url.Parse(s.ghAPIURL)
 	switch {
-	case err != nil || u.Host == "" || u.User != nil:
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		bad.add("--gh-api-url: %s is not an absolute URL without user and password", quoted(s.ghAPIURL))
 	case u.Scheme == "http" && !loopback(u.Hostname()):
 		bad.add("--gh-api-url: plain http would send the token in clear; only loopback addresses may use it")
 	case u.Scheme != "http" && u.Scheme != "https":
 		bad.add("--gh-api-url: %q is neither https nor http", u.Scheme)
+	default:
+		return true
+	}
+	return false
+}
+
+// checkInstance checks that the forge can be spoken to, and that anything of it is served.
+func (s *settings) checkInstance(listed bool, bad *problems) {
+	forge, err := github.New(github.Config{APIURL: s.ghAPIURL, Hostname: s.ghHostname, Token: func() (string, error) { return "", nil }})
+	switch {
+	case err != nil && s.ghAPIURL == "":
+		bad.add("--gh-hostname: %w", err)
+	case err != nil:
+		bad.add("--gh-hostname and --gh-api-url: %w", err)
+	case listed && !s.allow.Reaches(forge.Site().Instance):
+		bad.add("--repo-allowlist: no rule is for %s; write %[1]s/OWNER/NAME", forge.Site().Instance)
 	}
 }
 
@@ -165,7 +191,7 @@ func (s *settings) readAddresses(get func(string) string, bad *problems) {
 		return
 	}
 	u, err := url.Parse(s.url)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.RawQuery != "" {
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		bad.add("--url: %s is not an absolute http or https URL without user, password and query", quoted(s.url))
 		return
 	}

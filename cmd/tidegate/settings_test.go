@@ -87,6 +87,9 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		}},
 		{"password without user", enough("--web-password=pw-hush"), []string{"--web-username and --web-password"}},
 		{"a range of versions", enough("--default-tf-version=~> 1.11"), []string{"--default-tf-version:"}},
+		{"no host name", enough("--gh-hostname=https://ghe.acme.example"), []string{"--gh-hostname:"}},
+		{"a list without a host", enough("--repo-allowlist=acme/*"), []string{"--repo-allowlist: no rule is for github.com; write github.com/OWNER/NAME"}},
+		{"a list for another forge", enough("--gh-hostname=ghe.acme.example"), []string{"--repo-allowlist: no rule is for ghe.acme.example"}},
 		{"no job", enough("--jobs=0"), []string{"--jobs:"}},
 		{"too many jobs", enough("--jobs=1001"), []string{"--jobs:"}},
 		{"both of each secret", enough("--gh-token-file=testdata/secret", "--gh-webhook-secret-file=testdata/secret", "--web-username=ops", "--web-password=pw-hush", "--web-password-file=testdata/secret"), []string{
@@ -142,11 +145,12 @@ func TestAPIURL(t *testing.T) {
 		{"ftp://127.0.0.1/api", "neither https nor http"},
 		{"ghe.acme.example/api/v3", "not an absolute URL"},
 		{"https://", "not an absolute URL"},
+		{"https://ghe.acme.example/api/v3?key=hush", "not an absolute URL"},
 		{"https://bot:pw-hush@ghe.acme.example", "without user and password"},
 		{"https://bot:pw-hush@ghe.acme.example:port", "not an absolute URL"},
 		{"http://bot:pw-hush@127.0.0.1:3000", "without user and password"},
 	} {
-		_, err := parse(t, nil, enough("--gh-api-url", c.url)...)
+		_, err := parse(t, nil, enough("--repo-allowlist=*", "--gh-api-url", c.url)...)
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: %v", c.url, err)
@@ -160,7 +164,7 @@ func TestAPIURL(t *testing.T) {
 
 func TestURL(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{"tg.acme.example", "ftp://tg.acme.example", "https://ops:pw-hush@tg.acme.example", "https://tg.acme.example/?key=pw-hush", "https://ops:pw-hush@tg.acme.example:x"} {
+	for _, bad := range []string{"tg.acme.example", "https://tg.acme.example/#part", "ftp://tg.acme.example", "https://ops:pw-hush@tg.acme.example", "https://tg.acme.example/?key=pw-hush", "https://ops:pw-hush@tg.acme.example:x"} {
 		_, err := parse(t, nil, enough("--url", bad)...)
 		if err == nil || !strings.HasPrefix(err.Error(), "--url: ") {
 			t.Errorf("%s: got %v", bad, err)

@@ -43,13 +43,8 @@ func withoutLinks(lookup func(string) (string, bool)) func(string) (string, bool
 // unknownEnv lists the variables that look like settings and are none: the flag that was meant has
 // its default.
 func unknownEnv(environ []string, table []option) []string {
-	known := map[string]bool{supervisor.EnvDir: true}
-	for _, o := range table {
-		known[env(o.name)] = true
-		if o.secret {
-			known[env(o.name+"-file")] = true
-		}
-	}
+	known := knownEnv(table)
+	known[supervisor.EnvDir] = true
 	var out []string
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
@@ -59,4 +54,32 @@ func unknownEnv(environ []string, table []option) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// atlantisEnv lists the variables of Atlantis that have another name here, with that name. They are
+// not read: a Tidegate that is tried beside an Atlantis must not work on its data directory.
+func atlantisEnv(environ []string, table []option) []string {
+	const theirs = "ATLANTIS_"
+	known := knownEnv(table)
+	var out []string
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if rest, ok := strings.CutPrefix(name, theirs); ok && known[prefix+rest] {
+			out = append(out, name+" is set, but not read: it is "+prefix+rest+" here")
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// knownEnv are the variables that are settings.
+func knownEnv(table []option) map[string]bool {
+	known := map[string]bool{}
+	for _, o := range table {
+		known[env(o.name)] = true
+		if o.secret {
+			known[env(o.name+"-file")] = true
+		}
+	}
+	return known
 }

@@ -59,6 +59,9 @@ func serverCommand() *cobra.Command {
 				for _, name := range s.unknownEnv {
 					err = errors.Join(err, fmt.Errorf("%s is set, but there is no such setting", name))
 				}
+				for _, hint := range atlantisEnv(os.Environ(), table) {
+					err = errors.Join(err, errors.New(hint))
+				}
 				return &startError{err}
 			}
 			// Whoever signals twice does not want to wait. What runs is found again at the next start.

@@ -375,9 +375,15 @@ func TestEnvironmentOfOthers(t *testing.T) {
 		t.Errorf("it logs:\n%s", text)
 	}
 	wrong := tidegate(t, "server")
-	wrong.Env = append(wrong.Env, "TIDEGATE_REPO_ALLOW_LIST=github.com/*")
-	if _, _, stderr := exit(t, wrong); !strings.Contains(stderr, "\n  - TIDEGATE_REPO_ALLOW_LIST is set, but there is no such setting\n") {
-		t.Errorf("a mistyped variable: %s", stderr)
+	wrong.Env = append(wrong.Env, "TIDEGATE_REPO_ALLOW_LIST=github.com/*", "ATLANTIS_GH_TOKEN=tok-hush", "ATLANTIS_CHECKOUT_STRATEGY=merge")
+	_, _, stderr := exit(t, wrong)
+	for _, want := range []string{"\n  - TIDEGATE_REPO_ALLOW_LIST is set, but there is no such setting\n", "\n  - ATLANTIS_GH_TOKEN is set, but not read: it is TIDEGATE_GH_TOKEN here\n"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("%q is not in what is told:\n%s", want, stderr)
+		}
+	}
+	if strings.Contains(stderr, "hush") || strings.Contains(stderr, "CHECKOUT") {
+		t.Errorf("it tells:\n%s", stderr)
 	}
 }
 

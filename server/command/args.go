@@ -26,6 +26,8 @@ type spelled struct {
 	// value is what follows the first "=".
 	value    string
 	hasValue bool
+	// quoted: some of the value was in quotes or escaped, so it is meant as it stands.
+	quoted bool
 	// dash is the typographic dash that was typed in place of "-" or "--"; 0 is none.
 	dash rune
 }
@@ -61,6 +63,7 @@ func spell(t token) (s spelled, ok bool) {
 		return s, false
 	}
 	s.name, s.value, s.hasValue = strings.Cut(t.text, "=")
+	s.quoted = t.quoted
 	if fancy := strings.Trim(dashes, "-"); fancy != "" {
 		s.dash = []rune(fancy)[0]
 		word := strings.TrimLeftFunc(s.name, isDash)
@@ -79,6 +82,11 @@ func spell(t token) (s spelled, ok bool) {
 // isDash reports the hyphen and what phones and word processors make of it.
 func isDash(r rune) bool {
 	return r == '\u2212' || unicode.Is(unicode.Pd, r)
+}
+
+// isFancyQuote reports what phones and word processors make of quotes.
+func isFancyQuote(r rune) bool {
+	return strings.ContainsRune("\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb", r)
 }
 
 // onlyFlags reports whether what follows a command's word looks like flags and their values and nothing
@@ -178,7 +186,7 @@ func (a *args) next(rest []token) (int, *Error) {
 				Usage:    Usage(n),
 			}
 		}
-		s.value, used = rest[1].text, 2
+		s.value, s.quoted, used = rest[1].text, rest[1].quoted, 2
 	}
 	return used, a.set(s)
 }
@@ -188,6 +196,9 @@ func looksLikeFlag(t token) bool {
 }
 
 func (a *args) set(s spelled) *Error {
+	if straight := strings.TrimFunc(s.value, isFancyQuote); straight != s.value && !s.quoted {
+		return fancyQuotes(a.cmd.Name, s, straight)
+	}
 	var why string
 	switch s.flag {
 	case flagDir:

@@ -148,6 +148,20 @@ func wrongDash(a args) *Error {
 	return e
 }
 
+func fancyQuotes(n Name, s spelled, straight string) *Error {
+	e := &Error{
+		Headline: "The quotes around " + show(straight) + " are no straight ones",
+		Detail:   "Some keyboards make such quotes of straight ones, and they would be a part of the name. Without spaces in it a name needs no quotes.",
+		Usage:    Usage(n),
+	}
+	a := args{cmd: Command{Name: n}}
+	s.value = straight
+	if wrong := a.set(s); wrong == nil {
+		e.Suggestion = Hint(a.cmd)
+	}
+	return e
+}
+
 func notClosed(n Name, l lexed) *Error {
 	if l.open == openEscape {
 		return &Error{Headline: "The line ends in a backslash", Detail: "A backslash takes the next character as it is. Leave it out.", Usage: Usage(n)}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -47,6 +48,8 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"bytes":     cmdBytes,
 		"nonroot":   cmdNonRoot,
 		"fork":      cmdFork,
+		"late":      cmdLate,
+		"release":   cmdRelease,
 	}
 	out := map[string]func(*testscript.TestScript, bool, []string){}
 	for name, f := range plain {
@@ -313,6 +316,11 @@ func cmdDeliver(ts *testscript.TestScript, w *world, args []string) error {
 			body = append(body, bytes.Repeat([]byte(" "), n)...)
 		}
 	}
+	return send(ts, w, args[0], body, sign, id, args[2])
+}
+
+// send sends a webhook and expects the answer's status.
+func send(ts *testscript.TestScript, w *world, event string, body []byte, sign, id, status string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.server.url+"/events", bytes.NewReader(body))
@@ -320,7 +328,7 @@ func cmdDeliver(ts *testscript.TestScript, w *world, args []string) error {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-GitHub-Event", args[0])
+	req.Header.Set("X-GitHub-Event", event)
 	req.Header.Set("X-GitHub-Delivery", id)
 	secret := webhookSecret
 	if sign == "bad" {
@@ -338,11 +346,47 @@ func cmdDeliver(ts *testscript.TestScript, w *world, args []string) error {
 	defer func() { _ = resp.Body.Close() }()
 	text, _ := io.ReadAll(resp.Body)
 	ts.Logf("%d %s", resp.StatusCode, text)
-	if strconv.Itoa(resp.StatusCode) != args[2] {
+	if strconv.Itoa(resp.StatusCode) != status {
 		return fmt.Errorf("the answer is %d %s", resp.StatusCode, text)
 	}
 	return nil
 }
+
+// late N ACTION: the first webhook of that action on a pull request comes once more, as a new one.
+func cmdLate(ts *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "late N ACTION"); err != nil {
+		return err
+	}
+	pull, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	body, err := w.forge.late(pull, args[1])
+	if err != nil {
+		return err
+	}
+	return send(ts, w, "pull_request", body, "good", "late", "202")
+}
+
+// release DIR: what the release button of a lock on the locks page does.
+func cmdRelease(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 1, "release DIR"); err != nil {
+		return err
+	}
+	_, page, err := w.get("/locks")
+	if err != nil {
+		return err
+	}
+	for row := range strings.SplitSeq(page, "<tr>") {
+		link := lockLink.FindString(row)
+		if strings.Contains(row, "<code>"+args[0]+"</code>") && link != "" {
+			return cmdPost(nil, w, []string{link + "/release"})
+		}
+	}
+	return fmt.Errorf("no lock on %s stands on the page", args[0])
+}
+
+var lockLink = regexp.MustCompile(`/locks/[0-9A-Za-z_-]+`) //nolint:gochecknoglobals // a pattern
 
 // waitfile FILE [TEXT]: waits until the file is there (and holds the text).
 func cmdWaitFile(ts *testscript.TestScript, w *world, args []string) error {

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tidegate/tidegate/e2e/contract"
 	"github.com/tidegate/tidegate/vcs/devforge"
@@ -22,6 +25,15 @@ import (
 type forge struct {
 	*devforge.Forge
 	http *httptest.Server
+
+	mu   sync.Mutex
+	sent []sentHook
+}
+
+// sentHook is a webhook as it was sent first.
+type sentHook struct {
+	event string
+	body  []byte
 }
 
 // published is what GitHub says about itself: large, and read once.
@@ -49,9 +61,15 @@ func newForge(tb testing.TB, dir string) *forge {
 // forgeReporting starts a forge with everybody and the repository.
 func forgeReporting(tb testing.TB, dir string, github *contract.Contract, deviates func(error)) *forge {
 	tb.Helper()
+	out := &forge{}
 	f, err := devforge.New(devforge.Config{
 		Dir: filepath.Join(dir, "forge"), Log: slog.New(slog.DiscardHandler),
-		Webhook: func(event string, body []byte) { deviates(github.Webhook(event, body)) },
+		Webhook: func(event string, body []byte) {
+			deviates(github.Webhook(event, body))
+			out.mu.Lock()
+			defer out.mu.Unlock()
+			out.sent = append(out.sent, sentHook{event, bytes.Clone(body)})
+		},
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -78,7 +96,28 @@ func forgeReporting(tb testing.TB, dir string, github *contract.Contract, deviat
 	if err := f.AddHook(owner, name, "http://127.0.0.1:1/events", webhookSecret); err != nil {
 		tb.Fatal(err)
 	}
-	return &forge{Forge: f, http: s}
+	out.Forge, out.http = f, s
+	return out
+}
+
+// late is the first webhook of that action on a pull request, as one that was held up on its way: its
+// time is another one, so that nobody knows it yet.
+func (f *forge) late(pull int, action string) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, h := range f.sent {
+		var body map[string]any
+		if err := json.Unmarshal(h.body, &body); err != nil {
+			return nil, err
+		}
+		pr, ok := body["pull_request"].(map[string]any)
+		if !ok || body["action"] != action || pr["number"] != float64(pull) {
+			continue
+		}
+		pr["updated_at"] = time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+		return json.Marshal(body)
+	}
+	return nil, fmt.Errorf("no webhook said that #%d was %s", pull, action)
 }
 
 func (f *forge) close() {

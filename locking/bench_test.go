@@ -24,7 +24,7 @@ func BenchmarkAcquire(b *testing.B) {
 				if _, err := s.Acquire(b.Context(), locking.Request{Pull: pull(2), Keys: mine, Wait: true}); err != nil {
 					b.Fatal(err)
 				}
-				if _, err := s.Release(b.Context(), locking.Release{Pull: pull(2)}); err != nil {
+				if _, err := s.Release(b.Context(), locking.Release{Pull: pull(2), All: true}); err != nil {
 					b.Fatal(err)
 				}
 			}

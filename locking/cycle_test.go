@@ -64,7 +64,7 @@ func TestSkippedWaiterIsInNoCircle(t *testing.T) {
 	s := open(t)
 	ask(t, s, 1, true, "x")
 	ask(t, s, 2, true, "y", "x")
-	if err := s.Skip(t.Context(), pull(2), nil, true); err != nil {
+	if err := s.Skip(t.Context(), pull(2), keys("y", "x"), true); err != nil {
 		t.Fatal(err)
 	}
 	want(t, "the other is away", circles(ask(t, s, 1, true, "y").Cycles), []string{})

@@ -119,7 +119,7 @@ func recordFixture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Skip(t.Context(), pull(2), nil, true); err != nil {
+	if err := s.Skip(t.Context(), pull(2), keys("net"), true); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {

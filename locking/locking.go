@@ -82,12 +82,14 @@ type Grant struct {
 // Release gives locks back.
 type Release struct {
 	Pull Pull
-	// Keys nil means all of the pull request.
-	Keys    []Key
+	// Keys are what is given back; an empty list is nothing.
+	Keys []Key
+	// All, instead of Keys, is everything that the pull request has.
+	All     bool
 	Why, By string
 	// At is when; zero means now.
 	At time.Time
-	// Waiters leaves the line for them as well; every line when Keys is nil.
+	// Waiters leaves the lines for them as well.
 	Waiters bool
 }
 
@@ -130,9 +132,12 @@ func (s *Store) Acquire(ctx context.Context, r Request) (Grant, error) {
 	return g, nil
 }
 
-// Release releases what the pull request holds of r.Keys, and nothing of anybody else. What is not
-// held is no error.
+// Release releases what the pull request holds of r.Keys, or all of it, and nothing of anybody else.
+// What is not held is no error.
 func (s *Store) Release(ctx context.Context, r Release) (Freed, error) {
+	if r.All && len(r.Keys) > 0 {
+		return Freed{}, errors.New("releasing locks: all and some at once")
+	}
 	r.At = orNow(r.At)
 	var f Freed
 	err := s.update(ctx, func(t *table) (err error) {
@@ -151,21 +156,30 @@ func (s *Store) Next(ctx context.Context) ([]Waiter, error) {
 	return read(ctx, s, func(t *table) ([]Waiter, error) { return t.next(), nil })
 }
 
-// Skip marks the pull request's waiters for keys (nil means all) as skipped, or not. A waiter that
-// can't use its turn keeps its place and does not hold up the line.
+// Skip marks the pull request's waiters for keys as skipped, or not; an empty list is none of them. A
+// waiter that can't use its turn keeps its place and does not hold up the line.
 func (s *Store) Skip(ctx context.Context, p Pull, keys []Key, skipped bool) error {
-	err := s.update(ctx, func(t *table) error { return t.skip(p, keys, skipped, time.Now().UTC()) })
+	err := s.update(ctx, func(t *table) error { return t.skip(p, only(keys), skipped, time.Now().UTC()) })
 	if err != nil {
 		return fmt.Errorf("skipping in line: %w", err)
 	}
 	return nil
 }
 
-// Leave takes the pull request out of the lines for keys; nil means all.
+// Leave takes the pull request out of the lines for keys; an empty list is none of them.
 func (s *Store) Leave(ctx context.Context, p Pull, keys []Key) ([]Waiter, error) {
+	return s.leave(ctx, p, only(keys))
+}
+
+// LeaveAll takes the pull request out of every line.
+func (s *Store) LeaveAll(ctx context.Context, p Pull) ([]Waiter, error) {
+	return s.leave(ctx, p, every)
+}
+
+func (s *Store) leave(ctx context.Context, p Pull, meant func(Key) bool) ([]Waiter, error) {
 	var left []Waiter
 	err := s.update(ctx, func(t *table) (err error) {
-		left, err = t.leave(p, keys, Entry{At: time.Now().UTC()})
+		left, err = t.leave(p, meant, Entry{At: time.Now().UTC()})
 		return err
 	})
 	if err != nil {

@@ -90,7 +90,7 @@ func (m *model) acquire(p locking.Pull, keys []locking.Key, wait bool) {
 
 func (m *model) release(p locking.Pull, keys []locking.Key, waiters bool) {
 	maps.DeleteFunc(m.holds, func(k locking.Key, by locking.Pull) bool {
-		return by == p && (keys == nil || slices.Contains(keys, k))
+		return by == p && slices.Contains(keys, k)
 	})
 	if waiters {
 		m.leave(p, keys)
@@ -99,13 +99,13 @@ func (m *model) release(p locking.Pull, keys []locking.Key, waiters bool) {
 
 func (m *model) leave(p locking.Pull, keys []locking.Key) {
 	m.line = slices.DeleteFunc(m.line, func(s spot) bool {
-		return s.pull == p && (keys == nil || slices.Contains(keys, s.key))
+		return s.pull == p && slices.Contains(keys, s.key)
 	})
 }
 
 func (m *model) skip(p locking.Pull, keys []locking.Key, skipped bool) {
 	for i, s := range m.line {
-		if s.pull == p && (keys == nil || slices.Contains(keys, s.key)) {
+		if s.pull == p && slices.Contains(keys, s.key) {
 			m.line[i].skipped = skipped
 		}
 	}
@@ -151,6 +151,7 @@ type op struct {
 	what string
 	pull locking.Pull
 	keys []locking.Key
+	all  bool // of release and leave
 	flag bool
 }
 
@@ -159,11 +160,13 @@ func (o op) String() string {
 	for _, k := range o.keys {
 		ks = append(ks, name(k))
 	}
-	return fmt.Sprintf("%s #%d [%s] %v", o.what, o.pull.Number, strings.Join(ks, " "), o.flag)
+	return fmt.Sprintf("%s #%d [%s] all=%v %v", o.what, o.pull.Number, strings.Join(ks, " "), o.all, o.flag)
 }
 
+func space() []locking.Key { return keys("a", "a:x", "a:y", "b", "b:x", "c", "c@w", ".") }
+
 func randomOp(r *rand.Rand) op {
-	space := keys("a", "a:x", "a:y", "b", "b:x", "c", "c@w", ".")
+	space := space()
 	o := op{pull: pull(1 + r.IntN(5)), flag: r.IntN(4) > 0}
 	switch n := r.IntN(20); {
 	case n < 11:
@@ -180,13 +183,23 @@ func randomOp(r *rand.Rand) op {
 			o.keys = append(o.keys, k)
 		}
 	}
-	if o.what != "acquire" && r.IntN(3) == 0 {
+	switch r.IntN(9) {
+	case 0:
+		o.keys = []locking.Key{}
+	case 1:
 		o.keys = nil
+	case 2, 3, 4:
+		if o.what == "release" || o.what == "leave" {
+			o.keys, o.all = nil, true
+		}
 	}
 	return o
 }
 
 func (m *model) do(o op) {
+	if o.all {
+		o.keys = space()
+	}
 	switch o.what {
 	case "acquire":
 		m.acquire(o.pull, o.keys, o.flag)
@@ -204,11 +217,15 @@ func do(ctx context.Context, s *locking.Store, o op) (g locking.Grant, err error
 	case "acquire":
 		g, err = s.Acquire(ctx, locking.Request{Pull: o.pull, Keys: o.keys, Wait: o.flag, At: at(0)})
 	case "release":
-		_, err = s.Release(ctx, locking.Release{Pull: o.pull, Keys: o.keys, Waiters: o.flag, At: at(0)})
+		_, err = s.Release(ctx, locking.Release{Pull: o.pull, Keys: o.keys, All: o.all, Waiters: o.flag, At: at(0)})
 	case "skip":
 		err = s.Skip(ctx, o.pull, o.keys, o.flag)
 	case "leave":
-		_, err = s.Leave(ctx, o.pull, o.keys)
+		if o.all {
+			_, err = s.LeaveAll(ctx, o.pull)
+		} else {
+			_, err = s.Leave(ctx, o.pull, o.keys)
+		}
 	}
 	return g, err
 }

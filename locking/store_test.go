@@ -100,7 +100,7 @@ func itoa(n int) string { return string(rune('0' + n)) }
 
 func release(t *testing.T, s *locking.Store, n int, waiters bool, list ...string) locking.Freed {
 	t.Helper()
-	f, err := s.Release(t.Context(), locking.Release{Pull: pull(n), Keys: keys(list...), By: "u", Why: "test", At: at(n), Waiters: waiters})
+	f, err := s.Release(t.Context(), locking.Release{Pull: pull(n), Keys: keys(list...), All: len(list) == 0, By: "u", Why: "test", At: at(n), Waiters: waiters})
 	if err != nil {
 		t.Fatalf("Release(#%d, %v): %v", n, list, err)
 	}
@@ -214,10 +214,10 @@ func TestSkippedWaiterDoesNotHoldUpTheLine(t *testing.T) {
 	want(t, "a newcomer is behind it", got(ask(t, s, 4, true, "dns")), []string{"dns held by 3, 1 ahead"})
 	release(t, s, 3, false)
 	want(t, "next", next(t, s), []string{"2 dns"})
-	if err := s.Skip(t.Context(), pull(2), nil, true); err != nil {
+	if err := s.Skip(t.Context(), pull(2), keys("dns", "db"), true); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Skip(t.Context(), pull(2), nil, false); err != nil {
+	if err := s.Skip(t.Context(), pull(2), keys("dns", "db"), false); err != nil {
 		t.Fatal(err)
 	}
 	want(t, "next", next(t, s), []string{"2 dns"})
@@ -263,9 +263,40 @@ func TestLeave(t *testing.T) {
 	if err != nil || len(left) != 1 || left[0].Key != key("db") {
 		t.Errorf("Leave(db) = %v, %v, want the waiter for db", left, err)
 	}
-	left, err = s.Leave(t.Context(), pull(2), nil)
+	left, err = s.LeaveAll(t.Context(), pull(2))
 	if err != nil || len(left) != 1 || left[0].Key != key("dns") {
-		t.Errorf("Leave(nil) = %v, %v, want the waiter for dns", left, err)
+		t.Errorf("LeaveAll() = %v, %v, want the waiter for dns", left, err)
+	}
+}
+
+// A list that turned out empty is nothing, however it was made.
+func TestNoKeysAreNone(t *testing.T) {
+	t.Parallel()
+	for name, none := range map[string][]locking.Key{"nil": nil, "empty": {}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t)
+			ask(t, s, 1, true, "dns")
+			ask(t, s, 2, true, "db", "dns")
+			before := state(t, s)
+			f, err := s.Release(t.Context(), locking.Release{Pull: pull(2), Keys: none, Waiters: true})
+			if err != nil || len(f.Locks)+len(f.Left) != 0 {
+				t.Errorf("Release() = %+v, %v, want nothing", f, err)
+			}
+			if err := s.Skip(t.Context(), pull(2), none, true); err != nil {
+				t.Errorf("Skip() = %v", err)
+			}
+			if left, err := s.Leave(t.Context(), pull(2), none); err != nil || len(left) != 0 {
+				t.Errorf("Leave() = %v, %v, want nothing", left, err)
+			}
+			if after := state(t, s); !after.equal(before) {
+				t.Errorf("state %+v, want it unchanged: %+v", after, before)
+			}
+		})
+	}
+	s := open(t)
+	if _, err := s.Release(t.Context(), locking.Release{Pull: pull(1), Keys: keys("dns"), All: true}); err == nil {
+		t.Error("Release() of all and of some = nil error")
 	}
 }
 
@@ -276,7 +307,7 @@ func TestAuditTellsEveryChangeOnce(t *testing.T) {
 	ask(t, s, 1, true, "dns")
 	ask(t, s, 2, true, "dns")
 	ask(t, s, 2, true, "dns")
-	if err := s.Skip(t.Context(), pull(2), nil, true); err != nil {
+	if err := s.Skip(t.Context(), pull(2), keys("dns"), true); err != nil {
 		t.Fatal(err)
 	}
 	ask(t, s, 2, true, "dns")

@@ -115,8 +115,12 @@ func (t *table) refresh(r Request) error {
 
 func (t *table) release(r Release) (Freed, error) {
 	var f Freed
+	meant := only(r.Keys)
+	if r.All {
+		meant = every
+	}
 	for _, l := range slices.Clone(t.locks) {
-		if l.Pull != r.Pull || !meant(r.Keys, l.Key) {
+		if l.Pull != r.Pull || !meant(l.Key) {
 			continue
 		}
 		if err := t.dropLock(l); err != nil {
@@ -132,15 +136,15 @@ func (t *table) release(r Release) (Freed, error) {
 		return f, nil
 	}
 	var err error
-	f.Left, err = t.leave(r.Pull, r.Keys, Entry{At: r.At, By: r.By, Why: r.Why})
+	f.Left, err = t.leave(r.Pull, meant, Entry{At: r.At, By: r.By, Why: r.Why})
 	return f, err
 }
 
 // leave takes waiters away and notes each as e says.
-func (t *table) leave(p Pull, keys []Key, e Entry) ([]Waiter, error) {
+func (t *table) leave(p Pull, meant func(Key) bool, e Entry) ([]Waiter, error) {
 	var left []Waiter
 	for _, w := range slices.Clone(t.waiters) {
-		if w.Pull != p || !meant(keys, w.Key) {
+		if w.Pull != p || !meant(w.Key) {
 			continue
 		}
 		if err := t.dropWaiter(t.place(p, w.Key)); err != nil {
@@ -155,9 +159,9 @@ func (t *table) leave(p Pull, keys []Key, e Entry) ([]Waiter, error) {
 	return left, nil
 }
 
-func (t *table) skip(p Pull, keys []Key, skipped bool, at time.Time) error {
+func (t *table) skip(p Pull, meant func(Key) bool, skipped bool, at time.Time) error {
 	for _, w := range slices.Clone(t.waiters) {
-		if w.Pull != p || !meant(keys, w.Key) || w.Skipped == skipped {
+		if w.Pull != p || !meant(w.Key) || w.Skipped == skipped {
 			continue
 		}
 		w.Skipped = skipped
@@ -175,5 +179,9 @@ func (t *table) skip(p Pull, keys []Key, skipped bool, at time.Time) error {
 	return nil
 }
 
-// meant: nil keys mean every key.
-func meant(keys []Key, k Key) bool { return keys == nil || slices.Contains(keys, k) }
+func every(Key) bool { return true }
+
+// only: no keys mean no key.
+func only(keys []Key) func(Key) bool {
+	return func(k Key) bool { return slices.Contains(keys, k) }
+}

@@ -79,7 +79,7 @@ func (e *Engine) letGo(ctx context.Context, s scene, why string) (locking.Freed,
 		return none, nil, err
 	}
 	freed, err := e.Locks.Release(ctx, locking.Release{
-		Pull: lockPull(s.pull.ID()), Why: why, By: s.ask.user, At: time.Now().UTC(), Waiters: true,
+		Pull: lockPull(s.pull.ID()), All: true, Why: why, By: s.ask.user, At: time.Now().UTC(), Waiters: true,
 	})
 	if err != nil {
 		return none, nil, fmt.Errorf("releasing locks: %w", err)
@@ -170,7 +170,7 @@ func (e *Engine) skipTurn(ctx context.Context, s scene) error {
 	if s.pull.State == vcs.Open {
 		err = e.Locks.Skip(ctx, lockPull(s.pull.ID()), keys, true)
 	} else {
-		_, err = e.Locks.Leave(ctx, lockPull(s.pull.ID()), nil)
+		_, err = e.Locks.LeaveAll(ctx, lockPull(s.pull.ID()))
 	}
 	if err != nil {
 		return fmt.Errorf("going on with the line: %w", err)

@@ -72,8 +72,13 @@ func (k Key) ID() string {
 // conflicts reports whether two pull requests must not hold a and b at the same time.
 func conflicts(a, b Key) bool {
 	named := a.Project != "" && b.Project != "" && a.Project != b.Project
-	a.Project, b.Project = "", ""
-	return a == b && !named
+	return !named && a.unnamed() == b.unnamed()
+}
+
+// unnamed is what all names of one directory and workspace have in common.
+func (k Key) unnamed() Key {
+	k.Project = ""
+	return k
 }
 
 func (p Pull) bytes() []byte {

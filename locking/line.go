@@ -68,12 +68,37 @@ func (t *table) holdsUp(p Pull, k Key) bool {
 // next are the waiters that would acquire their key now.
 func (t *table) next() []Waiter {
 	var out []Waiter
+	places := t.places()
 	for _, w := range t.waiters {
-		if _, blocked := t.blocked(w.Pull, w.Key); !blocked && !w.Skipped {
+		if w.Skipped {
+			continue
+		}
+		if _, blocked := places[w.Key.unnamed()].blocked(w.Pull, w.Key); !blocked {
 			out = append(out, w)
 		}
 	}
 	return out
+}
+
+// places takes the table apart: keys of different directories and workspaces never conflict.
+func (t *table) places() map[Key]*table {
+	places := map[Key]*table{}
+	at := func(k Key) *table {
+		k = k.unnamed()
+		if places[k] == nil {
+			places[k] = &table{}
+		}
+		return places[k]
+	}
+	for _, l := range t.locks {
+		p := at(l.Key)
+		p.locks = append(p.locks, l)
+	}
+	for _, w := range t.waiters {
+		p := at(w.Key)
+		p.waiters = append(p.waiters, w)
+	}
+	return places
 }
 
 // held is the index of the pull request's lock on exactly k; -1 if there is none.

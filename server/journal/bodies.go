@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -60,17 +61,20 @@ func (b bodies) write(name, body string) (err error) {
 	return syncDir(b.dir)
 }
 
-// load reads the body of r back if it is in a file.
+// load reads the body of r back if it is in a file. Without that file r is damaged.
 func (b bodies) load(r Report) (Report, error) {
 	if r.BodyFile == "" {
 		return r, nil
 	}
 	raw, err := os.ReadFile(filepath.Join(b.dir, filepath.Base(r.BodyFile)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, damaged("reading the text of report %s: %w", r.ID, err)
+	}
 	if err != nil {
 		return r, fmt.Errorf("reading the text of report %s: %w", r.ID, err)
 	}
 	if sum := sha256.Sum256(raw); hex.EncodeToString(sum[:]) != r.BodyFile {
-		return r, fmt.Errorf("reading the text of report %s: the file %s is damaged", r.ID, r.BodyFile)
+		return r, damaged("reading the text of report %s: the file %s is damaged", r.ID, r.BodyFile)
 	}
 	r.Body = string(raw)
 	return r, nil

@@ -82,6 +82,10 @@ func (j *Journal) addEvent(ctx context.Context, ev Event, space, key string) (ui
 	hash := sha256.Sum256([]byte(space + key))
 	got, err := write(ctx, j, func(tx *bbolt.Tx) (addedEvent, error) {
 		if known := in(tx, bucketEventKeys).Get(hash[:]); known != nil {
+			// Whether it was carried out can't be known: neither lost in silence nor done twice.
+			if len(known) != 8 || in(tx, bucketEvents).Get(known) == nil {
+				return addedEvent{}, damaged("the event is known, but %s %q is not there", bucketEvents, known)
+			}
 			return addedEvent{seq: binary.BigEndian.Uint64(known)}, nil
 		}
 		ev := ev
@@ -129,16 +133,14 @@ func (j *Journal) Event(ctx context.Context, seq uint64) (Event, bool, error) {
 // Queued lists the events that are not done, oldest first.
 func (j *Journal) Queued(ctx context.Context) ([]Event, error) {
 	return view(ctx, j, func(tx *bbolt.Tx) ([]Event, error) {
-		var out []Event
+		var out gathered[Event]
 		c := in(tx, bucketEventsQueued).Cursor()
 		for k, _ := c.First(); k != nil; k, _ = c.Next() {
-			ev, err := must[Event](tx, bucketEvents, k)
-			if err != nil {
+			if err := out.add(named[Event](tx, bucketEvents, k)); err != nil {
 				return nil, err
 			}
-			out = append(out, ev)
 		}
-		return out, nil
+		return out.answer()
 	})
 }
 

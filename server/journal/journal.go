@@ -46,7 +46,8 @@ type Options struct {
 // Journal is the durable record. It is safe for concurrent use. Close it before the database.
 //
 // What its methods write is on disk when they return nil. When their context ends first they return
-// its error, and the write may still happen. After Close they return ErrClosed.
+// its error, and the write may still happen. After Close they return ErrClosed. A record that can't be
+// read is a *DamagedError, and never in the way of one that is written in its place.
 type Journal struct {
 	db      *bbolt.DB
 	writer  *writer
@@ -133,7 +134,8 @@ func (j *Journal) readAbout() (known bool, err error) {
 				return fmt.Errorf("the journal is damaged: %s is missing", b)
 			}
 		}
-		return j.seed(tx)
+		j.seed(tx)
+		return nil
 	})
 	return known, err
 }
@@ -150,17 +152,14 @@ func foreign(tx *bbolt.Tx) error {
 }
 
 // seed lets new ids begin after those in the file, even if the clock was put back.
-func (j *Journal) seed(tx *bbolt.Tx) error {
-	k, _ := in(tx, bucketRuns).Cursor().Last()
-	if k == nil {
-		return nil
+func (j *Journal) seed(tx *bbolt.Tx) {
+	c := in(tx, bucketRuns).Cursor()
+	for k, _ := c.Last(); k != nil; k, _ = c.Prev() {
+		if id, err := ulid.ParseStrict(string(k)); err == nil { // a damaged one is passed over
+			j.last = min(id.Time(), ulid.MaxTime()-1) + 1
+			return
+		}
 	}
-	id, err := ulid.ParseStrict(string(k))
-	if err != nil {
-		return fmt.Errorf("reading run id %q: %w", k, err)
-	}
-	j.last = min(id.Time(), ulid.MaxTime()-1) + 1
-	return nil
 }
 
 func (j *Journal) make() error {

@@ -92,7 +92,7 @@ func (j *Journal) PutPlan(ctx context.Context, p Plan) error {
 	_, err := write(ctx, j, func(tx *bbolt.Tx) (none, error) {
 		current := append(pullKey(p.Pull), projectKey(p.Project)...)
 		if id := in(tx, bucketPlansCurrent).Get(current); id != nil && string(id) != p.ID {
-			if err := supersede(tx, id, p.ID, now); err != nil {
+			if err := supersede(tx, bytes.Clone(id), p.ID, now); err != nil {
 				return none{}, err
 			}
 		}
@@ -108,29 +108,27 @@ func (j *Journal) PutPlan(ctx context.Context, p Plan) error {
 }
 
 func supersede(tx *bbolt.Tx, id []byte, by string, now time.Time) error {
-	old, err := must[Plan](tx, bucketPlans, bytes.Clone(id))
-	if err != nil || !old.State.Open() {
-		return err
+	old, ok := before[Plan](tx, bucketPlans, id)
+	if !ok || !old.State.Open() {
+		return nil
 	}
 	old.State, old.By, old.Why, old.Changed = PlanSuperseded, "", "planned again as "+by, now
-	return put(tx, bucketPlans, []byte(old.ID), old)
+	return put(tx, bucketPlans, id, old)
 }
 
 // Plans lists the current plan of each project of a pull request, whatever its state, in the order of
 // the projects.
 func (j *Journal) Plans(ctx context.Context, pull vcs.PullID) ([]Plan, error) {
 	return view(ctx, j, func(tx *bbolt.Tx) ([]Plan, error) {
-		var out []Plan
+		var out gathered[Plan]
 		prefix := pullKey(pull)
 		c := in(tx, bucketPlansCurrent).Cursor()
 		for k, id := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, id = c.Next() {
-			p, err := must[Plan](tx, bucketPlans, id)
-			if err != nil {
+			if err := out.add(named[Plan](tx, bucketPlans, id)); err != nil {
 				return nil, err
 			}
-			out = append(out, p)
 		}
-		return out, nil
+		return out.answer()
 	})
 }
 
@@ -160,11 +158,11 @@ func (j *Journal) SetPlanState(ctx context.Context, id string, state PlanState, 
 }
 
 // ReportPlans stamps every plan of a run with the comment it stood in, all or none. at is the forge's
-// time of that comment.
+// time of that comment. A damaged plan, which can't be applied, is passed over.
 func (j *Journal) ReportPlans(ctx context.Context, run string, comment int64, at time.Time) error {
 	_, err := write(ctx, j, func(tx *bbolt.Tx) (none, error) {
 		plans, err := list[Plan](tx, bucketPlans, []byte(run+"/"))
-		if err != nil {
+		if err != nil && !Damaged(err) {
 			return none{}, err
 		}
 		for _, p := range plans {

@@ -55,11 +55,7 @@ func (j *Journal) PutReport(ctx context.Context, r Report) error {
 	}
 	_, err = write(ctx, j, func(tx *bbolt.Tx) (none, error) {
 		id := []byte(r.ID)
-		old, ok, err := get[Report](tx, bucketReports, id)
-		if err != nil {
-			return none{}, err
-		}
-		if ok && old.Pull != r.Pull {
+		if old, ok := before[Report](tx, bucketReports, id); ok && old.Pull != r.Pull {
 			return none{}, fmt.Errorf("it belongs to %s, not to %s", old.Pull, r.Pull)
 		}
 		if err := put(tx, bucketReports, id, r); err != nil {
@@ -76,14 +72,15 @@ func (j *Journal) PutReport(ctx context.Context, r Report) error {
 	return nil
 }
 
-// Report reads one report with its body.
+// Report reads one report with its body. Of a damaged one it answers what can be read, true and the
+// *DamagedError.
 func (j *Journal) Report(ctx context.Context, id string) (Report, bool, error) {
 	r, ok, err := lookup[Report](ctx, j, bucketReports, []byte(id))
 	if err != nil || !ok {
-		return r, false, err
+		return Report{}, Damaged(err), err
 	}
 	r, err = j.bodies.load(r)
-	return r, err == nil, err
+	return r, true, err
 }
 
 // Reports lists the reports of a pull request in the order they were meant, without the bodies that
@@ -94,27 +91,33 @@ func (j *Journal) Reports(ctx context.Context, pull vcs.PullID) ([]Report, error
 
 // Unposted lists the reports that are still owed, with their bodies, in the order they were meant.
 func (j *Journal) Unposted(ctx context.Context) ([]Report, error) {
+	var out gathered[Report]
 	all, err := j.reports(ctx, bucketReportsOwed, nil)
-	for i := range all {
-		if err == nil {
-			all[i], err = j.bodies.load(all[i])
+	if err := out.damaged(err); err != nil {
+		return nil, err
+	}
+	for _, r := range all {
+		r, err := j.bodies.load(r)
+		if err != nil && !Damaged(err) { // whatever it is, it is in the way of no other
+			err = damaged("%w", err)
+		}
+		if err := out.add(r, err); err != nil {
+			return nil, err
 		}
 	}
-	return all, err
+	return out.answer()
 }
 
 func (j *Journal) reports(ctx context.Context, by bucketName, prefix []byte) ([]Report, error) {
 	out, err := view(ctx, j, func(tx *bbolt.Tx) ([]Report, error) {
-		var out []Report
+		var out gathered[Report]
 		c := in(tx, by).Cursor()
 		for k, _ := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, _ = c.Next() {
-			r, err := must[Report](tx, bucketReports, k[len(prefix):])
-			if err != nil {
+			if err := out.add(named[Report](tx, bucketReports, k[len(prefix):])); err != nil {
 				return nil, err
 			}
-			out = append(out, r)
 		}
-		return out, nil
+		return out.answer()
 	})
 	slices.SortStableFunc(out, func(a, b Report) int { return a.Intended.Compare(b.Intended) })
 	return out, err

@@ -121,11 +121,22 @@ func TestDamagedBody(t *testing.T) {
 	ok(t, err)
 	file := filepath.Join(dir, "b", got.BodyFile)
 	ok(t, os.WriteFile(file, []byte("y"), 0o600))
-	if _, _, err := j.Report(t.Context(), "long"); err == nil || !strings.Contains(err.Error(), "damaged") {
-		t.Errorf("Report() = %v, want that the file is damaged", err)
+	r, found, err := j.Report(t.Context(), "long")
+	if !journal.Damaged(err) || !strings.Contains(err.Error(), "damaged") || !found || r.Marker != long.Marker {
+		t.Errorf("Report() = %+v, %v, %v, want all but its text, and that the file is damaged", r, found, err)
 	}
+	ok(t, j.PutReport(t.Context(), report("whole", 2)))
 	ok(t, os.Remove(file))
-	if _, err := j.Unposted(t.Context()); err == nil || !strings.Contains(err.Error(), got.BodyFile) {
+	owed, err := j.Unposted(t.Context())
+	if !journal.Damaged(err) || !strings.Contains(err.Error(), got.BodyFile) {
 		t.Errorf("Unposted() = %v, want an error that names the file", err)
+	}
+	want(t, "owed", ids(owed), []string{"whole"})
+	ok(t, os.Mkdir(file, 0o700)) // an error, but not that it is gone
+	if owed, err := j.Unposted(t.Context()); !journal.Damaged(err) || len(owed) != 1 {
+		t.Errorf("Unposted() = %v, %v, want the other one", ids(owed), err)
+	}
+	if _, _, err := j.Report(t.Context(), "long"); err == nil || journal.Damaged(err) {
+		t.Errorf("Report() of a file that can't be read now = %v, want an error that may pass", err)
 	}
 }

@@ -176,11 +176,7 @@ func putRun(tx *bbolt.Tx, r Run) error {
 	if _, err := ulid.ParseStrict(r.ID); err != nil {
 		return fmt.Errorf("%q is not a run id: %w", r.ID, err)
 	}
-	old, ok, err := get[Run](tx, bucketRuns, []byte(r.ID))
-	if err != nil {
-		return err
-	}
-	if ok && old.Pull != r.Pull {
+	if old, ok := before[Run](tx, bucketRuns, []byte(r.ID)); ok && old.Pull != r.Pull {
 		return fmt.Errorf("it belongs to %s, not to %s", old.Pull, r.Pull)
 	}
 	if err := put(tx, bucketRuns, []byte(r.ID), r); err != nil {
@@ -213,7 +209,8 @@ func (j *Journal) Run(ctx context.Context, id string) (Run, bool, error) {
 	return lookup[Run](ctx, j, bucketRuns, []byte(id))
 }
 
-// RunOf reads the run that an event led to.
+// RunOf reads the run that an event led to. Of a damaged one it answers the id, true and the
+// *DamagedError.
 func (j *Journal) RunOf(ctx context.Context, event uint64) (Run, bool, error) {
 	type found struct {
 		run Run
@@ -224,8 +221,9 @@ func (j *Journal) RunOf(ctx context.Context, event uint64) (Run, bool, error) {
 		if err != nil || !ok || ev.Run == "" {
 			return found{}, err
 		}
-		r, err := must[Run](tx, bucketRuns, []byte(ev.Run))
-		return found{r, err == nil}, err
+		r, err := named[Run](tx, bucketRuns, []byte(ev.Run))
+		r.ID = ev.Run
+		return found{r, true}, err
 	})
 	return f.run, f.ok, err
 }
@@ -240,21 +238,21 @@ func (j *Journal) Runs(ctx context.Context, f Filter) ([]Run, error) {
 		bucket = bucketRunsRunning
 	}
 	return view(ctx, j, func(tx *bbolt.Tx) ([]Run, error) {
-		var out []Run
+		var out gathered[Run]
 		c := in(tx, bucket).Cursor()
 		for k := lastWith(c, prefix); bytes.HasPrefix(k, prefix) && k != nil; k, _ = c.Prev() {
-			r, err := must[Run](tx, bucketRuns, k[len(prefix):])
-			if err != nil {
-				return nil, err
-			}
-			if f.Running && r.State != Running {
+			r, err := named[Run](tx, bucketRuns, k[len(prefix):])
+			if err == nil && f.Running && r.State != Running {
 				continue
 			}
-			if out = append(out, r); f.Limit > 0 && len(out) == f.Limit {
+			if err := out.add(r, err); err != nil {
+				return nil, err
+			}
+			if f.Limit > 0 && len(out.all) == f.Limit {
 				break
 			}
 		}
-		return out, nil
+		return out.answer()
 	})
 }
 

@@ -87,7 +87,7 @@ func get[T any](tx *bbolt.Tx, b bucketName, key []byte) (v T, ok bool, err error
 	return v, err == nil, err
 }
 
-// must reads a record that has to be there.
+// must reads a record that is to be changed.
 func must[T any](tx *bbolt.Tx, b bucketName, key []byte) (T, error) {
 	v, ok, err := get[T](tx, b, key)
 	if err == nil && !ok {
@@ -96,18 +96,31 @@ func must[T any](tx *bbolt.Tx, b bucketName, key []byte) (T, error) {
 	return v, err
 }
 
+// named reads a record that another one names: without it the file is damaged.
+func named[T any](tx *bbolt.Tx, b bucketName, key []byte) (T, error) {
+	v, ok, err := get[T](tx, b, key)
+	if err == nil && !ok {
+		err = damaged("reading %s %s: it is named, but not there", b, readable(key))
+	}
+	return v, err
+}
+
+// before reads the record that is about to be written over. A damaged one is none.
+func before[T any](tx *bbolt.Tx, b bucketName, key []byte) (T, bool) {
+	v, ok, err := get[T](tx, b, key)
+	return v, ok && err == nil
+}
+
 // list reads all records whose keys begin with prefix, in the order of the keys.
 func list[T any](tx *bbolt.Tx, b bucketName, prefix []byte) ([]T, error) {
-	var out []T
+	var out gathered[T]
 	c := in(tx, b).Cursor()
 	for k, raw := c.Seek(prefix); k != nil && bytes.HasPrefix(k, prefix); k, raw = c.Next() {
-		v, err := decode[T](b, k, raw)
-		if err != nil {
+		if err := out.add(decode[T](b, k, raw)); err != nil {
 			return nil, err
 		}
-		out = append(out, v)
 	}
-	return out, nil
+	return out.answer()
 }
 
 // lookup is get in a transaction of its own.
@@ -125,11 +138,11 @@ func lookup[T any](ctx context.Context, j *Journal, b bucketName, key []byte) (T
 
 func decode[T any](b bucketName, key, raw []byte) (v T, err error) {
 	if err := json.Unmarshal(raw, &v); err != nil {
-		return v, fmt.Errorf("reading %s %s: %w", b, readable(key), err)
+		return v, damaged("reading %s %s: %w", b, readable(key), err)
 	}
 	if f, ok := any(v).(formatted); ok {
 		if is, known := f.format(); is > known {
-			return v, fmt.Errorf("reading %s %s: %w", b, readable(key), &FormatError{Is: is, Known: known})
+			return v, damaged("reading %s %s: %w", b, readable(key), &FormatError{Is: is, Known: known})
 		}
 	}
 	return v, nil

@@ -227,7 +227,7 @@ func (e *Engine) applied(ctx context.Context, s scene, j journal.Job, res runner
 		state, why = journal.PlanApplied, "applied in run "+s.run.ID
 	case runner.Failed, runner.Errored, runner.Interrupted, runner.PartlyApplied, runner.Unknown:
 	}
-	return e.Journal.SetPlanState(ctx, j.PlanID, state, s.ask.user, why)
+	return e.spare(ctx, e.Journal.SetPlanState(ctx, j.PlanID, state, s.ask.user, why))
 }
 
 // planned keeps the plan that a job made, and lets the older one of the project go.

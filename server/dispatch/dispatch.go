@@ -74,6 +74,9 @@ type Engine struct {
 	seen  uint64 // the last event that was taken from the journal
 	work  sync.WaitGroup
 
+	mu     sync.Mutex
+	spared map[string]bool // damaged records that the log has named
+
 	// quit ends at once what is owed and can be owed again at the next start.
 	quit context.Context //nolint:containedctx // the life of the engine, which outlasts the callers of Release
 	end  context.CancelFunc
@@ -101,6 +104,7 @@ func New(c Config) (*Engine, error) {
 		Config: c,
 		sign:   signer{key: c.Journal.MarkerKey()},
 		slots:  newSlots(c.Options.Slots),
+		spared: map[string]bool{},
 		pace: pace{
 			progress: 10 * time.Second, progressEdit: 15 * time.Second, retry: time.Second,
 			doubt: 30 * time.Second, permission: time.Minute, status: time.Minute,
@@ -148,7 +152,7 @@ func (e *Engine) Run(ctx context.Context) error {
 // be posted, and locks that came free without their waiter having been called.
 func (e *Engine) restart(ctx context.Context) error {
 	owed, err := e.Journal.Unposted(ctx)
-	if err != nil {
+	if err = e.spare(ctx, err); err != nil {
 		return fmt.Errorf("reading unposted answers: %w", err)
 	}
 	for _, r := range owed {
@@ -171,7 +175,7 @@ func (e *Engine) restart(ctx context.Context) error {
 // first, because their jobs may still be running.
 func (e *Engine) collect(ctx context.Context) error {
 	events, err := e.Journal.Queued(ctx)
-	if err != nil {
+	if err = e.spare(ctx, err); err != nil {
 		return err
 	}
 	events = slices.DeleteFunc(events, func(ev journal.Event) bool { return ev.Seq <= e.seen })

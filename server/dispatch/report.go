@@ -43,6 +43,10 @@ func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes 
 // process has done it.
 func (e *Engine) finish(ctx context.Context, s scene, answer say, outcome string) error {
 	r, intended, err := e.Journal.Report(ctx, s.run.ID)
+	if journal.Damaged(err) {
+		r = e.lostAnswer(s, r)
+		err = errors.Join(e.spare(ctx, err), e.Journal.PutReport(ctx, r))
+	}
 	if err != nil {
 		return err
 	}
@@ -140,7 +144,7 @@ func (e *Engine) search(ctx context.Context, f vcs.Forge, pull vcs.Pull, since t
 // tidy deletes the run's progress comment and folds older plans away. Neither is worth failing for.
 func (e *Engine) tidy(ctx context.Context, s scene, answer journal.Report) {
 	all, err := e.Journal.Reports(ctx, s.pull.ID())
-	if err != nil {
+	if err = e.spare(ctx, err); err != nil {
 		e.Log.WarnContext(ctx, "reading earlier answers", "err", err)
 		return
 	}
@@ -201,11 +205,11 @@ type noticeText struct {
 func (e *Engine) notice(ctx context.Context, id vcs.PullID, what, key string, text noticeText) error {
 	rec, ok, err := e.Journal.Pull(ctx, id)
 	if err != nil || !ok {
-		return err
+		return e.spare(ctx, err)
 	}
 	rid := fmt.Sprintf("%s-%d-%s", what, id.Number, key)
 	if _, told, err := e.Journal.Report(ctx, rid); err != nil || told {
-		return err
+		return e.spare(ctx, err)
 	}
 	mark := e.sign.write(id, marker{Server: e.Options.Name, Run: rid, Command: what, Source: what, Part: partAnswer})
 	r := journal.Report{

@@ -33,13 +33,10 @@ func (s standing) done() bool {
 
 // standing answers where the projects of a pull request stand: those of the newest run that planned
 // everything the pull request touches, and those planned by name since. An unlock or a close is where
-// it begins anew.
+// it begins anew. A damaged run or job after that is an error: what it planned would be left out. To
+// plan everything, or an unlock, puts it behind.
 func (e *Engine) standing(ctx context.Context, id vcs.PullID) ([]standing, error) {
-	runs, err := e.Journal.Runs(ctx, journal.Filter{Pull: &id})
-	if err != nil {
-		return nil, err
-	}
-	plans, err := e.Journal.Plans(ctx, id)
+	plans, err := e.plans(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +46,18 @@ func (e *Engine) standing(ctx context.Context, id vcs.PullID) ([]standing, error
 	}
 	var out []standing
 	seen := map[runner.Project]bool{}
-	for _, r := range runs {
+	for before := ""; ; {
+		runs, err := e.Journal.Runs(ctx, journal.Filter{Pull: &id, Before: before, Limit: 1})
+		if err != nil {
+			return nil, err
+		}
+		if len(runs) == 0 {
+			return out, nil
+		}
+		r := runs[0]
+		before = r.ID
 		if r.Command == cmdUnlock || r.Command == cmdClose {
-			break
+			return out, nil
 		}
 		if r.Command != cmdPlan {
 			continue
@@ -67,10 +73,9 @@ func (e *Engine) standing(ctx context.Context, id vcs.PullID) ([]standing, error
 			}
 		}
 		if len(jobs) > 0 && !r.Targeted {
-			break
+			return out, nil
 		}
 	}
-	return out, nil
 }
 
 // keepOnly lets go of what an earlier run planned and the pull request does not touch any more.
@@ -79,7 +84,7 @@ func (e *Engine) keepOnly(ctx context.Context, s scene, keep []journal.Job) erro
 	for _, j := range keep {
 		kept[j.Job.Project] = true
 	}
-	plans, err := e.Journal.Plans(ctx, s.pull.ID())
+	plans, err := e.plans(ctx, s.pull.ID())
 	if err != nil {
 		return err
 	}
@@ -100,7 +105,7 @@ func (e *Engine) keepOnly(ctx context.Context, s scene, keep []journal.Job) erro
 		return err
 	}
 	for _, l := range held {
-		if p := projectOf(l.Key); !kept[p] && !touched[p] {
+		if p := projectOf(l.Key); !kept[p] && !touched(p) {
 			free = append(free, l.Key)
 		}
 	}
@@ -131,7 +136,15 @@ func (e *Engine) leave(ctx context.Context, s scene, meant func(runner.Project) 
 
 // touched answers which projects an apply of the pull request may have changed. Their locks stay
 // until it is merged or closed: the base does not know yet what was done.
-func (e *Engine) touched(ctx context.Context, id vcs.PullID) (map[runner.Project]bool, error) {
+func (e *Engine) touched(ctx context.Context, id vcs.PullID) (func(runner.Project) bool, error) {
+	applied, err := e.applies(ctx, id)
+	if journal.Damaged(err) {
+		return all, e.spare(ctx, err)
+	}
+	return func(p runner.Project) bool { return applied[p] }, err
+}
+
+func (e *Engine) applies(ctx context.Context, id vcs.PullID) (map[runner.Project]bool, error) {
 	runs, err := e.Journal.Runs(ctx, journal.Filter{Pull: &id})
 	if err != nil {
 		return nil, err
@@ -170,7 +183,7 @@ func changedSomething(j journal.Job) bool {
 
 // supersedePlan lets the current plan of a project go.
 func (e *Engine) supersedePlan(ctx context.Context, s scene, p runner.Project, why string) error {
-	plans, err := e.Journal.Plans(ctx, s.pull.ID())
+	plans, err := e.plans(ctx, s.pull.ID())
 	if err != nil {
 		return err
 	}
@@ -183,7 +196,7 @@ func (e *Engine) supersedePlan(ctx context.Context, s scene, p runner.Project, w
 }
 
 func (e *Engine) planByID(ctx context.Context, id vcs.PullID, plan string) (journal.Plan, bool, error) {
-	plans, err := e.Journal.Plans(ctx, id)
+	plans, err := e.plans(ctx, id)
 	if err != nil {
 		return journal.Plan{}, false, err
 	}
@@ -209,7 +222,7 @@ func (e *Engine) settle(ctx context.Context, s scene, jobs []journal.Job) error 
 		if errors.Is(context.Cause(s.stop), errSuperseded) { //nolint:contextcheck // stop is derived from ctx
 			break // the push that ended it plans on under the same locks
 		}
-		if j.State == journal.JobWaiting || touched[j.Job.Project] || j.Result == nil {
+		if j.State == journal.JobWaiting || touched(j.Job.Project) || j.Result == nil {
 			continue
 		}
 		if j.Result.End != runner.Succeeded || j.Result.Changes.Empty() {

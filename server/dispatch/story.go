@@ -132,7 +132,7 @@ func (e *Engine) look(ctx, stop context.Context, it item) (scene, error) {
 	repo := it.ev.Event.Repo
 	if it.ev.Internal != nil {
 		rec, _, err := e.Journal.Pull(ctx, id)
-		if err != nil {
+		if err = e.spare(ctx, err); err != nil {
 			return s, err
 		}
 		repo = rec.Repo
@@ -155,21 +155,27 @@ func (e *Engine) look(ctx, stop context.Context, it item) (scene, error) {
 	if err := e.remember(ctx, pull); err != nil {
 		return s, err
 	}
-	run, begun, err := e.Journal.RunOf(ctx, it.ev.Seq)
-	if err != nil {
+	return e.recall(ctx, s)
+}
+
+// recall answers the scene with its run: the one that an earlier process has begun, or a new one. A run
+// whose records are damaged is only fit to be ended: it comes with the *journal.DamagedError.
+func (e *Engine) recall(ctx context.Context, s scene) (scene, error) {
+	run, known, err := e.Journal.RunOf(ctx, s.ev.Seq)
+	if err != nil && !known {
 		return s, err
 	}
-	if begun {
-		s.run, s.known = run, true
-		jobs, err := e.Journal.Jobs(ctx, run.ID)
-		if err != nil {
-			return s, err
-		}
-		s.begun = len(jobs) > 0
+	s.run, s.known = run, known
+	if !known || err != nil {
+		s.run = e.newRun(s.item, s.pull)
+	}
+	if !known {
 		return s, nil
 	}
-	s.run = e.newRun(it, pull)
-	return s, nil
+	s.run.ID = run.ID
+	jobs, jerr := e.Journal.Jobs(ctx, run.ID)
+	s.begun = len(jobs) > 0 || jerr != nil
+	return s, errors.Join(err, jerr)
 }
 
 func (e *Engine) newRun(it item, pull vcs.Pull) journal.Run {
@@ -198,7 +204,7 @@ func (e *Engine) remember(ctx context.Context, p vcs.Pull) error {
 func (e *Engine) editPull(ctx context.Context, id vcs.PullID, edit func(*journal.PullRecord) (changed bool, err error)) error {
 	defer e.dirs.lock("pull\n" + id.String())()
 	rec, _, err := e.Journal.Pull(ctx, id)
-	if err != nil {
+	if err = e.spare(ctx, err); err != nil { // a damaged one is made anew
 		return err
 	}
 	changed, err := edit(&rec)
@@ -320,16 +326,16 @@ func (e *Engine) drop(ctx context.Context, it item, why string) {
 func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 	s, err := e.look(ctx, ctx, it)
 	if errors.Is(err, vcs.ErrNotFound) {
-		if _, err := e.Locks.Leave(ctx, lockPull(pullOf(it.ev)), nil); err != nil {
+		if _, err := e.Locks.LeaveAll(ctx, lockPull(pullOf(it.ev))); err != nil {
 			return err
 		}
 		return e.Journal.EventDone(ctx, it.ev.Seq, "", "the forge does not show this pull request: "+cause.Error())
 	}
-	if err != nil {
+	if err = e.spare(ctx, err); err != nil {
 		return err
 	}
 	jobs, err := e.Journal.Jobs(ctx, s.run.ID)
-	if err != nil {
+	if err = e.spare(ctx, err); err != nil {
 		return err
 	}
 	for _, j := range jobs {

@@ -60,7 +60,7 @@ func (e *Engine) cleanUp(ctx context.Context, s scene) (verdict, error) {
 // earlier process too.
 func (e *Engine) letGo(ctx context.Context, s scene, why string) (locking.Freed, []journal.Plan, error) {
 	var none locking.Freed
-	plans, err := e.Journal.Plans(ctx, s.pull.ID())
+	plans, err := e.plans(ctx, s.pull.ID())
 	if err != nil {
 		return none, nil, err
 	}
@@ -243,14 +243,14 @@ func (e *Engine) Release(ctx context.Context, lockID, by string) error {
 	defer end()
 	// Right after a start an apply of the last process may run that has no lane yet.
 	running, err := e.Journal.Runs(ctx, journal.Filter{Pull: &id, Running: true})
-	if err != nil {
+	if err = e.spare(ctx, err); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(running, func(r journal.Run) bool { return r.Command == cmdApply }) {
 		return ErrApplyRunning
 	}
 	project := projectOf(l.Key)
-	plans, err := e.Journal.Plans(ctx, id)
+	plans, err := e.plans(ctx, id)
 	if err != nil {
 		return err
 	}

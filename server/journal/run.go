@@ -114,7 +114,9 @@ type Filter struct {
 	Pull *vcs.PullID
 	// Running wants those that are not done.
 	Running bool
-	// Limit is how many at most; 0 means all.
+	// Before, when not empty, wants those with smaller ids: older ones.
+	Before string
+	// Limit is how many at most; 0 means all. Damaged records that come after the last are not looked at.
 	Limit int
 }
 
@@ -240,7 +242,7 @@ func (j *Journal) Runs(ctx context.Context, f Filter) ([]Run, error) {
 	return view(ctx, j, func(tx *bbolt.Tx) ([]Run, error) {
 		var out gathered[Run]
 		c := in(tx, bucket).Cursor()
-		for k := lastWith(c, prefix); bytes.HasPrefix(k, prefix) && k != nil; k, _ = c.Prev() {
+		for k := start(c, prefix, f.Before); bytes.HasPrefix(k, prefix) && k != nil; k, _ = c.Prev() {
 			r, err := named[Run](tx, bucketRuns, k[len(prefix):])
 			if err == nil && f.Running && r.State != Running {
 				continue
@@ -254,6 +256,14 @@ func (j *Journal) Runs(ctx context.Context, f Filter) ([]Run, error) {
 		}
 		return out.answer()
 	})
+}
+
+// start moves the cursor to the last run that is wanted.
+func start(c *bbolt.Cursor, prefix []byte, before string) []byte {
+	if before == "" {
+		return lastWith(c, prefix)
+	}
+	return justBefore(c, append(bytes.Clone(prefix), before...))
 }
 
 // PutJob writes a job of a run that is there.

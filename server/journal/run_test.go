@@ -109,6 +109,10 @@ func TestRuns(t *testing.T) {
 		{"of another", journal.Filter{Pull: &zero}, []string{ids[4], ids[2], ids[0]}},
 		{"running of it", journal.Filter{Pull: &one, Running: true}, []string{ids[5], ids[1]}},
 		{"running of it, one", journal.Filter{Pull: &zero, Running: true, Limit: 1}, []string{ids[4]}},
+		{"older ones of it", journal.Filter{Pull: &one, Before: ids[5]}, []string{ids[3], ids[1]}},
+		{"the one before", journal.Filter{Pull: &one, Before: ids[4], Limit: 1}, []string{ids[3]}},
+		{"older than the oldest", journal.Filter{Pull: &one, Before: ids[1]}, nil},
+		{"older ones of all", journal.Filter{Before: ids[2]}, []string{ids[1], ids[0]}},
 	} {
 		got, err := j.Runs(t.Context(), tt.filter)
 		ok(t, err)

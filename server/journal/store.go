@@ -176,6 +176,11 @@ func lastWith(c *bbolt.Cursor, prefix []byte) []byte {
 		return k
 	}
 	end[len(end)-1]++
+	return justBefore(c, end)
+}
+
+// justBefore moves the cursor to the last key that is smaller than end.
+func justBefore(c *bbolt.Cursor, end []byte) []byte {
 	if k, _ := c.Seek(end); k == nil {
 		k, _ = c.Last()
 		return k

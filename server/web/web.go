@@ -127,12 +127,21 @@ func (p *pages) fault(w http.ResponseWriter, r *http.Request, err error) {
 	p.message(w, http.StatusInternalServerError, "Internal error", "The server's log has the cause.")
 }
 
+// spare shows a page without the records that can't be read.
+func (p *pages) spare(r *http.Request, err error) error {
+	if !journal.Damaged(err) {
+		return err
+	}
+	p.Log.ErrorContext(r.Context(), "showing a page without damaged records", "path", r.URL.Path, "err", err)
+	return nil
+}
+
 func (p *pages) index(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	seen := p.Seen()
 	page := templates.IndexPage{Page: p.page("Overview", true), LastWebhook: seen.Last, Ignored: seen.Ignored}
 	running, err := p.Journal.Runs(ctx, journal.Filter{Running: true})
-	if err != nil {
+	if err = p.spare(r, err); err != nil {
 		p.fault(w, r, err)
 		return
 	}
@@ -141,7 +150,7 @@ func (p *pages) index(w http.ResponseWriter, r *http.Request) {
 	}
 	const last = 30
 	recent, err := p.Journal.Runs(ctx, journal.Filter{Limit: last})
-	if err != nil {
+	if err = p.spare(r, err); err != nil {
 		p.fault(w, r, err)
 		return
 	}
@@ -259,7 +268,7 @@ func (p *pages) run(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	jobs, err := p.Journal.Jobs(ctx, run.ID)
-	if err != nil {
+	if err = p.spare(r, err); err != nil {
 		p.fault(w, r, err)
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
 
 	"github.com/tidegate/tidegate/locking"
 	"github.com/tidegate/tidegate/runner"
@@ -26,6 +27,7 @@ import (
 // site is the pages over a real journal and real locks.
 type site struct {
 	t       *testing.T
+	db      *bbolt.DB
 	journal *journal.Journal
 	locks   *locking.Store
 	logs    map[string]string
@@ -44,7 +46,7 @@ func open(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, logs: map[string]string{}}
+	s := &site{t: t, db: db, logs: map[string]string{}}
 	if s.journal, err = journal.Open(db); err != nil {
 		t.Fatal(err)
 	}
@@ -426,5 +428,40 @@ func TestHostileStrings(t *testing.T) {
 				t.Errorf("%s holds %q: %s", path, bad, body[max(0, i-60):min(len(body), i+80)])
 			}
 		}
+	}
+}
+
+// A record that can't be read is left out of a page, and the rest is shown.
+func TestDamagedRecords(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	var runs []journal.Run
+	for _, title := range []string{"First", "Second"} {
+		r := journal.Run{ID: s.journal.NewRunID(), Repo: "acme/infra", PullTitle: title, Command: "plan", State: journal.RunDone}
+		jobs := []journal.Job{
+			{Run: r.ID, N: 1, Job: runner.Job{Project: runner.Project{Dir: "dns", Workspace: "default"}}},
+			{Run: r.ID, N: 2, Job: runner.Job{Project: runner.Project{Dir: "vpc", Workspace: "default"}}},
+		}
+		if err := s.journal.CreateRun(t.Context(), r, jobs); err != nil {
+			t.Fatal(err)
+		}
+		runs = append(runs, r)
+	}
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		return errors.Join(
+			tx.Bucket([]byte("runs")).Put([]byte(runs[0].ID), []byte("{")),
+			tx.Bucket([]byte("jobs")).Put([]byte(runs[1].ID+"\x00\x00\x00\x01"), []byte("{")),
+		)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, body, _ := s.ask(http.MethodGet, "/")
+	if code != http.StatusOK || strings.Contains(body, "First") || !strings.Contains(body, "Second") {
+		t.Errorf("/ = %d, want the second run alone:\n%s", code, body)
+	}
+	code, body, _ = s.ask(http.MethodGet, "/runs/"+runs[1].ID)
+	if code != http.StatusOK || strings.Contains(body, "dns") || !strings.Contains(body, "vpc") {
+		t.Errorf("/runs/ = %d, want the second job alone:\n%s", code, body)
 	}
 }

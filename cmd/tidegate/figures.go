@@ -27,15 +27,7 @@ type figures struct {
 func status(ctx context.Context, e *dispatch.Engine, j *journal.Journal, l *locking.Store) (figures, error) {
 	load := e.Load()
 	f := figures{Version: build(), RunningJobs: load.Running, WaitingForSlot: load.WaitingForSlot}
-	queued, err := j.Queued(ctx)
-	if err != nil {
-		return f, err
-	}
-	running, err := j.Runs(ctx, journal.Filter{Running: true})
-	if err != nil {
-		return f, err
-	}
-	owed, err := j.Unposted(ctx)
+	pending, err := j.Pending(ctx)
 	if err != nil {
 		return f, err
 	}
@@ -47,7 +39,7 @@ func status(ctx context.Context, e *dispatch.Engine, j *journal.Journal, l *lock
 	if err != nil {
 		return f, err
 	}
-	f.QueuedEvents, f.RunningRuns, f.Unposted, f.Locks, f.Waiters = len(queued), len(running), len(owed), len(locks), len(waiters)
+	f.QueuedEvents, f.RunningRuns, f.Unposted, f.Locks, f.Waiters = pending.Events, pending.Runs, pending.Reports, len(locks), len(waiters)
 	return f, nil
 }
 

@@ -174,11 +174,10 @@ func (e *Engine) restart(ctx context.Context) error {
 // collect hands every queued event that was not seen yet to its lane: those whose run has begun
 // first, because their jobs may still be running.
 func (e *Engine) collect(ctx context.Context) error {
-	events, err := e.Journal.Queued(ctx)
+	events, err := e.Journal.QueuedAfter(ctx, e.seen)
 	if err = e.spare(ctx, err); err != nil {
 		return err
 	}
-	events = slices.DeleteFunc(events, func(ev journal.Event) bool { return ev.Seq <= e.seen })
 	slices.SortStableFunc(events, func(a, b journal.Event) int {
 		switch {
 		case (a.Run != "") == (b.Run != ""):

@@ -16,6 +16,20 @@ type Counts struct {
 	Bytes int64
 }
 
+// Pending is what is not finished yet.
+type Pending struct {
+	// Events have no answer, Runs no end, Reports do not stand on their pull request.
+	Events, Runs, Reports int
+}
+
+// Pending counts without reading a record.
+func (j *Journal) Pending(ctx context.Context) (Pending, error) {
+	return view(ctx, j, func(tx *bbolt.Tx) (Pending, error) {
+		n := func(b bucketName) int { return in(tx, b).Stats().KeyN }
+		return Pending{Events: n(bucketEventsQueued), Runs: n(bucketRunsRunning), Reports: n(bucketReportsOwed)}, nil
+	})
+}
+
 // Counts counts all records. It reads every page: once a minute is often enough.
 func (j *Journal) Counts(ctx context.Context) (Counts, error) {
 	return view(ctx, j, func(tx *bbolt.Tx) (Counts, error) {

@@ -72,6 +72,9 @@ func TestDamagedRecordCostsItself(t *testing.T) {
 			t.Errorf("%s: %d records, %v, want 2, and the damaged one named by %s", what, n, err, names)
 		}
 	}
+	pending, err := s.Pending(ctx)
+	ok(t, err)
+	want(t, "pending", pending, journal.Pending{Events: 3, Runs: 3, Reports: 3})
 	events, err := s.Queued(ctx)
 	check("Queued()", len(events), err, "events 2")
 	runs, err := s.Runs(ctx, journal.Filter{})

@@ -131,11 +131,15 @@ func (j *Journal) Event(ctx context.Context, seq uint64) (Event, bool, error) {
 }
 
 // Queued lists the events that are not done, oldest first.
-func (j *Journal) Queued(ctx context.Context) ([]Event, error) {
+func (j *Journal) Queued(ctx context.Context) ([]Event, error) { return j.QueuedAfter(ctx, 0) }
+
+// QueuedAfter lists those that came after an event: to look for new ones costs nothing, however long
+// the queue is.
+func (j *Journal) QueuedAfter(ctx context.Context, seq uint64) ([]Event, error) {
 	return view(ctx, j, func(tx *bbolt.Tx) ([]Event, error) {
 		var out gathered[Event]
 		c := in(tx, bucketEventsQueued).Cursor()
-		for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		for k, _ := c.Seek(seqKey(seq + 1)); k != nil; k, _ = c.Next() {
 			if err := out.add(named[Event](tx, bucketEvents, k)); err != nil {
 				return nil, err
 			}

@@ -110,6 +110,12 @@ func TestSameEventIsAddedOnce(t *testing.T) {
 		seqs = append(seqs, e.Seq)
 	}
 	want(t, "queued", seqs, []uint64{2, 3})
+	if q, err := j.QueuedAfter(t.Context(), 2); err != nil || len(q) != 1 || q[0].Seq != 3 {
+		t.Errorf("QueuedAfter(2) = %v, %v, want event 3", q, err)
+	}
+	if q, err := j.QueuedAfter(t.Context(), 3); err != nil || len(q) != 0 {
+		t.Errorf("QueuedAfter(3) = %v, %v, want none", q, err)
+	}
 	c, err := j.Counts(t.Context())
 	ok(t, err)
 	if c.Events != 3 || c.Keys != 3 || c.Queued != 2 {

@@ -79,7 +79,8 @@ const planFormat = 1
 func (p Plan) format() (is, known int) { return p.Format, planFormat }
 
 // PutPlan makes p the current plan of its project. The one before is superseded in the same
-// transaction; if something came of it already, it keeps saying what.
+// transaction; if something came of it already, it keeps saying what. A plan that is over is not put
+// again: everything stays as it is.
 func (j *Journal) PutPlan(ctx context.Context, p Plan) error {
 	p.Format = planFormat
 	if p.ID != fmt.Sprintf("%s/%d", p.Run, p.N) {
@@ -90,6 +91,9 @@ func (j *Journal) PutPlan(ctx context.Context, p Plan) error {
 	}
 	now := time.Now().UTC()
 	_, err := write(ctx, j, func(tx *bbolt.Tx) (none, error) {
+		if old, ok := before[Plan](tx, bucketPlans, []byte(p.ID)); ok && !old.State.Open() {
+			return none{}, nil // the job was carried out once more after a crash
+		}
 		current := append(pullKey(p.Pull), projectKey(p.Project)...)
 		if id := in(tx, bucketPlansCurrent).Get(current); id != nil && string(id) != p.ID {
 			if err := supersede(tx, bytes.Clone(id), p.ID, now); err != nil {

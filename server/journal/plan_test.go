@@ -70,6 +70,23 @@ func TestWhatBecameOfAPlanStays(t *testing.T) {
 	}
 }
 
+// A job that is carried out again after a crash does not bring its plan back, nor put it before a newer.
+func TestPlanThatIsOverIsNotPutAgain(t *testing.T) {
+	t.Parallel()
+	j := open(t)
+	a, b := j.NewRunID(), j.NewRunID()
+	ok(t, j.PutPlan(t.Context(), plan(a, 1, dns())))
+	ok(t, j.SetPlanState(t.Context(), a+"/1", journal.PlanDiscarded, "ada", "unlock"))
+	ok(t, j.PutPlan(t.Context(), plan(a, 1, dns())))
+	want(t, "discarded, put again", states(t, j), []string{"dns  discarded"})
+	ok(t, j.PutPlan(t.Context(), plan(b, 1, dns())))
+	ok(t, j.PutPlan(t.Context(), plan(a, 1, dns())))
+	want(t, "an older one, put again", states(t, j), []string{"dns  ready"})
+	if ps, err := j.Plans(t.Context(), pull(1)); err != nil || ps[0].ID != b+"/1" {
+		t.Errorf("Plans() = %+v, %v, want the newer plan", ps, err)
+	}
+}
+
 func TestPlanIsNeverReadyAgain(t *testing.T) {
 	t.Parallel()
 	j := open(t)

@@ -121,7 +121,8 @@ type Filter struct {
 }
 
 // CreateRun journals a run with its jobs, and binds its event to it, in one transaction. The same run
-// may be created again; an event that led to another run already is an error.
+// may be created again: jobs that are there stay as far as they were carried, and a run that is done
+// stays done. An event that led to another run already is an error.
 func (j *Journal) CreateRun(ctx context.Context, r Run, jobs []Job) error {
 	for _, job := range jobs {
 		if job.Run != r.ID {
@@ -134,18 +135,27 @@ func (j *Journal) CreateRun(ctx context.Context, r Run, jobs []Job) error {
 				return none{}, err
 			}
 		}
-		if err := putRun(tx, r); err != nil {
-			return none{}, err
-		}
-		for _, job := range jobs {
-			if err := putJob(tx, job); err != nil {
-				return none{}, err
-			}
-		}
-		return none{}, nil
+		return none{}, createRun(tx, r, jobs)
 	})
 	if err != nil {
 		return fmt.Errorf("journalling run %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+func createRun(tx *bbolt.Tx, r Run, jobs []Job) error {
+	if old, ok := before[Run](tx, bucketRuns, []byte(r.ID)); !ok || old.Pull != r.Pull || old.State != RunDone {
+		if err := putRun(tx, r); err != nil {
+			return err
+		}
+	}
+	for _, job := range jobs {
+		if in(tx, bucketJobs).Get(jobKey(job.Run, job.N)) != nil {
+			continue
+		}
+		if err := putJob(tx, job); err != nil {
+			return err
+		}
 	}
 	return nil
 }

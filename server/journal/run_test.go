@@ -55,6 +55,39 @@ func TestCreateRunBindsItsEvent(t *testing.T) {
 	}
 }
 
+// What was carried on is not set back when its run is created again.
+func TestCreateRunAgain(t *testing.T) {
+	t.Parallel()
+	j := open(t)
+	r := run(j, 1, 0)
+	jobs := []journal.Job{job(r, 1), job(r, 2)}
+	ok(t, j.CreateRun(t.Context(), r, jobs[:1]))
+	done := jobs[0]
+	done.State = journal.JobDone
+	ok(t, j.PutJob(t.Context(), done))
+	r.Head = "abc"
+	ok(t, j.CreateRun(t.Context(), r, jobs))
+	got, err := j.Jobs(t.Context(), r.ID)
+	ok(t, err)
+	want(t, "jobs", got, []journal.Job{done, jobs[1]})
+	if now, _, err := j.Run(t.Context(), r.ID); err != nil || now.Head != "abc" {
+		t.Errorf("Run() = %+v, %v, want what was journalled last", now, err)
+	}
+	ok(t, j.EndRun(t.Context(), r.ID, "planned", at(9)))
+	ok(t, j.CreateRun(t.Context(), r, jobs))
+	if now, _, err := j.Run(t.Context(), r.ID); err != nil || now.State != journal.RunDone || now.Summary != "planned" {
+		t.Errorf("Run() = %+v, %v, want it still done", now, err)
+	}
+	if p, err := j.Pending(t.Context()); err != nil || p.Runs != 0 {
+		t.Errorf("Pending() = %+v, %v, want no run", p, err)
+	}
+	moved := r
+	moved.Pull = pull(2)
+	if err := j.CreateRun(t.Context(), moved, nil); err == nil {
+		t.Error("CreateRun() that moves a run that is done to another pull request = nil error")
+	}
+}
+
 func TestCreateRunRefuses(t *testing.T) {
 	t.Parallel()
 	j := open(t)

@@ -8,10 +8,21 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"unicode/utf8"
 )
 
-// maxInline is how long a comment's text may be to stand in its record.
+// maxInline is how long a comment's text may be, as JSON, to stand in its record.
 const maxInline = 16 << 10
+
+// inline reports whether a text can stand in a record, and comes back from it as it was.
+func inline(body string) bool {
+	if len(body) > maxInline || !utf8.ValidString(body) {
+		return false
+	}
+	// A control character takes six bytes.
+	raw, err := encode(body)
+	return err == nil && len(raw) <= maxInline
+}
 
 // bodies is the directory of texts that are too long for a record: files named by their SHA-256,
 // which are never changed.
@@ -21,7 +32,7 @@ type bodies struct {
 
 // keep moves a long body of r to a file, durably.
 func (b bodies) keep(r Report) (Report, error) {
-	if len(r.Body) <= maxInline {
+	if inline(r.Body) {
 		if r.Body != "" {
 			r.BodyFile = ""
 		}
@@ -39,7 +50,7 @@ func (b bodies) keep(r Report) (Report, error) {
 }
 
 func (b bodies) write(name, body string) (err error) {
-	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+	if err := b.make(); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(b.dir, ".new-*")
@@ -59,6 +70,14 @@ func (b bodies) write(name, body string) (err error) {
 		return err
 	}
 	return syncDir(b.dir)
+}
+
+// make makes the directory if it is not there. It is on disk when make returns, whoever made it.
+func (b bodies) make() error {
+	if err := os.Mkdir(b.dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(filepath.Dir(b.dir))
 }
 
 // load reads the body of r back if it is in a file. Without that file r is damaged.

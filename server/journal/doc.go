@@ -56,8 +56,8 @@
 // Beside the file:
 //
 //	<file>.owner     {"pid":n,"host":h,"since":time} of who opened it last; for messages only
-//	reports/<hash>   the text of a report of more than 16 KiB, named by its SHA-256 in hex, 0600,
-//	                 on disk before the record that names it, never changed
+//	reports/<hash>   the text of a report of more than 16 KiB as JSON, named by its SHA-256 in hex,
+//	                 0600, on disk before the record that names it, never changed
 //
 // Nothing is ever deleted yet. event_keys grows by some 80 bytes with each event, and Counts tells
 // how many there are.

@@ -43,7 +43,8 @@ type Report struct {
 // owed: it does not stand on the pull request, and still could.
 func (r Report) owed() bool { return r.Comment == 0 && r.Gone == "" && !r.Deleted }
 
-// PutReport writes a report. A body of more than 16 KiB goes into a file, durably, before the record.
+// PutReport writes a report. A body of more than 16 KiB as JSON goes into a file, durably, before the
+// record.
 // A report that came from Reports without its body keeps the one it has.
 func (j *Journal) PutReport(ctx context.Context, r Report) error {
 	if r.ID == "" {

@@ -110,6 +110,28 @@ func TestLongBodiesAreFiles(t *testing.T) {
 	}
 }
 
+// A body comes back as it was, whatever JSON would make of it.
+func TestHostileBodies(t *testing.T) {
+	t.Parallel()
+	j := open(t)
+	for name, body := range map[string]string{
+		"control characters": strings.Repeat("\x1b", 16<<10),
+		"not UTF-8":          "a\xffb",
+		"NUL":                "a\x00b",
+		"quotes":             strings.Repeat("\"\\\n", 5000),
+		"line separators":    strings.Repeat("\u2028", 5000),
+	} {
+		r := report(name, 1)
+		r.Body = body
+		if err := j.PutReport(t.Context(), r); err != nil {
+			t.Errorf("%s: PutReport() = %v", name, err)
+		}
+		if got, _, err := j.Report(t.Context(), name); err != nil || got.Body != body {
+			t.Errorf("%s: Report() = %.40q, %v, want %.40q", name, got.Body, err, body)
+		}
+	}
+}
+
 func TestDamagedBody(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -297,8 +297,11 @@ func putJob(tx *bbolt.Tx, job Job) error {
 	return put(tx, bucketJobs, jobKey(job.Run, job.N), job)
 }
 
-// Jobs lists the jobs of a run, in their order.
+// Jobs lists the jobs of a run, in their order. What is not the id of a run has none.
 func (j *Journal) Jobs(ctx context.Context, run string) ([]Job, error) {
+	if _, err := ulid.ParseStrict(run); err != nil { // the beginning of an id would be that of many runs
+		return nil, nil
+	}
 	return view(ctx, j, func(tx *bbolt.Tx) ([]Job, error) {
 		return list[Job](tx, bucketJobs, []byte(run))
 	})

@@ -40,6 +40,11 @@ func TestCreateRunBindsItsEvent(t *testing.T) {
 	if q, err := j.Queued(t.Context()); err != nil || len(q) != 1 || q[0].Run != r.ID {
 		t.Errorf("Queued() = %v, %v, want the event, still queued, with its run", q, err)
 	}
+	for _, id := range []string{"", r.ID[:10], "~"} {
+		if gotJobs, err := j.Jobs(t.Context(), id); err != nil || len(gotJobs) != 0 {
+			t.Errorf("Jobs(%q) = %d, %v, want none", id, len(gotJobs), err)
+		}
+	}
 	ok(t, j.CreateRun(t.Context(), r, nil))
 	if gotJobs, err = j.Jobs(t.Context(), r.ID); err != nil || len(gotJobs) != 3 {
 		t.Errorf("Jobs() after the run was created again = %d, %v, want 3", len(gotJobs), err)

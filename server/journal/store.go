@@ -61,16 +61,21 @@ func in(tx *bbolt.Tx, b bucketName) *bbolt.Bucket { return tx.Bucket([]byte(b)) 
 // none is the answer of writes that have nothing to tell.
 type none struct{}
 
-// put writes a record.
-func put(tx *bbolt.Tx, b bucketName, key []byte, v any) error {
-	// Not json.Marshal: it writes <, > and & with six bytes each.
+// encode is JSON as it stands in the file. Not json.Marshal: it writes <, > and & with six bytes each.
+func encode(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), err
+}
+
+// put writes a record.
+func put(tx *bbolt.Tx, b bucketName, key []byte, v any) error {
+	raw, err := encode(v)
+	if err != nil {
 		return fmt.Errorf("encoding a record of %s: %w", b, err)
 	}
-	raw := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 	if len(raw) > MaxValue {
 		return fmt.Errorf("a record of %s has %d bytes, %d are allowed: %w", b, len(raw), MaxValue, ErrTooLarge)
 	}

@@ -55,6 +55,7 @@ func (t *table) note(e Entry) error {
 func auditKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
 
 // Audit lists the newest entries, newest first; all that are kept (the last 10,000) when limit is 0.
+// Damaged ones are left out and named in the error.
 func (s *Store) Audit(ctx context.Context, limit int) ([]Entry, error) {
 	if limit < 0 {
 		return nil, errors.New("reading the audit: a negative limit")
@@ -63,19 +64,21 @@ func (s *Store) Audit(ctx context.Context, limit int) ([]Entry, error) {
 		return nil, err
 	}
 	var out []Entry
+	var damaged []error
 	err := s.db.View(func(tx *bbolt.Tx) error {
 		c := tx.Bucket([]byte(bucketAudit)).Cursor()
 		for k, raw := c.Last(); k != nil && (limit == 0 || len(out) < limit); k, raw = c.Prev() {
 			var e Entry
 			if err := json.Unmarshal(raw, &e); err != nil {
-				return err
+				damaged = append(damaged, fmt.Errorf("entry %x: %w", k, err))
+				continue
 			}
 			out = append(out, e)
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("reading the audit: %w", err)
+	if err = errors.Join(append(damaged, err)...); err != nil {
+		return out, fmt.Errorf("reading the audit: %w", err)
 	}
 	return out, nil
 }

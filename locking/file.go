@@ -30,8 +30,9 @@ func (e *FormatError) Error() string {
 }
 
 // Open opens the locks in a database, which others may use as well, and makes their buckets if there
-// are none. A newer format is a *FormatError.
+// are none. A newer format is a *FormatError. Damaged records are no error: see Store.Damage.
 func Open(db *bbolt.DB) (*Store, error) {
+	s := &Store{db: db}
 	err := db.Update(func(tx *bbolt.Tx) error {
 		meta := tx.Bucket([]byte(bucketMeta))
 		if meta == nil {
@@ -49,13 +50,13 @@ func Open(db *bbolt.DB) (*Store, error) {
 				return fmt.Errorf("the locks are damaged: %s is missing", b)
 			}
 		}
-		_, err := load(tx)
-		return err
+		s.damage = load(tx).damage
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the locks: %w", err)
 	}
-	return &Store{db: db}, nil
+	return s, nil
 }
 
 func create(tx *bbolt.Tx) error {

@@ -102,9 +102,14 @@ type Freed struct {
 // Store keeps locks, lines and their audit. It is safe for concurrent use. What its methods change is
 // on disk when they return nil.
 type Store struct {
-	db    *bbolt.DB
-	cache cache
+	db     *bbolt.DB
+	cache  cache
+	damage []error
 }
+
+// Damage is what Open could not read as it was written, and what was made of it: a lock is held as the
+// audit tells, or by nobody who is known; a waiter comes first. Nothing comes free.
+func (s *Store) Damage() []error { return slices.Clone(s.damage) }
 
 // Acquire takes, in one transaction, every key that is free for the pull request.
 //

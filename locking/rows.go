@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -20,20 +19,17 @@ type cache struct {
 }
 
 // load answers the table as tx sees it. It must not be changed.
-func (c *cache) load(tx *bbolt.Tx) (*table, error) {
+func (c *cache) load(tx *bbolt.Tx) *table {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.table != nil && c.table.generation == tx.Bucket([]byte(bucketMeta)).Sequence() {
-		return c.table, nil
+		return c.table
 	}
-	t, err := load(tx)
-	if err != nil {
-		return nil, err
-	}
+	t := load(tx)
 	if !tx.Writable() { // what a transaction that writes sees may never come to be
 		c.table = t
 	}
-	return t, nil
+	return t
 }
 
 func (c *cache) keep(t *table) {
@@ -49,11 +45,9 @@ func (s *Store) update(ctx context.Context, do func(*table) error) error {
 	}
 	var changed *table
 	err := s.db.Update(func(tx *bbolt.Tx) error {
-		t, err := s.cache.load(tx)
-		if err != nil {
-			return err
-		}
+		t := s.cache.load(tx)
 		changed = &table{tx: tx, locks: slices.Clone(t.locks), waiters: slices.Clone(t.waiters)}
+		var err error
 		if changed.generation, err = tx.Bucket([]byte(bucketMeta)).NextSequence(); err != nil {
 			return err
 		}
@@ -72,12 +66,8 @@ func read[T any](ctx context.Context, s *Store, do func(*table) (T, error)) (got
 	if err := ctx.Err(); err != nil {
 		return got, err
 	}
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		t, err := s.cache.load(tx)
-		if err != nil {
-			return err
-		}
-		got, err = do(t)
+	err = s.db.View(func(tx *bbolt.Tx) (err error) {
+		got, err = do(s.cache.load(tx))
 		return err
 	})
 	if err != nil {
@@ -87,29 +77,29 @@ func read[T any](ctx context.Context, s *Store, do func(*table) (T, error)) (got
 }
 
 // load reads the whole table.
-func load(tx *bbolt.Tx) (*table, error) {
+func load(tx *bbolt.Tx) *table {
 	t := &table{generation: tx.Bucket([]byte(bucketMeta)).Sequence()}
-	err := tx.Bucket([]byte(bucketLocks)).ForEach(func(_, raw []byte) error {
-		var l Lock
-		if err := json.Unmarshal(raw, &l); err != nil {
-			return fmt.Errorf("reading a lock: %w", err)
+	note := func(err error) {
+		if err != nil {
+			t.damage = append(t.damage, err)
 		}
-		t.locks = append(t.locks, l)
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
-	err = tx.Bucket([]byte(bucketWaiters)).ForEach(func(_, raw []byte) error {
-		var w Waiter
-		if err := json.Unmarshal(raw, &w); err != nil {
-			return fmt.Errorf("reading a waiter: %w", err)
+	c := tx.Bucket([]byte(bucketLocks)).Cursor()
+	for k, raw := c.First(); k != nil; k, raw = c.Next() {
+		l, there, err := readLock(tx, k, raw)
+		if note(err); there {
+			t.locks = append(t.locks, l)
 		}
-		t.waiters = append(t.waiters, w)
-		return nil
-	})
-	slices.SortFunc(t.waiters, func(a, b Waiter) int { return cmp.Compare(a.Seq, b.Seq) })
-	return t, err
+	}
+	c = tx.Bucket([]byte(bucketWaiters)).Cursor()
+	for k, raw := c.First(); k != nil; k, raw = c.Next() {
+		w, there, err := readWaiter(k, raw)
+		if note(err); there {
+			t.waiters = append(t.waiters, w)
+		}
+	}
+	slices.SortStableFunc(t.waiters, func(a, b Waiter) int { return cmp.Compare(a.Seq, b.Seq) })
+	return t
 }
 
 // lockKey has no pull request in it: a key has one holder.

@@ -16,6 +16,7 @@ type table struct {
 	generation uint64
 	locks      []Lock   // in the order of the file's keys
 	waiters    []Waiter // in the order they came
+	damage     []error  // what could not be read as it was written
 }
 
 func (t *table) acquire(r Request) (Grant, error) {

@@ -192,6 +192,9 @@ func openStores(ctx context.Context, dir string, log *slog.Logger) (k stores, er
 	if k.locks, err = locking.Open(k.db); err != nil {
 		return k, fmt.Errorf("opening the locks: %w", err)
 	}
+	for _, damage := range k.locks.Damage() {
+		log.ErrorContext(ctx, "going on with a damaged lock", "err", damage)
+	}
 	k.work, err = workdir.Open(ctx, workdir.Config{Data: dir, Log: log})
 	return k, err
 }

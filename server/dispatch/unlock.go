@@ -235,6 +235,21 @@ func (e *Engine) Release(ctx context.Context, lockID, by string) error {
 	case !ok:
 		return ErrNoLock
 	}
+	if l.Pull != (locking.Pull{}) { // the holder of a damaged lock may be unknown
+		if err := e.releasing(ctx, l, by); err != nil {
+			return err
+		}
+	}
+	if _, err := e.Locks.Release(ctx, locking.Release{
+		Pull: l.Pull, Keys: []locking.Key{l.Key}, Why: "released on the locks page", By: by, At: time.Now().UTC(),
+	}); err != nil {
+		return err
+	}
+	return e.callNext(ctx)
+}
+
+// releasing discards the plan under a lock that is about to be released, and tells its pull request.
+func (e *Engine) releasing(ctx context.Context, l locking.Lock, by string) error {
 	id := pullID(l.Pull)
 	end, ok := e.lanes.hold(id)
 	if !ok {
@@ -264,13 +279,5 @@ func (e *Engine) Release(ctx context.Context, lockID, by string) error {
 	if err := e.markAutoplan(ctx, id, "", "", ""); err != nil {
 		return err
 	}
-	if err := e.notice(ctx, id, cmdRelease, e.Journal.NewRunID(), releaseNotice(project, by)); err != nil {
-		return err
-	}
-	if _, err := e.Locks.Release(ctx, locking.Release{
-		Pull: l.Pull, Keys: []locking.Key{l.Key}, Why: "released on the locks page", By: by, At: time.Now().UTC(),
-	}); err != nil {
-		return err
-	}
-	return e.callNext(ctx)
+	return e.notice(ctx, id, cmdRelease, e.Journal.NewRunID(), releaseNotice(project, by))
 }

@@ -2,6 +2,7 @@ package workdir
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,8 +18,9 @@ type Checkout struct {
 	Root string
 	// Base is the parent of Root: the server's own, nothing of it is for jobs but what is below TFData.
 	Base string
-	// New: the files were made from nothing, so what a job once left beside them is not there.
-	New bool
+	// ID is another one when the files were made from nothing, so that what a job once left beside them
+	// is not there any more. Empty for a checkout that an older version made.
+	ID string
 }
 
 const (
@@ -33,6 +35,8 @@ const (
 // tracked by no other commit and would stay for ever.
 type checkoutState struct {
 	Format int `json:"format"`
+	// ID was drawn when the tree was made from nothing.
+	ID string `json:"id,omitempty"`
 	// At is the commit that the tree was last completely moved to.
 	At string `json:"at,omitempty"`
 	// Moving is the commit that the tree is being moved to.
@@ -70,11 +74,28 @@ func (s *Store) Checkout(ctx context.Context, repo Repo, pull int, workspace str
 		return Checkout{}, err
 	}
 	mv := &mover{mirror: m, base: filepath.Join(parent, number, name), ref: ref(pull, "at/"+name)}
-	created, err := mv.to(ctx, merge.Commit)
-	if err != nil {
+	if err := mv.to(ctx, merge.Commit); err != nil {
 		return Checkout{}, fmt.Errorf("checking out %s for %q: %w", merge.Commit, workspace, err)
 	}
-	return Checkout{Root: filepath.Join(mv.base, treeName), Base: mv.base, New: created}, nil
+	return Checkout{Root: filepath.Join(mv.base, treeName), Base: mv.base, ID: mv.state.ID}, nil
+}
+
+// Is reports whether the files at root are still those of the checkout with that ID. It says so of
+// any files when the ID is empty.
+func (s *Store) Is(root, id string) (bool, error) {
+	if id == "" {
+		return true, nil
+	}
+	dir, err := os.OpenRoot(filepath.Dir(root))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking at a checkout: %w", err)
+	}
+	mv := &mover{dir: dir}
+	err = errors.Join(mv.load(), dir.Close())
+	return mv.state.ID == id, err
 }
 
 // mover moves one checkout.
@@ -88,35 +109,35 @@ type mover struct {
 	state checkoutState
 }
 
-// to moves the checkout to a commit and reports whether it was made from nothing.
-func (mv *mover) to(ctx context.Context, commit string) (created bool, err error) {
+// to moves the checkout to a commit.
+func (mv *mover) to(ctx context.Context, commit string) (err error) {
 	if err := os.MkdirAll(mv.base, 0o700); err != nil {
-		return false, err
+		return err
 	}
 	if mv.dir, err = os.OpenRoot(mv.base); err != nil {
-		return false, err
+		return err
 	}
 	defer func() { err = errors.Join(err, mv.dir.Close()) }()
 	if err := mv.load(); err != nil {
-		return false, err
+		return err
 	}
 	info, err := mv.dir.Lstat(treeName)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err
+		return err
 	}
 	if err == nil && info.IsDir() && (mv.state.At != "" || mv.state.Moving != "") {
 		if mv.state.Moving == "" && mv.state.At == commit {
-			return false, nil
+			return nil
 		}
 		err = mv.move(ctx, commit)
 		if !errors.Is(err, errGone) {
-			return false, err
+			return err
 		}
 	}
 	if err := mv.clear(); err != nil {
-		return false, err
+		return err
 	}
-	return true, mv.step(ctx, commit)
+	return mv.step(ctx, commit)
 }
 
 // errGone: the commit that a move was cut short at is not in the mirror any more.
@@ -140,7 +161,7 @@ func (mv *mover) move(ctx context.Context, commit string) error {
 
 // clear removes everything that a checkout consists of but the projects' data directories.
 func (mv *mover) clear() error {
-	if err := mv.store(checkoutState{}); err != nil {
+	if err := mv.store(checkoutState{ID: rand.Text()}); err != nil {
 		return err
 	}
 	for _, name := range []string{treeName, indexName, indexName + ".lock", dotGitName} {
@@ -158,7 +179,7 @@ func (mv *mover) step(ctx context.Context, commit string) error {
 	} else if !there {
 		return fmt.Errorf("the mirror does not have it: %w", fs.ErrNotExist)
 	}
-	if err := mv.store(checkoutState{At: mv.state.At, Moving: commit}); err != nil {
+	if err := mv.store(checkoutState{ID: mv.state.ID, At: mv.state.At, Moving: commit}); err != nil {
 		return err
 	}
 	if _, err := mv.mirror.run(ctx, command{args: []string{"update-ref", mv.ref, commit}}); err != nil {
@@ -170,7 +191,7 @@ func (mv *mover) step(ctx context.Context, commit string) error {
 	if err := mv.writeDotGit(commit); err != nil {
 		return fmt.Errorf("writing the tree's .git: %w", err)
 	}
-	return mv.store(checkoutState{At: commit})
+	return mv.store(checkoutState{ID: mv.state.ID, At: commit})
 }
 
 // reset makes the tree's tracked files those of commit. What can be in the way, from a killed git or

@@ -68,7 +68,7 @@ func TestCheckoutFromPlanToApply(t *testing.T) {
 		s.write(t, "same.tf", "same")
 	}, func(s *source) { s.write(t, "new.tf", "new") })
 	c := o.checkout(t)
-	if !c.New || c.Root != filepath.Join(o.data, "checkouts/git.example.org_8443/42/7/default/tree") {
+	if c.ID == "" || c.Root != filepath.Join(o.data, "checkouts/git.example.org_8443/42/7/default/tree") {
 		t.Errorf("Checkout() = %+v", c)
 	}
 
@@ -81,7 +81,7 @@ func TestCheckoutFromPlanToApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := o.checkout(t)
-	if again.New || again.Root != c.Root {
+	if again != c {
 		t.Errorf("Checkout() of the same = %+v", again)
 	}
 	checkListing(t, c, map[string]string{
@@ -100,12 +100,23 @@ func TestCheckoutFromPlanToApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	moved, err := store.Checkout(t.Context(), o.src.repo(), 7, "default", o.merge)
-	if err != nil || moved.New || moved.Root != c.Root {
+	if err != nil || moved != c {
 		t.Fatalf("Checkout() of another merge = %+v, %v", moved, err)
 	}
 	checkListing(t, c, map[string]string{
 		"main.tf": "two", "same.tf": "same", "new.tf": "new", "generated.tf": "generated", "dir/generated.tf": "generated",
 	})
+	for id, want := range map[string]bool{c.ID: true, "": true, "another": false} {
+		if same, err := store.Is(c.Root, id); err != nil || same != want {
+			t.Errorf("Is(%q) = %v, %v, want %v", id, same, err, want)
+		}
+	}
+	if err := store.Remove(t.Context(), o.src.repo(), 7); err != nil {
+		t.Fatal(err)
+	}
+	if same, err := store.Is(c.Root, c.ID); err != nil || same {
+		t.Errorf("Is() of a checkout that was removed = %v, %v", same, err)
+	}
 }
 
 func TestStepsCanAskGit(t *testing.T) {
@@ -415,7 +426,7 @@ func TestCheckoutsSideBySide(t *testing.T) {
 				t.Errorf("Checkout(%.20q) = %v", workspace, err)
 				return
 			}
-			if !c.New || filepath.Dir(c.Base) != filepath.Join(o.data, "checkouts/git.example.org_8443/42/7") {
+			if c.ID == "" || filepath.Dir(c.Base) != filepath.Join(o.data, "checkouts/git.example.org_8443/42/7") {
 				t.Errorf("Checkout(%.20q) = %+v", workspace, c)
 			}
 			checkListing(t, c, map[string]string{"a": "a"})

@@ -70,21 +70,22 @@ func TestAMoveThatWasCutShortIsCompleted(t *testing.T) {
 			writeFile(t, filepath.Join(c.Root, "only-two.tf"), "tw")
 			writeFile(t, filepath.Join(c.Root, "a.tf"), "")
 			writeFile(t, filepath.Join(c.Base, "checkout.json"),
-				fmt.Sprintf(`{"format":1,"at":%q,"moving":%q}`, first.Commit, second.Commit))
+				fmt.Sprintf(`{"format":1,"id":%q,"at":%q,"moving":%q}`, c.ID, first.Commit, second.Commit))
 			test.damage(t, o, c)
 
 			o.push(t, func(s *source) {
 				s.remove(t, "only-two.tf")
 				s.write(t, "three.tf", "three")
 			})
+			before := c.ID
 			c = o.checkout(t)
 			want := map[string]string{"a.tf": "two", "three.tf": "three", "generated.tf": "generated"}
 			if test.isNew {
 				delete(want, "generated.tf")
 			}
 			checkListing(t, c, want)
-			if c.New != test.isNew {
-				t.Errorf("New = %v, want %v", c.New, test.isNew)
+			if (c.ID != before) != test.isNew {
+				t.Errorf("the ID is %q, it was %q; want another one: %v", c.ID, before, test.isNew)
 			}
 			if got := gitIn(t, c.Root, "status", "--porcelain", "-uno"); got != "" {
 				t.Errorf("status = %q", got)

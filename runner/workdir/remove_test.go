@@ -66,8 +66,8 @@ func TestRemove(t *testing.T) {
 	}
 	gitIn(t, kept.Root, "fsck", "--connectivity-only")
 	o.mergeAgain(t)
-	if c := o.checkout(t); !c.New {
-		t.Error("a checkout after Remove is not New")
+	if again := o.checkout(t); again.ID == c.ID {
+		t.Error("a checkout after Remove has the ID of the one before")
 	}
 }
 

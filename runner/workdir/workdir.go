@@ -10,7 +10,7 @@
 //	mirrors/<forge>/<repository id>.git      the bare mirror; its refs are refs/tidegate/pull/<n>/...
 //	mirrors/<forge>/<repository id>.lock     flock of the git processes that work for this repository
 //	checkouts/<forge>/<repository id>/<pull>/<workspace>/
-//	    checkout.json   which commit the tree is at, and which one it is being moved to
+//	    checkout.json   the ID of the tree, which commit it is at, and which one it is being moved to
 //	    index           the server's git index of the tree
 //	    tree/           the files
 //	    tf/<hash>/      TF_DATA_DIR of one project

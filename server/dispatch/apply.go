@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidegate/tidegate/runner"
 	"github.com/tidegate/tidegate/runner/project"
+	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server/command"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/vcs"
@@ -211,7 +212,11 @@ func (e *Engine) prepareApply(ctx context.Context, s scene, st stage, p project.
 		e.Log.ErrorContext(ctx, "checking a stored plan", "plan", plan.ID, "err", err)
 		return stop("its stored plan is damaged or missing; plan it again")
 	}
-	if _, err := os.Stat(filepath.Join(plan.Checkout, filepath.FromSlash(plan.Project.Dir))); err != nil {
+	same, err := e.Work.Is(plan.Checkout, plan.CheckoutID)
+	if err != nil {
+		return j, nil, err
+	}
+	if _, err := os.Stat(filepath.Join(plan.Checkout, filepath.FromSlash(plan.Project.Dir))); err != nil || !same {
 		return stop("the files it was planned in are gone; plan it again")
 	}
 	return j, nil, nil
@@ -231,7 +236,7 @@ func (e *Engine) applied(ctx context.Context, s scene, j journal.Job, res runner
 }
 
 // planned keeps the plan that a job made, and lets the older one of the project go.
-func (e *Engine) planned(ctx context.Context, s scene, p project.Project, j *journal.Job, res runner.Result) error {
+func (e *Engine) planned(ctx context.Context, s scene, p project.Project, out workdir.Checkout, j *journal.Job, res runner.Result) error {
 	if res.End != runner.Succeeded {
 		return e.supersedePlan(ctx, s, j.Job.Project, "a newer plan did not succeed")
 	}
@@ -247,7 +252,7 @@ func (e *Engine) planned(ctx context.Context, s scene, p project.Project, j *jou
 	return e.Journal.PutPlan(ctx, journal.Plan{
 		ID: j.Job.ID, Pull: s.pull.ID(), Project: j.Job.Project, State: state, Run: s.run.ID, N: j.N,
 		File: file, SHA256: res.PlanSHA256, Digest: j.Digest, Head: s.run.Head, Base: s.run.Base, Tree: s.run.Tree,
-		Tool: j.Job.Tool, Checkout: j.Job.Checkout, TFData: j.Job.DataDir, LocalState: res.LocalState,
+		Tool: j.Job.Tool, Checkout: j.Job.Checkout, CheckoutID: out.ID, TFData: j.Job.DataDir, LocalState: res.LocalState,
 		Requirements: p.ApplyRequirements, Made: time.Now().UTC(), Changes: res.Changes,
 	})
 }

@@ -246,7 +246,7 @@ func (e *Engine) one(ctx context.Context, s scene, st stage, out workdir.Checkou
 		e.Log.ErrorContext(ctx, "running a job", "job", j.Job.ID, "err", err)
 		return e.adopt(ctx, s, j) // the error does not say what was done
 	}
-	return e.result(ctx, s, p, j, res, err)
+	return e.result(ctx, s, p, out, j, res, err)
 }
 
 // errDetached: the server stops, and leaves an apply to its supervisor.
@@ -288,11 +288,11 @@ func (e *Engine) adopt(ctx context.Context, s scene, j journal.Job) (journal.Job
 			"the records of job " + j.Job.ID + " can't be read; the server's log has the cause",
 		}}}, nil
 	}
-	return e.result(ctx, s, project.Project{}, j, res, err)
+	return e.result(ctx, s, project.Project{}, workdir.Checkout{}, j, res, err)
 }
 
 // result journals what came of a job, the plan it made first.
-func (e *Engine) result(ctx context.Context, s scene, p project.Project, j journal.Job, res runner.Result, err error) (journal.Job, error) {
+func (e *Engine) result(ctx context.Context, s scene, p project.Project, out workdir.Checkout, j journal.Job, res runner.Result, err error) (journal.Job, error) {
 	if ctx.Err() != nil || errors.Is(err, errDetached) {
 		return j, context.Cause(ctx)
 	}
@@ -306,7 +306,7 @@ func (e *Engine) result(ctx context.Context, s scene, p project.Project, j journ
 		if err := e.applied(ctx, s, j, res); err != nil {
 			return j, err
 		}
-	} else if err := e.planned(ctx, s, p, &j, res); err != nil {
+	} else if err := e.planned(ctx, s, p, out, &j, res); err != nil {
 		return j, err
 	}
 	return e.ended(ctx, j, res.Summary)

@@ -58,6 +58,8 @@ type Plan struct {
 	// Checkout and TFData are the absolute directories that it was made in.
 	Checkout string `json:"checkout,omitempty"`
 	TFData   string `json:"tf_data,omitempty"`
+	// CheckoutID is of the files in Checkout; empty in plans of older versions.
+	CheckoutID string `json:"checkout_id,omitempty"`
 	// LocalState: the project's state lies inside the checkout.
 	LocalState   bool      `json:"local_state,omitempty"`
 	Requirements []string  `json:"requirements,omitempty"`

@@ -11,6 +11,8 @@
 // asked who comes Next, and told whom to Skip. There is no way to change a lock without an entry in
 // the audit: both are one transaction.
 //
+// Nothing comes free because a record is damaged: the file's keys say what is held, the audit by whom.
+//
 // Start with Store.
 //
 // # The file, format 1

@@ -48,7 +48,18 @@ func spoilt(t *testing.T, do func(b func(name string) *bbolt.Bucket, s spoilable
 // A damaged record is named, and costs nothing but itself.
 func TestDamagedRecordCostsItself(t *testing.T) {
 	t.Parallel()
-	bad := []byte(`{"seq":`)
+	for name, bad := range map[string]string{
+		"cut off": `{"seq":`, "another record": `{"seq":3,"id":"c","run":"c"}`, "another shape": `[1]`, "empty": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			damagedRecordCostsItself(t, []byte(bad))
+		})
+	}
+}
+
+func damagedRecordCostsItself(t *testing.T, bad []byte) {
+	t.Helper()
 	s := spoilt(t, func(b func(string) *bbolt.Bucket, s spoilable) error {
 		second := s.runs[1].ID
 		for _, at := range []struct {

@@ -16,6 +16,12 @@
 // way to the disk the next transaction's line grows: many writers share an fsync, a single one never
 // waits for company. A write that fails does not touch its neighbours.
 //
+// # Damage
+//
+// A file whose pages do not fit together is refused by OpenFile and left as it is. A record that can't
+// be read, says that it is another one, or names a text that is gone costs only itself: lists answer the
+// others together with a DamagedError that names it, and what is written in its place is not refused.
+//
 // # The file, format 1
 //
 // A bbolt file, one bucket for each line below. Integers in keys are big-endian, so that they sort.

@@ -150,6 +150,9 @@ func decode[T any](b bucketName, key, raw []byte) (v T, err error) {
 			return v, damaged("reading %s %s: %w", b, readable(key), &FormatError{Is: is, Known: known})
 		}
 	}
+	if r, ok := any(v).(keyed); ok && !bytes.Equal(r.key(), key) {
+		return v, damaged("reading %s %s: it says that it is %s", b, readable(key), readable(r.key()))
+	}
 	return v, nil
 }
 
@@ -216,6 +219,19 @@ func projectKey(p runner.Project) []byte {
 func jobKey(run string, n int) []byte {
 	return binary.BigEndian.AppendUint32([]byte(run), uint32(n))
 }
+
+// keyed is a record that says itself where it stands. One that stands elsewhere would be written there.
+type keyed interface {
+	key() []byte
+}
+
+func (e Event) key() []byte      { return seqKey(e.Seq) }
+func (r Run) key() []byte        { return []byte(r.ID) }
+func (j Job) key() []byte        { return jobKey(j.Run, j.N) }
+func (p Plan) key() []byte       { return []byte(p.ID) }
+func (r Report) key() []byte     { return []byte(r.ID) }
+func (r PullRecord) key() []byte { return pullKey(r.ID) }
+func (r RepoRecord) key() []byte { return repoKey(r.Repo.ID) }
 
 // formatted is a record with a format number of its own.
 type formatted interface {

@@ -7,9 +7,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -28,9 +31,78 @@ func TestMain(m *testing.M) {
 	if os.Getenv(envFile) == "" {
 		os.Exit(m.Run())
 	}
-	if err := child(); err != nil {
+	run := child
+	if os.Getenv(envSeed) == "" {
+		run = fillUp
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+}
+
+// fillUp takes locks until there is no room, looks at what is there, makes room and goes on. It says how
+// many locks it was told that it has.
+func fillUp() error {
+	db, err := bbolt.Open(os.Getenv(envFile), 0o600, &bbolt.Options{FreelistType: bbolt.FreelistMapType, NoFreelistSync: true})
+	if err != nil {
+		return err
+	}
+	s, err := locking.Open(db)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	take := func(n int) error {
+		_, err := s.Acquire(ctx, locking.Request{Pull: pull(1), Keys: keys(fmt.Sprint("d", n)), Run: strings.Repeat("r", 3000)})
+		return err
+	}
+	var limit, full syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	full = limit
+	full.Cur = 128 << 10
+	signal.Ignore(syscall.SIGXFSZ)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full); err != nil {
+		return err
+	}
+	n := 0
+	for take(n) == nil {
+		n++
+	}
+	held, err := s.Locks(ctx)
+	if err != nil || len(held) != n {
+		return fmt.Errorf("%d locks without room, want %d: %w", len(held), n, err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	for i := range 5 {
+		if err := take(n + i); err != nil {
+			return fmt.Errorf("with room again: %w", err)
+		}
+	}
+	_, err = fmt.Println(n + 5)
+	return err
+}
+
+// TestFull: without room a lock is refused, and none that was taken is lost.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "locks.db")
+	exe, err := os.Executable()
+	ok(t, err)
+	c := exec.CommandContext(t.Context(), exe)
+	c.Env = append(os.Environ(), envFile+"="+path)
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	ok(t, err)
+	s, err := locking.Open(openDB(t, path))
+	ok(t, err)
+	held, err := s.Held(t.Context(), pull(1))
+	if n, _ := strconv.Atoi(strings.TrimSpace(string(out))); err != nil || len(held) != n || n < 10 {
+		t.Errorf("%d locks, %v, want the %d that were acknowledged", len(held), err, n)
 	}
 }
 

@@ -33,17 +33,20 @@ type Key struct {
 // maxText is how long a part of a key may be, in bytes: as long as a path on Linux.
 const maxText = 4096
 
-// ErrKey says that a key is not written as keys are, or not inside a repository.
+// ErrKey says that a key is not written as keys are, or not inside the pull request's repository.
 var ErrKey = errors.New("not a lock key")
 
-// check refuses keys that could be written in two ways, and those that JSON would change.
-func (k Key) check() error {
+// check refuses keys that could be written in two ways, those that JSON would change, and those of
+// another repository than the pull request's.
+func (k Key) check(p Pull) error {
 	for _, part := range []string{k.Forge, k.Dir, k.Workspace, k.Project} {
 		if len(part) > maxText || !utf8.ValidString(part) {
 			return fmt.Errorf("%.100q: longer than %d bytes or not UTF-8: %w", part, maxText, ErrKey)
 		}
 	}
 	switch {
+	case k.Forge != p.Forge, k.Repo != p.Repo:
+		return fmt.Errorf("%+v: not in the repository of %+v: %w", k, p, ErrKey)
 	case k.Forge == "", k.Workspace == "":
 		return fmt.Errorf("%+v: forge or workspace missing: %w", k, ErrKey)
 	case k.Dir == "", path.Clean(k.Dir) != k.Dir, path.IsAbs(k.Dir), k.Dir == "..", strings.HasPrefix(k.Dir, "../"):

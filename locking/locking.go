@@ -121,7 +121,7 @@ func (s *Store) Damage() []error { return slices.Clone(s.damage) }
 //
 // Circles of waiters that the pull request is part of are found in the same transaction, if it waits.
 func (s *Store) Acquire(ctx context.Context, r Request) (Grant, error) {
-	keys, err := distinct(r.Keys)
+	keys, err := distinct(r.Pull, r.Keys)
 	if err != nil {
 		return Grant{}, fmt.Errorf("acquiring locks: %w", err)
 	}
@@ -232,12 +232,12 @@ func (s *Store) Get(ctx context.Context, id string) (Lock, bool, error) {
 }
 
 // distinct checks keys and drops those that come again.
-func distinct(keys []Key) ([]Key, error) {
+func distinct(p Pull, keys []Key) ([]Key, error) {
 	var out []Key
 	var errs []error
 	seen := map[Key]bool{}
 	for _, k := range keys {
-		if err := k.check(); err != nil {
+		if err := k.check(p); err != nil {
 			errs = append(errs, err)
 		}
 		if !seen[k] {

@@ -388,6 +388,8 @@ func TestBadKeysAreRefused(t *testing.T) {
 		"not UTF-8":       func(k *locking.Key) { k.Dir = "d\xff" },
 		"too long":        func(k *locking.Key) { k.Project = strings.Repeat("x", 5000) },
 		"workspace bytes": func(k *locking.Key) { k.Workspace = "\xff" },
+		"another forge":   func(k *locking.Key) { k.Forge = "gitlab.com" },
+		"another repo":    func(k *locking.Key) { k.Repo++ },
 	} {
 		k := good
 		spoil(&k)

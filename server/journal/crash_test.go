@@ -284,6 +284,14 @@ func fillUp(path, _ string) error {
 	if q, err := j.Queued(ctx); err != nil || len(q) != i-1 {
 		return fmt.Errorf("%d queued without room, want %d: %w", len(q), i-1, err)
 	}
+	long := report("long", 1)
+	long.Body = strings.Repeat("x", 300<<10)
+	if err := j.PutReport(ctx, long); !errors.Is(err, syscall.EFBIG) {
+		return fmt.Errorf("a long text without room: %w", err)
+	}
+	if left, err := os.ReadDir(filepath.Join(filepath.Dir(path), "reports")); err != nil || len(left) != 0 {
+		return fmt.Errorf("half of a text was left behind: %v, %w", left, err)
+	}
 	// Many at once: each is told, none hangs, none is believed.
 	var wg sync.WaitGroup
 	for n := range 20 {

@@ -386,7 +386,7 @@ func cmdRelease(_ *testscript.TestScript, w *world, args []string) error {
 	return fmt.Errorf("no lock on %s stands on the page", args[0])
 }
 
-var lockLink = regexp.MustCompile(`/locks/[0-9A-Za-z_-]+`) //nolint:gochecknoglobals // a pattern
+var lockLink = regexp.MustCompile(`/locks/[0-9A-Za-z_-]+`)
 
 // waitfile FILE [TEXT]: waits until the file is there (and holds the text).
 func cmdWaitFile(ts *testscript.TestScript, w *world, args []string) error {

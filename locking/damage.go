@@ -106,5 +106,5 @@ func parseInt(b []byte) (n int64, rest []byte, ok bool) {
 	if len(b) < 8 {
 		return 0, nil, false
 	}
-	return int64(binary.BigEndian.Uint64(b)), b[8:], true //nolint:gosec // back from what it was made of
+	return int64(binary.BigEndian.Uint64(b)), b[8:], true
 }

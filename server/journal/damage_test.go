@@ -66,8 +66,12 @@ func damagedRecordCostsItself(t *testing.T, bad []byte) {
 			bucket string
 			key    []byte
 		}{
-			{"events", binary.BigEndian.AppendUint64(nil, 2)}, {"runs", []byte(second)}, {"plans", []byte(second + "/1")},
-			{"jobs", append([]byte(s.runs[0].ID), 0, 0, 0, 2)}, {"reports", []byte("b")}, {"pulls", pullKey(1)},
+			{"events", binary.BigEndian.AppendUint64(nil, 2)},
+			{"runs", []byte(second)},
+			{"plans", []byte(second + "/1")},
+			{"jobs", append([]byte(s.runs[0].ID), 0, 0, 0, 2)},
+			{"reports", []byte("b")},
+			{"pulls", pullKey(1)},
 		} {
 			if b(at.bucket).Get(at.key) == nil {
 				t.Errorf("%s %q is not there", at.bucket, at.key)
@@ -149,7 +153,7 @@ func TestDamagedRecordIsReplaced(t *testing.T) {
 // An index that names nothing, a deduplication entry that is cut off, and a run with an impossible id.
 func TestDamagedIndex(t *testing.T) {
 	t.Parallel()
-	s := spoilt(t, func(b func(string) *bbolt.Bucket, s spoilable) error {
+	s := spoilt(t, func(b func(string) *bbolt.Bucket, _ spoilable) error {
 		ok(t, b("events_queued").Put(binary.BigEndian.AppendUint64(nil, 77), nil))
 		ok(t, b("runs_running").Put([]byte("01ZZZZZZZZZZZZZZZZZZZZZZZZ"), nil))
 		ok(t, b("runs").Put([]byte("~"), []byte("{}")))

@@ -88,6 +88,7 @@ func (w *world) setUp(env *testscript.Env, terraform string) error {
 		return fmt.Errorf("the story runs as %T, not as a test", env.T())
 	}
 	w.forge = newForge(t, w.dir)
+	env.Setenv("FORGE", w.forge.host())
 	if _, err := os.Stat(filepath.Join(w.dir, "main")); err != nil {
 		return nil
 	}

@@ -60,6 +60,21 @@ func (a Allowlist) Reaches(instance string) bool {
 	return false
 }
 
+// Names lists the repositories of a forge instance that are included by their whole names. They have no
+// ID but the forge's.
+func (a Allowlist) Names(instance string) []Repo {
+	var out []Repo
+	for _, rule := range a.include {
+		full, ok := strings.CutPrefix(rule, strings.ToLower(instance)+"/")
+		owner, name, two := strings.Cut(full, "/")
+		r := Repo{ID: RepoID{Forge: instance}, Owner: owner, Name: name}
+		if ok && two && !strings.Contains(full, "*") && !strings.Contains(name, "/") && a.Allows(r) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 func matchesAny(rules []string, name string) bool {
 	for _, rule := range rules {
 		if matches(rule, name) {

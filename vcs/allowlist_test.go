@@ -1,6 +1,7 @@
 package vcs_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,5 +76,17 @@ func TestAllowlistProblems(t *testing.T) {
 	}
 	if (vcs.Allowlist{}).Allows(vcs.Repo{}) {
 		t.Error("the zero Allowlist allows, want nothing allowed")
+	}
+}
+
+func TestNames(t *testing.T) {
+	t.Parallel()
+	a, err := vcs.ParseAllowlist("GitHub.com/Acme/infra,github.com/acme/*,ghe.acme.example/a/b,github.com/acme/out,!github.com/acme/out,github.com/a/b/c,*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []vcs.Repo{{ID: vcs.RepoID{Forge: "github.com"}, Owner: "acme", Name: "infra"}}
+	if got := a.Names("github.com"); !slices.Equal(got, want) {
+		t.Errorf("Names() = %+v, want %+v", got, want)
 	}
 }

@@ -62,6 +62,28 @@ type Cloner interface {
 	CloneCredential(ctx context.Context, repo Repo) (Credential, error)
 }
 
+// Lister is a forge that can be asked what happened: what a webhook never told is found with it.
+type Lister interface {
+	// Repo reads a repository by its names.
+	Repo(ctx context.Context, owner, name string) (Repo, error)
+	// News lists what happened in a repository at or after since, by the forge's clock. The zero time
+	// asks for how things stand instead: every open pull request, and no comments. tags are those of
+	// the last answer: with them it costs nothing to learn that nothing has happened.
+	News(ctx context.Context, repo Repo, since time.Time, tags map[string]string) (News, error)
+}
+
+// News is what happened in a repository.
+type News struct {
+	// Pulls are the pull requests in which something happened, closed ones too, in no order.
+	Pulls []Pull
+	// Comments are the comments on pull requests that were made, as a webhook would tell them.
+	Comments []Event
+	// At is when the forge was asked, by its clock. What happened later may be missing.
+	At time.Time
+	// Tags are for the next call.
+	Tags map[string]string
+}
+
 // Site holds what differs between forges in text: pure functions, no requests.
 type Site struct {
 	// Instance is the key of RepoID.Forge.

@@ -106,6 +106,11 @@ func mutants() []mutant {
 			test: []string{"./server/dispatch", "-run", "Push"},
 		},
 		{
+			name: "the-past-runs", file: "server/dispatch/reconcile.go",
+			old: `if since.Before(rec.FirstSeen) {`, new: `if since.After(rec.FirstSeen) {`,
+			test: []string{"./server/dispatch", "-run", "FirstSight"},
+		},
+		{
 			name: "a-turn-is-forgotten", file: "server/dispatch/lane.go",
 			old: `ls.next(ctx) // while`, new: `_ = ls.next // while`,
 			test: []string{"./server/dispatch", "-run", "Turn"},

@@ -39,6 +39,10 @@ func options() []option {
 		{group: "GitHub", name: "gh-hostname", holder: "HOST", def: "github.com", help: "host of a GitHub Enterprise Server"},
 		{group: "GitHub", name: "gh-api-url", holder: "URL", help: "API root of any server that speaks GitHub's dialect; https, or http on loopback"},
 
+		{group: "Missed webhooks", name: "reconcile-interval", holder: "DURATION", def: "5m", help: "how often the forge is asked for what no webhook told; 0 is never"},
+		{group: "Missed webhooks", name: "poll-interval", holder: "DURATION", help: "asks the forge this often and takes no webhooks: no port needs to be open, and no webhook secret is needed"},
+		{group: "Missed webhooks", name: "recover-max-age", holder: "DURATION", def: "15m", help: "an apply that was asked for longer ago, while the server could not run it, is not run but answered"},
+
 		{group: "Server", name: "url", alias: "atlantis-url", holder: "URL", help: "where people reach this server; stands in comments and statuses. Default http://localhost:PORT"},
 		{group: "Server", name: "port", holder: "PORT", def: "4141", help: "port to listen on, on all addresses"},
 		{group: "Server", name: "listen", holder: "ADDR", help: "address to listen on instead of --port, such as 127.0.0.1:4141"},

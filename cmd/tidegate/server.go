@@ -113,12 +113,13 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 			Name: s.statusName, Words: command.Words{Executable: s.executable, Mention: s.ghUser},
 			Allowed: s.allow.Allows, Slots: s.jobs, LocalState: s.localState,
 			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
+			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, Repos: s.allow.Names(forge.Site().Instance),
 		},
 	})
 	if err != nil {
 		return err
 	}
-	hooks := webhook.New(webhook.Config{Hooks: []vcs.Hook{forge}, Journal: kept.journal, Allowed: s.allow.Allows, Log: log, Now: time.Now})
+	hooks := webhook.New(webhook.Config{Hooks: takesHooks(s, forge), Journal: kept.journal, Allowed: s.allow.Allows, Log: log, Now: time.Now})
 	metrics := prometheus.NewRegistry()
 	register(metrics, engine, kept.journal, kept.locks, hooks)
 	pages := web.New(web.Config{
@@ -223,6 +224,14 @@ func greet(log *slog.Logger, s settings, level string, addr net.Addr) {
 	for _, name := range s.secretsInArgs {
 		log.Warn("a secret stands in the arguments, where other users of this machine can see it", "flag", "--"+name, "use", "--"+name+"-file")
 	}
+}
+
+// takesHooks are the forges that webhooks are taken from: none when the server asks by itself.
+func takesHooks(s settings, forge vcs.Hook) []vcs.Hook {
+	if s.polls {
+		return nil
+	}
+	return []vcs.Hook{forge}
 }
 
 // webhookSecrets reads the secret anew each time, so that it can be changed while the server runs.

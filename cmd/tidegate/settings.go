@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/tidegate/tidegate/vcs"
@@ -41,6 +42,9 @@ type settings struct {
 	jobs          int
 	requirements  []string
 	localState    bool
+	reconcile     time.Duration
+	polls         bool
+	recoverMaxAge time.Duration
 	secretFiles   []string
 	secretsInArgs []string
 	// unknownEnv are variables that look like settings and are none.
@@ -76,6 +80,7 @@ func readSettings(v values, table []option) (settings, error) {
 	if s.defaultTF != "" && !exactVersion.MatchString(s.defaultTF) {
 		bad.add("--default-tf-version: %q is not a version such as 1.11.4", s.defaultTF)
 	}
+	s.readIntervals(get, &bad)
 	s.checkForge(&bad)
 	if s.checkAPIURL(&bad) {
 		s.checkInstance(listed, &bad)
@@ -109,7 +114,7 @@ func (s *settings) checkForge(bad *problems) {
 	if token, err := s.ghToken.read(); err == nil && strings.ContainsFunc(token, unicode.IsSpace) {
 		bad.add("--gh-token[-file]: there is a space in it, which no token has")
 	}
-	if !s.ghSecret.set() {
+	if !s.ghSecret.set() && !s.polls {
 		bad.add("--gh-webhook-secret or --gh-webhook-secret-file: without it anybody could send webhooks")
 	}
 }
@@ -165,6 +170,26 @@ func (s *settings) readNumbers(get func(string) string, bad *problems) {
 	}{{"tf-download", &s.download}, {"allow-local-state", &s.localState}} {
 		if *b.to, err = strconv.ParseBool(get(b.name)); err != nil {
 			bad.add("--%s: %q is neither true nor false", b.name, get(b.name))
+		}
+	}
+}
+
+func (s *settings) readIntervals(get func(string) string, bad *problems) {
+	read := func(name string, least time.Duration) time.Duration {
+		d, err := time.ParseDuration(get(name))
+		switch {
+		case err != nil:
+			bad.add("--%s: %q is not a duration such as 30s or 5m", name, get(name))
+		case d != 0 && d < least:
+			bad.add("--%s: %s is shorter than %s", name, d, least)
+		}
+		return d
+	}
+	s.reconcile, s.recoverMaxAge = read("reconcile-interval", time.Second), read("recover-max-age", time.Second)
+	if get("poll-interval") != "" {
+		s.reconcile, s.polls = read("poll-interval", time.Second), true
+		if s.reconcile == 0 {
+			bad.add("--poll-interval: 0 would never ask")
 		}
 	}
 }

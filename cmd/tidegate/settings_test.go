@@ -91,6 +91,10 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"a list without a host", enough("--repo-allowlist=acme/*"), []string{"--repo-allowlist: no rule is for github.com; write github.com/OWNER/NAME"}},
 		{"a list for another forge", enough("--gh-hostname=ghe.acme.example"), []string{"--repo-allowlist: no rule is for ghe.acme.example"}},
 		{"no job", enough("--jobs=0"), []string{"--jobs:"}},
+		{"no duration", enough("--reconcile-interval=5", "--recover-max-age=soon"), []string{"--reconcile-interval:", "--recover-max-age:"}},
+		{"too often", enough("--reconcile-interval=10ms"), []string{"--reconcile-interval:"}},
+		{"never polls", enough("--poll-interval=0"), []string{"--poll-interval:"}},
+		{"polls, and needs no webhook secret", []string{"--poll-interval=30s"}, []string{"--repo-allowlist:", "--gh-user:", "--gh-token or --gh-token-file:"}},
 		{"too many jobs", enough("--jobs=1001"), []string{"--jobs:"}},
 		{"both of each secret", enough("--gh-token-file=testdata/secret", "--gh-webhook-secret-file=testdata/secret", "--web-username=ops", "--web-password=pw-hush", "--web-password-file=testdata/secret"), []string{
 			"--gh-token and --gh-token-file: give one", "--gh-webhook-secret and --gh-webhook-secret-file: give one", "--web-password and --web-password-file: give one",

@@ -37,6 +37,9 @@ type candidate struct {
 
 // decideApply answers which stored plans are applied: all that are named, or none.
 func (e *Engine) decideApply(ctx context.Context, s scene) (verdict, error) {
+	if why := e.tooOld(s); why != "" {
+		return verdict{answer: sayRefusal("Apply not run: "+why, "What stands here may have changed since. Comment `apply` again to have it applied now."), outcome: why}, nil
+	}
 	all, err := e.standing(ctx, s.pull.ID())
 	if err != nil {
 		return verdict{}, err

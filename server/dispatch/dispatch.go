@@ -48,6 +48,13 @@ type Options struct {
 	URL string
 	// Data is the data directory.
 	Data string
+	// Reconcile is how often forges are asked for what no webhook told; 0 is never.
+	Reconcile time.Duration
+	// Repos are looked at even if no webhook has told of them: forge, owner and name.
+	Repos []vcs.Repo
+	// RecoverMaxAge is how old an apply may be that was not run when it was asked for; 0 is any age up
+	// to how long an apply may stand in line.
+	RecoverMaxAge time.Duration
 }
 
 // Config is what an Engine works with. All fields are needed.
@@ -71,6 +78,7 @@ type Engine struct {
 	lanes *lanes
 	dirs  keyed
 	pace  pace
+	began time.Time
 	seen  uint64 // the last event that was taken from the journal
 	work  sync.WaitGroup
 
@@ -130,8 +138,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	defer e.end()
+	e.began = time.Now()
 	if err := e.restart(work); err != nil {
 		return err
+	}
+	if e.Options.Reconcile > 0 {
+		e.spawn(func() { e.reconcile(work) })
 	}
 	for {
 		if err := e.collect(work); err != nil {

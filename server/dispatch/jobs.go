@@ -155,6 +155,9 @@ func (e *Engine) today(ctx context.Context, s scene) (st stage, why string, err 
 		if s.pull.State != vcs.Open {
 			return st, fmt.Sprintf("this pull request is %s", s.pull.State), nil
 		}
+		if why := e.tooOld(s); why != "" {
+			return st, why, nil
+		}
 		m, v, done, err := e.merge(ctx, s)
 		if err != nil || done {
 			return st, v.outcome, err

@@ -199,6 +199,13 @@ func (ls *lanes) await(id vcs.PullID) {
 	}
 }
 
+// busy reports whether something of a pull request is in its lane.
+func (ls *lanes) busy(id vcs.PullID) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.byPull[id] != nil
+}
+
 // coming are the projects that a waiter was called for, as long as its turn is not over.
 func (ls *lanes) coming(id vcs.PullID) map[runner.Project]bool {
 	ls.mu.Lock()

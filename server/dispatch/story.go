@@ -152,7 +152,7 @@ func (e *Engine) look(ctx, stop context.Context, it item) (scene, error) {
 			return cred.User, cred.Password, err
 		}
 	}
-	if err := e.remember(ctx, pull); err != nil {
+	if err := e.remember(ctx, it, pull); err != nil {
 		return s, err
 	}
 	return e.recall(ctx, s)
@@ -192,12 +192,24 @@ func (e *Engine) newRun(it item, pull vcs.Pull) journal.Run {
 }
 
 // remember keeps what pages and later events need to know of a pull request.
-func (e *Engine) remember(ctx context.Context, p vcs.Pull) error {
+func (e *Engine) remember(ctx context.Context, it item, p vcs.Pull) error {
 	return e.editPull(ctx, p.ID(), func(rec *journal.PullRecord) (bool, error) {
-		rec.ID, rec.Repo, rec.Title, rec.URL, rec.Author = p.ID(), p.Repo, p.Title, p.URL, p.Author
-		rec.State, rec.Head, rec.Base, rec.LastEvent = p.State, p.Head.SHA, p.Base.SHA, time.Now().UTC()
+		describe(rec, p)
+		rec.LastEvent = time.Now().UTC()
+		switch {
+		case p.State != vcs.Open:
+			rec.Considered = ""
+		case it.push() && !p.Draft:
+			rec.Considered = considered(p)
+		}
 		return true, nil
 	})
+}
+
+// describe puts what the forge says into a record.
+func describe(rec *journal.PullRecord, p vcs.Pull) {
+	rec.ID, rec.Repo, rec.Title, rec.URL, rec.Author = p.ID(), p.Repo, p.Title, p.URL, p.Author
+	rec.State, rec.Head, rec.Base = p.State, p.Head.SHA, p.Base.SHA
 }
 
 // editPull changes the record of a pull request, one change at a time.

@@ -23,6 +23,9 @@ type PullRecord struct {
 	// LastEvent is when something was heard of it last.
 	LastEvent    time.Time `json:"last_event,omitzero"`
 	LastAutoplan Autoplan  `json:"last_autoplan,omitzero"`
+	// Considered is the head and the base branch that an event was taken in for last; empty when it
+	// was closed since.
+	Considered string `json:"considered,omitempty"`
 	// Statuses are the last written ones by context, as state|description|sha: what is written
 	// already is not written again.
 	Statuses map[string]string `json:"statuses,omitempty"`

@@ -34,6 +34,7 @@ func (f *Forge) Handler() http.Handler {
 			get("/pulls/{n}/reviews", f.listReviews)
 			post("/pulls/{n}/reviews", f.createReview)
 			get("/issues/{n}/comments", f.listComments)
+			get("/issues/comments", f.listAllComments)
 			post("/issues/{n}/comments", f.createComment)
 			r.Patch("/issues/comments/{id}", f.handle(f.editComment))
 			r.Delete("/issues/comments/{id}", f.handle(f.deleteComment))
@@ -131,7 +132,9 @@ func (f *Forge) locked(w http.ResponseWriter, req *http.Request, h handler) {
 		f.log.Error("api", "path", req.URL.Path, "err", err)
 		a = answer{status: http.StatusInternalServerError, body: map[string]any{"message": err.Error()}}
 	}
-	write(w, a)
+	if !unchanged(w, req, a) {
+		write(w, a)
+	}
 }
 
 func write(w http.ResponseWriter, a answer) {
@@ -202,20 +205,6 @@ func page[T any](f *Forge, c call, all []T) ([]T, string) {
 
 func (f *Forge) getUser(c call) (answer, error) { return answer{body: f.ownUserJSON(c.user)}, nil }
 func (f *Forge) getRepo(c call) (answer, error) { return answer{body: f.fullRepoJSON(c.repo)}, nil }
-
-func (f *Forge) listPulls(c call) (answer, error) {
-	var out []any
-	for _, p := range c.repo.pulls {
-		if s := c.query("state"); s == "all" || s == p.state || s == "" && p.state == "open" {
-			out = append(out, f.pullJSON(c.repo, p))
-		}
-	}
-	some, link := page(f, c, out)
-	if some == nil {
-		some = []any{}
-	}
-	return answer{body: some, link: link}, nil
-}
 
 func (f *Forge) createPull(c call) (answer, error) {
 	var in struct {

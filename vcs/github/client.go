@@ -78,6 +78,7 @@ var (
 	_ vcs.Folder   = (*Client)(nil)
 	_ vcs.Reactor  = (*Client)(nil)
 	_ vcs.Cloner   = (*Client)(nil)
+	_ vcs.Lister   = (*Client)(nil)
 )
 
 // New makes a client. It sends nothing yet.

@@ -76,7 +76,7 @@ func (a address) pull(p *gh.PullRequest) (vcs.Pull, error) {
 		return vcs.Pull{}, fmt.Errorf("html_url %w", err)
 	}
 	switch {
-	case p.GetMerged():
+	case p.GetMerged() || !p.GetMergedAt().IsZero(): // lists have only the second
 		out.State = vcs.Merged
 	case p.GetState() == "open":
 		out.State = vcs.Open

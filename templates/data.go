@@ -20,12 +20,22 @@ type Footer struct {
 	Marker string
 }
 
-// Changes counts what would be done, or was.
+// Changes counts what would be done, or was. Its fields are those of the runner's, so that one converts
+// into the other.
 type Changes struct {
-	Import, Add, Change, Move, Replace, Destroy, Forget int
-
-	Outputs, Known bool
+	Import  int
+	Add     int
+	Change  int
+	Replace int
+	Destroy int
+	Forget  int
+	Move    int
+	Outputs bool
+	Known   bool
 }
+
+// String is "1 add, 2 destroy".
+func (c Changes) String() string { return c.words(plain) }
 
 // The states of a job, as they stand in comments.
 const (

@@ -1,11 +1,12 @@
 package templates
 
 import (
+	"bytes"
 	"embed"
 	"html/template"
 	"io"
 	"io/fs"
-	"strings"
+	"sync"
 	"time"
 )
 
@@ -139,20 +140,26 @@ func bodies() map[string]string {
 	}
 }
 
+// pages are the templates by name.
+var pages = sync.OnceValue(func() map[string]*template.Template { //nolint:gochecknoglobals // made once, of constants
+	out := map[string]*template.Template{}
+	for name, body := range bodies() {
+		out[name] = template.Must(template.New("page").Funcs(template.FuncMap{
+			"clock": func(t time.Time) string { return t.UTC().Format("2 Jan 15:04:05 UTC") },
+			"span":  took,
+			"ago":   func(now, then time.Time) string { return took(now.Sub(then)) },
+		}).Parse(layout + parts + `{{define "body"}}` + body + `{{end}}`))
+	}
+	return out
+})
+
+// show writes a page whole or not at all.
 func show(w io.Writer, name string, data any) error {
-	t, err := template.New("page").Funcs(template.FuncMap{
-		"clock": func(t time.Time) string { return t.UTC().Format("2 Jan 15:04:05 UTC") },
-		"span":  took,
-		"ago":   func(now, then time.Time) string { return took(now.Sub(then)) },
-	}).Parse(layout + parts + `{{define "body"}}` + bodies()[name] + `{{end}}`)
-	if err != nil {
+	var b bytes.Buffer
+	if err := pages()[name].Execute(&b, data); err != nil {
 		return err
 	}
-	var b strings.Builder
-	if err := t.Execute(&b, data); err != nil {
-		return err
-	}
-	_, err = io.WriteString(w, b.String())
+	_, err := b.WriteTo(w)
 	return err
 }
 

@@ -79,7 +79,7 @@ func (e *Engine) row(s scene, j journal.Job) templates.Job {
 		r.State = templates.StateCancelled
 		return r
 	}
-	r.Changes = changes(j.Result.Changes)
+	r.Changes = templates.Changes(j.Result.Changes)
 	r.Evidence = j.Result.Evidence
 	if f := j.Result.Failure; f != nil {
 		r.Error = &templates.Failure{Summary: f.Summary, Text: f.Text}
@@ -140,13 +140,6 @@ func applyState(end runner.End) string {
 	case runner.Failed, runner.Errored:
 	}
 	return templates.StateFailed
-}
-
-func changes(c runner.Changes) templates.Changes {
-	return templates.Changes{
-		Import: c.Import, Add: c.Add, Change: c.Change, Move: c.Move, Replace: c.Replace, Destroy: c.Destroy, Forget: c.Forget,
-		Outputs: c.Outputs, Known: c.Known,
-	}
 }
 
 func done(list []runner.Resource) []templates.Done {

@@ -315,6 +315,9 @@ func (p *pages) jobRow(j journal.Job, room int) templates.JobRow {
 	}
 	if j.Result != nil {
 		row.State = string(j.Result.End)
+		if c := j.Result.Changes; c.Known {
+			row.Changes = templates.Changes(c).String()
+		}
 		if f := j.Result.Failure; f != nil {
 			row.Failure, row.FailureText = f.Summary, f.Text
 		}

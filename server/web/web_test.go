@@ -291,6 +291,11 @@ func TestRunPage(t *testing.T) {
 		State: journal.JobWaiting, Waiting: &journal.Waiting{Pull: 118}, Job: runner.Job{Project: runner.Project{Dir: "dns", Workspace: "default"}},
 	})
 	s.page("/runs/"+waits, 200, "<code>dns</code>", "waiting for #118")
+	done := s.run(journal.Run{Pull: pull(4), Repo: "acme/infra", Command: "plan", Started: noon(), Ended: noon()}, journal.Job{
+		State: journal.JobDone, Result: &runner.Summary{End: runner.Succeeded, Changes: runner.Changes{Add: 2, Destroy: 1, Known: true}},
+		Job: runner.Job{Dir: "/jobs/4", Project: runner.Project{Dir: "dns", Workspace: "default"}},
+	})
+	s.page("/runs/"+done, 200, "<p>2 add, 1 destroy</p>")
 }
 
 func TestLongLogIsCut(t *testing.T) {

@@ -50,6 +50,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"fork":      cmdFork,
 		"late":      cmdLate,
 		"release":   cmdRelease,
+		"watched":   cmdWatched,
 	}
 	out := map[string]func(*testscript.TestScript, bool, []string){}
 	for name, f := range plain {
@@ -387,6 +388,29 @@ func cmdRelease(_ *testscript.TestScript, w *world, args []string) error {
 }
 
 var lockLink = regexp.MustCompile(`/locks/[0-9A-Za-z_-]+`)
+
+// watched METRICS FILE...: every metric of ours that the files name is among the metrics.
+func cmdWatched(ts *testscript.TestScript, _ *world, args []string) error {
+	if err := need(args, 2, "watched METRICS FILE..."); err != nil {
+		return err
+	}
+	metrics := ts.ReadFile(args[0])
+	var errs []error
+	for _, file := range args[1:] {
+		names := metricName.FindAllString(ts.ReadFile(file), -1)
+		if len(names) == 0 {
+			errs = append(errs, fmt.Errorf("%s names no metric", file))
+		}
+		for _, name := range names {
+			if !strings.Contains(metrics, "# TYPE "+name+" ") {
+				errs = append(errs, fmt.Errorf("%s names %s, which is no metric", file, name))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+var metricName = regexp.MustCompile(`\btidegate_[a-z_]+`)
 
 // waitfile FILE [TEXT]: waits until the file is there (and holds the text).
 func cmdWaitFile(ts *testscript.TestScript, w *world, args []string) error {

@@ -80,6 +80,11 @@ func (w *world) setUp(env *testscript.Env, terraform string) error {
 		}
 	}
 	env.Setenv("STATE", w.state())
+	deploy, err := filepath.Abs("../deploy")
+	if err != nil {
+		return err
+	}
+	env.Setenv("DEPLOY", deploy)
 	env.Setenv("HOME", filepath.Join(w.dir, "home"))
 	env.Setenv("TMPDIR", filepath.Join(w.dir, "tmp"))
 	env.Setenv("REAL_TERRAFORM", terraform)
@@ -92,7 +97,7 @@ func (w *world) setUp(env *testscript.Env, terraform string) error {
 	if _, err := os.Stat(filepath.Join(w.dir, "main")); err != nil {
 		return nil
 	}
-	_, err := w.push("main", filepath.Join(w.dir, "main"), "main")
+	_, err = w.push("main", filepath.Join(w.dir, "main"), "main")
 	return err
 }
 

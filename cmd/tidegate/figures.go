@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sys/unix"
 
 	"github.com/tidegate/tidegate/locking"
 	"github.com/tidegate/tidegate/server/dispatch"
@@ -12,7 +14,7 @@ import (
 	"github.com/tidegate/tidegate/server/webhook"
 )
 
-// figures is what /status shows.
+// figures is what /status shows, and /metrics.
 type figures struct {
 	Version        string `json:"version"`
 	QueuedEvents   int    `json:"queued_events"`
@@ -22,31 +24,52 @@ type figures struct {
 	Unposted       int    `json:"unposted_answers"`
 	Locks          int    `json:"locks"`
 	Waiters        int    `json:"waiters"`
+	// OldestEvent and OldestLock are zero when there is none.
+	OldestEvent time.Time `json:"oldest_event,omitzero"`
+	OldestLock  time.Time `json:"oldest_lock,omitzero"`
+	// JournalBytes is the size of the journal; FreeBytes what the data directory's disk has left, -1
+	// when that can't be told.
+	JournalBytes int64 `json:"journal_bytes"`
+	FreeBytes    int64 `json:"free_bytes"`
 }
 
-func status(ctx context.Context, e *dispatch.Engine, j *journal.Journal, l *locking.Store) (figures, error) {
-	load := e.Load()
-	f := figures{Version: build(), RunningJobs: load.Running, WaitingForSlot: load.WaitingForSlot}
-	pending, err := j.Pending(ctx)
+// sources is what figures are read from.
+type sources struct {
+	engine  *dispatch.Engine
+	journal *journal.Journal
+	locks   *locking.Store
+	data    string
+}
+
+func (s sources) figures(ctx context.Context) (figures, error) {
+	load := s.engine.Load()
+	f := figures{Version: build(), RunningJobs: load.Running, WaitingForSlot: load.WaitingForSlot, FreeBytes: freeBytes(s.data)}
+	pending, err := s.journal.Pending(ctx)
 	if err != nil {
 		return f, err
 	}
-	locks, err := l.Locks(ctx)
+	locks, err := s.locks.Locks(ctx)
 	if err != nil {
 		return f, err
 	}
-	waiters, err := l.Waiters(ctx)
+	waiters, err := s.locks.Waiters(ctx)
 	if err != nil {
 		return f, err
 	}
 	f.QueuedEvents, f.RunningRuns, f.Unposted, f.Locks, f.Waiters = pending.Events, pending.Runs, pending.Reports, len(locks), len(waiters)
+	f.OldestEvent, f.JournalBytes = pending.Oldest, pending.Bytes
+	for _, l := range locks {
+		if f.OldestLock.IsZero() || l.Since.Before(f.OldestLock) {
+			f.OldestLock = l.Since
+		}
+	}
 	return f, nil
 }
 
 // register makes the metrics. None of them has a repository or a pull request as a label.
-func register(r *prometheus.Registry, e *dispatch.Engine, j *journal.Journal, l *locking.Store, h *webhook.Handler) {
+func register(r *prometheus.Registry, s sources, h *webhook.Handler) {
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&gauges{read: func(ctx context.Context) (figures, error) { return status(ctx, e, j, l) }, hooks: h})
+		&gauges{read: s.figures, hooks: h})
 }
 
 // gauges reads the figures when they are asked for.
@@ -86,4 +109,27 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	send("unposted_answers", "Answers that the forge has not taken yet.", prometheus.GaugeValue, float64(f.Unposted))
 	send("locks", "Projects that are locked.", prometheus.GaugeValue, float64(f.Locks))
 	send("waiters", "Places in line for a lock.", prometheus.GaugeValue, float64(f.Waiters))
+	send("oldest_queued_event_age_seconds", "How long the oldest event that is not answered has been here; 0 when all are.", prometheus.GaugeValue, age(f.OldestEvent))
+	send("oldest_lock_age_seconds", "How long the oldest lock has been held; 0 when there is none.", prometheus.GaugeValue, age(f.OldestLock))
+	send("journal_bytes", "Size of the journal.", prometheus.GaugeValue, float64(f.JournalBytes))
+	if f.FreeBytes >= 0 {
+		send("data_dir_free_bytes", "What the data directory's disk has left for us.", prometheus.GaugeValue, float64(f.FreeBytes))
+	}
+}
+
+// age is how many seconds ago something was; 0 when it never was, or when the clock was put back.
+func age(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(time.Since(t).Seconds(), 0)
+}
+
+// freeBytes is how much a directory's disk has left for who is not root.
+func freeBytes(dir string) int64 {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return -1
+	}
+	return int64(min(fs.Bavail, 1<<40)) * int64(fs.Bsize) //nolint:gosec,unconvert // bounded; the types differ by system
 }

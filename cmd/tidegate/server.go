@@ -121,7 +121,8 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	}
 	hooks := webhook.New(webhook.Config{Hooks: takesHooks(s, forge), Journal: kept.journal, Allowed: s.allow.Allows, Log: log, Now: time.Now})
 	metrics := prometheus.NewRegistry()
-	register(metrics, engine, kept.journal, kept.locks, hooks)
+	from := sources{engine: engine, journal: kept.journal, locks: kept.locks, data: s.dataDir}
+	register(metrics, from, hooks)
 	pages := web.New(web.Config{
 		Journal: kept.journal, Locks: kept.locks, Log: log, Version: build(), Now: time.Now, Release: release(engine),
 		OpenLog: runner.OpenLog, Seen: func() web.Seen { return seen(hooks.Seen()) },
@@ -132,7 +133,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	}
 	front := server.New(server.Config{
 		Events: hooks, Pages: pages, Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
-		Ready: kept.journal.Ping, Status: func(ctx context.Context) (any, error) { return status(ctx, engine, kept.journal, kept.locks) },
+		Ready: kept.journal.Ping, Status: func(ctx context.Context) (any, error) { return from.figures(ctx) },
 		User: s.webUser, Password: s.webPassword.read, Private: s.private, Log: log,
 	}, lis)
 	greet(log, s, level.String(), lis.Addr())

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -20,13 +21,24 @@ type Counts struct {
 type Pending struct {
 	// Events have no answer, Runs no end, Reports do not stand on their pull request.
 	Events, Runs, Reports int
+	// Oldest is when the oldest of the events was taken in; zero when there is none, or when it can't
+	// be read.
+	Oldest time.Time
+	// Bytes is the size of the file.
+	Bytes int64
 }
 
-// Pending counts without reading a record.
+// Pending counts without reading more than one record.
 func (j *Journal) Pending(ctx context.Context) (Pending, error) {
 	return view(ctx, j, func(tx *bbolt.Tx) (Pending, error) {
 		n := func(b bucketName) int { return in(tx, b).Stats().KeyN }
-		return Pending{Events: n(bucketEventsQueued), Runs: n(bucketRunsRunning), Reports: n(bucketReportsOwed)}, nil
+		p := Pending{Events: n(bucketEventsQueued), Runs: n(bucketRunsRunning), Reports: n(bucketReportsOwed), Bytes: tx.Size()}
+		if k, _ := in(tx, bucketEventsQueued).Cursor().First(); k != nil {
+			if ev, _, err := get[Event](tx, bucketEvents, k); err == nil {
+				p.Oldest = ev.Received
+			}
+		}
+		return p, nil
 	})
 }
 

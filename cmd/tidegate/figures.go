@@ -131,5 +131,5 @@ func freeBytes(dir string) int64 {
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return -1
 	}
-	return int64(min(fs.Bavail, 1<<40)) * int64(fs.Bsize) //nolint:gosec,unconvert // bounded; the types differ by system
+	return int64(min(fs.Bavail, 1<<40)) * int64(fs.Bsize) //nolint:unconvert // the types differ by system
 }

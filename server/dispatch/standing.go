@@ -208,13 +208,22 @@ func (e *Engine) planByID(ctx context.Context, id vcs.PullID, plan string) (jour
 	return journal.Plan{}, false, nil
 }
 
-// settle frees the locks that protect nothing, and remembers what was autoplanned.
+// settle frees the locks that protect nothing, leaves the lines for what does not wait any more, and
+// remembers what was autoplanned.
 func (e *Engine) settle(ctx context.Context, s scene, jobs []journal.Job) error {
 	if !s.ask.plans() {
 		return nil
 	}
 	touched, err := e.touched(ctx, s.pull.ID())
 	if err != nil {
+		return err
+	}
+	// Whose turn came to nothing must not be called again for it.
+	over := map[runner.Project]bool{}
+	for _, j := range jobs {
+		over[j.Job.Project] = j.State != journal.JobWaiting
+	}
+	if err := e.leave(ctx, s, func(p runner.Project) bool { return over[p] }); err != nil {
 		return err
 	}
 	var free []locking.Key

@@ -1,0 +1,143 @@
+package dispatch
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/locking"
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/runner/workdir"
+	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// remote is a repository that can be fetched from.
+type remote struct {
+	t   *testing.T
+	dir string
+}
+
+func (r remote) git(args ...string) string {
+	r.t.Helper()
+	cmd := exec.CommandContext(r.t.Context(), "git", args...)
+	cmd.Dir = r.dir
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=Ann", "GIT_AUTHOR_EMAIL=ann@example.org", "GIT_COMMITTER_NAME=Ann", "GIT_COMMITTER_EMAIL=ann@example.org",
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		r.t.Fatalf("git %q: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// head makes a commit with these files on top of main and publishes it as the head of pull request n.
+func (r remote) head(n int, files map[string]string) vcs.Pull {
+	r.t.Helper()
+	r.git("checkout", "-q", "-f", "-B", "one", "main")
+	for name, text := range files {
+		must(r.t, os.MkdirAll(filepath.Dir(filepath.Join(r.dir, name)), 0o700))
+		must(r.t, os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o600))
+	}
+	r.git("add", "-A")
+	r.git("commit", "-q", "--allow-empty", "-m", "a change")
+	p := aPull(n)
+	p.HeadRef = "refs/heads/one"
+	p.Repo.CloneURL = "file://" + r.dir
+	p.Head.SHA = r.git("rev-parse", "HEAD")
+	return p
+}
+
+// onRepo is an engine on a small forge with a real repository, that waits for nothing.
+func onRepo(t *testing.T) (*Engine, *small, remote) {
+	t.Helper()
+	t.Parallel()
+	e, f := engine(t), newSmall()
+	r := remote{t: t, dir: t.TempDir()}
+	r.git("init", "-q", "-b", "main")
+	r.git("commit", "-q", "--allow-empty", "-m", "the beginning")
+	var err error
+	if e.Work, err = workdir.Open(t.Context(), workdir.Config{Data: e.Options.Data}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Work.Close() })
+	e.Forges = map[string]vcs.Forge{"f": f}
+	e.Runner = runner.New(runner.Config{Self: "/bin/false", Data: e.Options.Data, Environ: []string{}})
+	e.pace = pace{progress: time.Hour, progressEdit: time.Hour, retry: time.Millisecond, permission: time.Minute, status: time.Minute}
+	return e, f, r
+}
+
+var network = runner.Project{Dir: "network", Workspace: "default"}
+
+// waits lets a pull request stand in line for the network, which is free.
+func (e *Engine) waits(t *testing.T, n int) {
+	t.Helper()
+	key := lockKey(pr(n).Repo, network)
+	for _, p := range []locking.Pull{lockPull(pr(99)), lockPull(pr(n))} {
+		if _, err := e.Locks.Acquire(t.Context(), locking.Request{Pull: p, Keys: []locking.Key{key}, Wait: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := e.Locks.Release(t.Context(), locking.Release{Pull: lockPull(pr(99)), Keys: []locking.Key{key}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// queued answers the events that are still to be worked on, as items.
+func (e *Engine) items(t *testing.T) []item {
+	t.Helper()
+	events, err := e.Journal.Queued(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []item
+	for _, ev := range events {
+		out = append(out, item{ev: ev, ask: e.read(ev)})
+	}
+	return out
+}
+
+// turn calls who waits and answers the one turn that this makes.
+func (e *Engine) turn(t *testing.T) item {
+	t.Helper()
+	must(t, e.callNext(t.Context()))
+	list := e.items(t)
+	if len(list) != 1 {
+		t.Fatalf("%d turns, want one", len(list))
+	}
+	return list[0]
+}
+
+func (e *Engine) push(t *testing.T, p vcs.Pull) item {
+	t.Helper()
+	ev := vcs.Event{Kind: vcs.PullPushed, Repo: p.Repo, Pull: p.Number, Head: p.Head.SHA, At: time.Now()}
+	seq, _, err := e.Journal.AddEvent(t.Context(), ev, e.Journal.NewRunID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return item{ev: journal.Event{Seq: seq, Event: ev}, ask: e.read(journal.Event{Event: ev})}
+}
+
+// A turn that ends at once, because its project can't be planned, is over: it is not called again.
+func TestATurnThatCanNotBeUsedIsOver(t *testing.T) {
+	e, f, r := onRepo(t)
+	p := r.head(1, map[string]string{
+		"network/main.tf": "# a change\n",
+		"tidegate.yaml":   "version: 3\nprojects:\n- dir: network\n  apply_requirements: [mergeable]\n",
+	})
+	f.pull = func(int) (vcs.Pull, error) { return p, nil }
+	e.waits(t, 1)
+	e.tell(t.Context(), t.Context(), e.turn(t))
+	if f.posts != 1 || !strings.Contains(bodies(f.scripted), "not supported") {
+		t.Errorf("%d answers, want one that says what is not supported:\n%s", f.posts, bodies(f.scripted))
+	}
+	must(t, e.callNext(t.Context()))
+	if again := e.items(t); len(again) != 0 {
+		t.Errorf("%d events are left, the first asks for %+v", len(again), again[0].ask)
+	}
+}

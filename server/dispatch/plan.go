@@ -94,8 +94,11 @@ func (e *Engine) decidePlan(ctx context.Context, s scene) (verdict, error) {
 		}
 	}
 	m, v, done, err := e.merge(ctx, s)
-	if err != nil || done {
-		return v, errors.Join(err, e.skipTurn(ctx, s))
+	if err != nil {
+		return v, err
+	}
+	if done {
+		return v, e.skipTurn(ctx, s)
 	}
 	if planned, err := e.plannedBefore(ctx, s, m); err != nil || planned != "" {
 		return verdict{outcome: planned}, err

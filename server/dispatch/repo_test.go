@@ -141,3 +141,26 @@ func TestATurnThatCanNotBeUsedIsOver(t *testing.T) {
 		t.Errorf("%d events are left, the first asks for %+v", len(again), again[0].ask)
 	}
 }
+
+// What goes wrong once and passes does not cost a waiter its turn.
+func TestATurnOutlivesAPassingError(t *testing.T) {
+	e, f, r := onRepo(t)
+	p := r.head(1, map[string]string{
+		"network/main.tf": "# a change\n",
+		"tidegate.yaml":   "version: 3\nprojects:\n- dir: network\n  apply_requirements: [mergeable]\n",
+	})
+	calls := 0
+	f.pull = func(int) (vcs.Pull, error) {
+		away := p
+		if calls++; calls == 1 {
+			away.Repo.CloneURL += "/away"
+		}
+		return away, nil
+	}
+	e.waits(t, 1)
+	it := e.turn(t)
+	e.tell(t.Context(), t.Context(), it)
+	if ev, _, err := e.Journal.Event(t.Context(), it.ev.Seq); err != nil || f.posts != 1 {
+		t.Errorf("%d answers, want one; the event ended with %q, %v", f.posts, ev.Outcome, err)
+	}
+}

@@ -235,8 +235,12 @@ func (e *Engine) decide(ctx context.Context, s scene) (verdict, error) {
 	case askNothing:
 		return verdict{outcome: s.ask.why}, nil
 	}
-	if v, done, err := e.may(ctx, s); err != nil || done {
-		return v, errors.Join(err, e.skipTurn(ctx, s))
+	v, done, err := e.may(ctx, s)
+	if err != nil {
+		return v, err
+	}
+	if done {
+		return v, e.skipTurn(ctx, s)
 	}
 	switch s.ask.kind {
 	case askPlan:

@@ -131,7 +131,7 @@ func (e *Engine) decidePlan(ctx context.Context, s scene) (verdict, error) {
 }
 
 // plannedBefore: an autoplan of what was autoplanned already is not made again, however the event
-// came. The next close or unlock forgets it.
+// came. What takes the place of its plans, or takes them away, forgets it.
 func (e *Engine) plannedBefore(ctx context.Context, s scene, m workdir.Merge) (string, error) {
 	if !s.ask.auto || s.ask.turn != nil {
 		return "", nil
@@ -176,6 +176,9 @@ func (e *Engine) choose(ctx context.Context, s scene, st stage, changed []string
 
 // nothing is the answer when no project is touched.
 func (e *Engine) nothing(ctx context.Context, s scene, st stage, files int) (verdict, error) {
+	if err := e.markAutoplan(ctx, s.pull.ID(), "", "", ""); err != nil {
+		return verdict{}, err
+	}
 	if err := e.keepOnly(ctx, s, nil); err != nil {
 		return verdict{}, err
 	}

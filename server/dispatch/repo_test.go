@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +46,7 @@ func (r remote) head(n int, files map[string]string) vcs.Pull {
 		must(r.t, os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o600))
 	}
 	r.git("add", "-A")
-	r.git("commit", "-q", "--allow-empty", "-m", "a change")
+	r.git("commit", "-q", "--allow-empty", "-m", "a change at "+time.Now().String())
 	p := aPull(n)
 	p.HeadRef = "refs/heads/one"
 	p.Repo.CloneURL = "file://" + r.dir
@@ -162,5 +163,43 @@ func TestATurnOutlivesAPassingError(t *testing.T) {
 	e.tell(t.Context(), t.Context(), it)
 	if ev, _, err := e.Journal.Event(t.Context(), it.ev.Seq); err != nil || f.posts != 1 {
 		t.Errorf("%d answers, want one; the event ended with %q, %v", f.posts, ev.Outcome, err)
+	}
+}
+
+// A push back to what was planned before is planned again when another one came between: its plans are
+// gone by then.
+func TestAPushBackIsPlannedAgain(t *testing.T) {
+	unsupported := map[string]string{
+		"network/main.tf": "# a change\n",
+		"tidegate.yaml":   "version: 3\nprojects:\n- dir: network\n  apply_requirements: [mergeable]\n",
+	}
+	cut, cancel := context.WithCancelCause(context.Background())
+	cancel(errSuperseded)
+	for name, tt := range map[string]struct {
+		between map[string]string
+		stop    context.Context
+	}{
+		"that touched nothing": {map[string]string{"README.md": "words"}, context.Background()},
+		"that was cut":         {unsupported, cut},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, f, r := onRepo(t)
+			first := r.head(1, unsupported)
+			now := first
+			f.pull = func(int) (vcs.Pull, error) { return now, nil }
+			e.tell(t.Context(), t.Context(), e.push(t, now))
+			e.tell(t.Context(), t.Context(), e.push(t, now))
+			if f.posts != 1 {
+				t.Fatalf("%d answers to the same push, come twice, want one", f.posts)
+			}
+			now = r.head(1, tt.between)
+			e.tell(t.Context(), tt.stop, e.push(t, now))
+			now = first
+			r.git("update-ref", "refs/heads/one", now.Head.SHA)
+			e.tell(t.Context(), t.Context(), e.push(t, now))
+			if f.posts != 2 {
+				t.Errorf("%d answers, want a second one to the push back", f.posts)
+			}
+		})
 	}
 }

@@ -301,6 +301,11 @@ func (e *Engine) begin(ctx context.Context, s scene, v verdict) (scene, error) {
 		v.jobs[i].Job.ID = fmt.Sprintf("%s/%d", s.run.ID, i+1)
 		v.jobs[i].Job.Dir = e.jobDir(s.run.ID, i+1)
 	}
+	if s.ask.plans() && !targeted(s.ask) { // what was planned before does not stand any more
+		if err := e.markAutoplan(ctx, s.pull.ID(), "", "", ""); err != nil {
+			return s, err
+		}
+	}
 	if err := e.Journal.CreateRun(ctx, s.run, v.jobs); err != nil {
 		return s, fmt.Errorf("beginning run %s: %w", s.run.ID, err)
 	}

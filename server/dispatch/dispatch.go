@@ -120,7 +120,7 @@ func New(c Config) (*Engine, error) {
 	}
 	e.quit, e.end = context.WithCancel(context.Background())
 	e.lanes = newLanes(e.spawn)
-	e.lanes.tell, e.lanes.drop = e.tell, e.drop
+	e.lanes.tell, e.lanes.drop, e.lanes.may = e.tell, e.drop, e.mayCut
 	e.lanes.next = func(ctx context.Context) {
 		if err := e.callNext(ctx); err != nil && ctx.Err() == nil {
 			e.Log.ErrorContext(ctx, "calling who waits", "err", err)

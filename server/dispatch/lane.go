@@ -25,6 +25,9 @@ type lanes struct {
 	tell func(ctx, stop context.Context, it item)
 	// drop ends an item that asks for nothing any more.
 	drop func(ctx context.Context, it item, why string)
+	// may reports whether an item that hurries may end the plan in its way. It asks the forge until it
+	// knows, or ctx ends.
+	may func(ctx context.Context, it item) bool
 	// next is called after a waiter's turn has left its lane.
 	next func(ctx context.Context)
 	// spawn starts a goroutine that somebody waits for.
@@ -53,12 +56,13 @@ type item struct {
 // push: an autoplan that stands for the head as it is, as each later one does.
 func (i item) push() bool { return i.ask.plans() && i.ask.auto && i.ask.turn == nil }
 
-// hurries: it never stands behind a run.
+// hurries: it does not stand behind a plan that it may end.
 func (i item) hurries() bool { return i.ask.kind == askUnlock || i.ask.kind == askClosed }
 
 // active is the item that is worked on.
 type active struct {
 	item
+	one    context.Context //nolint:containedctx // the context of its jobs, for who may end them
 	cancel context.CancelCauseFunc
 }
 
@@ -91,13 +95,9 @@ func (ls *lanes) take(ctx context.Context, id vcs.PullID, it item) {
 			ls.spawn(func() { ls.tell(ctx, ctx, it) })
 			return
 		}
-		if l.now.ask.plans() {
-			l.now.cancel(errUnlocked)
-		}
+		ls.cut(l.now, it, errUnlocked)
 	case askClosed:
-		if l.now.ask.plans() {
-			l.now.cancel(errClosed)
-		}
+		ls.cut(l.now, it, errClosed)
 	case askPlan:
 		if it.push() && !ls.supersede(ctx, l, it) {
 			ls.spawn(func() { ls.drop(ctx, it, errSuperseded.Error()) })
@@ -114,6 +114,18 @@ func (ls *lanes) take(ctx context.Context, id vcs.PullID, it item) {
 		at = len(l.queue)
 	}
 	l.queue = slices.Insert(l.queue, at, it)
+}
+
+// cut ends a plan for an item that hurries. Anybody can write a comment, and a close can be told of
+// late: only an item that may do so ends what others are waiting for.
+func (ls *lanes) cut(now active, it item, why error) {
+	if now.ask.plans() {
+		ls.spawn(func() {
+			if ls.may(now.one, it) {
+				now.cancel(why)
+			}
+		})
+	}
 }
 
 // supersede ends the autoplans that it makes pointless. It reports false when it is pointless itself,
@@ -138,7 +150,7 @@ func (ls *lanes) supersede(ctx context.Context, l *lane, it item) bool {
 // start makes it the item that is worked on, and answers the context of its jobs.
 func (l *lane) start(ctx context.Context, it item) context.Context {
 	one, cancel := context.WithCancelCause(ctx)
-	l.now = active{item: it, cancel: cancel}
+	l.now = active{item: it, one: one, cancel: cancel}
 	return one
 }
 

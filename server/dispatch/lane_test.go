@@ -46,6 +46,7 @@ func newStand(t *testing.T) *stand {
 	}
 	s.drop = func(_ context.Context, it item, _ string) { s.say("drop %d", it.ev.Seq) }
 	s.next = func(context.Context) { s.say("next") }
+	s.may = func(context.Context, item) bool { return true }
 	return s
 }
 
@@ -156,6 +157,21 @@ func TestUnlockEndsAPlanAndGoesFirst(t *testing.T) {
 		s.finish(3)
 		s.finish(4)
 		s.want("begin 1", "begin 3", "begin 4", "begin 2")
+	})
+}
+
+func TestAPlanIsNotEndedByWhoMayNot(t *testing.T) {
+	inLanes(t, func(s *stand) {
+		s.may = func(context.Context, item) bool { return false }
+		s.add(1, 1, aPlan())
+		s.add(1, 2, ask{kind: askUnlock})
+		s.add(1, 3, ask{kind: askClosed})
+		if got := s.cut(1); got != nil {
+			s.t.Errorf("the plan was ended by %v", got)
+		}
+		s.finish(1)
+		s.finish(2)
+		s.want("begin 1", "begin 2", "begin 3")
 	})
 }
 

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -20,11 +21,13 @@ import (
 type small struct {
 	*scripted
 	pull func(n int) (vcs.Pull, error)
+	may  func() (vcs.Permission, error)
 }
 
 func newSmall() *small {
 	f := &small{scripted: &scripted{script: []func(*scripted, string) (vcs.Comment, error){takes}}}
 	f.pull = func(n int) (vcs.Pull, error) { return aPull(n), nil }
+	f.may = func() (vcs.Permission, error) { return vcs.WritePermission, nil }
 	return f
 }
 
@@ -33,13 +36,11 @@ func aPull(n int) vcs.Pull {
 	return vcs.Pull{Repo: r, Number: n, State: vcs.Open, Head: vcs.Branch{Repo: r.ID, Ref: "one", SHA: "a1"}, Base: vcs.Branch{Repo: r.ID, Ref: "main", SHA: "b1"}}
 }
 
-func (f *small) Pull(_ context.Context, _ vcs.Repo, n int) (vcs.Pull, error)   { return f.pull(n) }
-func (f *small) SetStatus(context.Context, vcs.Repo, string, vcs.Status) error { return nil }
-func (f *small) Permission(context.Context, vcs.Repo, string) (vcs.Permission, error) {
-	return vcs.WritePermission, nil
-}
-func (f *small) EditComment(context.Context, vcs.Pull, int64, string) error { return nil }
-func (f *small) DeleteComment(context.Context, vcs.Pull, int64) error       { return nil }
+func (f *small) Pull(_ context.Context, _ vcs.Repo, n int) (vcs.Pull, error)          { return f.pull(n) }
+func (f *small) SetStatus(context.Context, vcs.Repo, string, vcs.Status) error        { return nil }
+func (f *small) Permission(context.Context, vcs.Repo, string) (vcs.Permission, error) { return f.may() }
+func (f *small) EditComment(context.Context, vcs.Pull, int64, string) error           { return nil }
+func (f *small) DeleteComment(context.Context, vcs.Pull, int64) error                 { return nil }
 func (f *small) Site() vcs.Site {
 	return vcs.Site{
 		Instance: "f", CommentLimit: 60_000,
@@ -208,5 +209,44 @@ func TestBegunRunsAreTakenFirst(t *testing.T) {
 	e.work.Wait()
 	if len(order) != 2 {
 		t.Errorf("events were taken again: %v", order)
+	}
+}
+
+// A plan is ended by who may write and by a close that is true, and the forge is asked until it says so.
+func TestMayCut(t *testing.T) {
+	t.Parallel()
+	unlock, closed := ask{kind: askUnlock, comment: &vcs.Comment{}, user: "ana"}, ask{kind: askClosed}
+	for _, tt := range []struct {
+		name  string
+		ask   ask
+		state vcs.PullState
+		level vcs.Permission
+		want  bool
+	}{
+		{"an unlock by a writer", unlock, vcs.Open, vcs.WritePermission, true},
+		{"an unlock by a reader", unlock, vcs.Open, vcs.ReadPermission, false},
+		{"a close", closed, vcs.Merged, vcs.NoPermission, true},
+		{"a close that is undone", closed, vcs.Open, vcs.NoPermission, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e, f := engine(t), newSmall()
+			e.Forges = map[string]vcs.Forge{"f": f}
+			e.pace.retry = time.Millisecond
+			calls := 0
+			f.pull = func(n int) (vcs.Pull, error) {
+				if calls++; calls == 1 {
+					return vcs.Pull{}, errors.New("away")
+				}
+				p := aPull(n)
+				p.State = tt.state
+				return p, nil
+			}
+			f.may = func() (vcs.Permission, error) { return tt.level, nil }
+			it := item{ev: journal.Event{Event: vcs.Event{Repo: aPull(1).Repo, Pull: 1}}, ask: tt.ask}
+			if got := e.mayCut(t.Context(), it); got != tt.want {
+				t.Errorf("mayCut() = %v, want %v", got, tt.want)
+			}
+		})
 	}
 }

@@ -55,6 +55,35 @@ func (e *Engine) cleanUp(ctx context.Context, s scene) (verdict, error) {
 		count(len(freed.Locks), "lock"), count(len(plans), "plan"))}, nil
 }
 
+// mayCut asks the forge whether an unlock or a close may end the plan that is in its way.
+func (e *Engine) mayCut(ctx context.Context, it item) bool {
+	wait := e.pace.retry
+	for {
+		var may bool
+		err := guarded(func() error {
+			s, err := e.look(ctx, ctx, it)
+			if err != nil {
+				return err
+			}
+			if it.ask.kind == askClosed {
+				may = s.pull.State != vcs.Open
+				return nil
+			}
+			_, refused, err := e.may(ctx, s)
+			may = err == nil && !refused
+			return err
+		})
+		if err == nil || ctx.Err() != nil {
+			return may
+		}
+		e.Log.WarnContext(ctx, "asking whether a plan may be ended", "event", it.ev.Seq, "err", err)
+		if sleep(ctx, wait) != nil {
+			return false
+		}
+		wait = min(wait*2, time.Minute)
+	}
+}
+
 // letGo discards every plan, then releases everything. In that order a lock never comes free while a
 // plan that it protected could still be applied. It answers all that was ended for that reason, by an
 // earlier process too.

@@ -119,27 +119,17 @@ func (e *Engine) carryApplies(ctx context.Context, s scene, jobs []journal.Job, 
 	if !slices.ContainsFunc(jobs, journal.Job.Open) {
 		return jobs, nil
 	}
-	st, why, err := e.today(ctx, s)
-	if err != nil {
+	c := consent{asked: s.run.Started}
+	if s.begun { // decided by a process that is gone
+		c.asked, c.why = time.Time{}, e.tooOld(s)
+	} else if c.stage, c.why, err = e.today(ctx, s, s.run.Tree); err != nil {
 		return nil, err
 	}
-	asked := s.run.Started
 	for i := range jobs {
 		if !jobs[i].Open() {
 			continue
 		}
-		if why == "" && (s.begun || time.Since(asked) > e.pace.permission) {
-			if why, err = e.mayNot(ctx, s); err != nil {
-				return nil, err
-			}
-			s.begun, asked = false, time.Now()
-		}
-		if why != "" {
-			jobs[i], err = e.ended(ctx, jobs[i], *notStarted(why))
-		} else {
-			jobs[i], err = e.one(ctx, s, st, workdir.Checkout{}, jobs[i])
-		}
-		if err != nil {
+		if jobs[i], err = e.oneApply(ctx, s, &c, jobs, jobs[i]); err != nil {
 			return nil, err
 		}
 		watch.done()
@@ -147,23 +137,73 @@ func (e *Engine) carryApplies(ctx context.Context, s scene, jobs []journal.Job, 
 	return jobs, nil
 }
 
-// today is the merge result that an apply is checked against: that of the decision, or, when it was
-// decided by a process that is gone, that of now. why: nothing may be applied any more.
-func (e *Engine) today(ctx context.Context, s scene) (st stage, why string, err error) {
-	tree := s.run.Tree
-	if s.begun {
-		if s.pull.State != vcs.Open {
-			return st, fmt.Sprintf("this pull request is %s", s.pull.State), nil
-		}
-		if why := e.tooOld(s); why != "" {
-			return st, why, nil
-		}
-		m, v, done, err := e.merge(ctx, s)
-		if err != nil || done {
-			return st, v.outcome, err
-		}
-		tree = m.Tree
+// consent is what the applies of a run rely on: how everything stood when the forge was asked last.
+type consent struct {
+	asked time.Time
+	stage stage
+	// why nothing may be applied any more.
+	why string
+	// unapproved is why nothing may be applied that needs an approving review.
+	unapproved string
+}
+
+// oneApply carries one apply to its end. It may have waited long for its slot, or for the applies
+// before it: then everything is looked at again before it starts.
+func (e *Engine) oneApply(ctx context.Context, s scene, c *consent, all []journal.Job, j journal.Job) (journal.Job, error) {
+	if c.why != "" {
+		return e.ended(ctx, j, *notStarted(c.why))
 	}
+	give, err := e.slots.take(s.stop, s.pull.ID(), s.ask.rank()) //nolint:contextcheck // stop is derived from ctx
+	if err != nil {
+		return e.cut(ctx, s, j)
+	}
+	defer give()
+	if time.Since(c.asked) > e.pace.permission {
+		if *c, err = e.askAgain(ctx, s, all); err != nil {
+			return j, err
+		}
+	}
+	why := c.why
+	if why == "" && e.needsApproval(c.stage.find(j.Job.Project)) {
+		why = c.unapproved
+	}
+	if why != "" {
+		return e.ended(ctx, j, *notStarted(why))
+	}
+	return e.start(ctx, s, c.stage, workdir.Checkout{}, j)
+}
+
+// askAgain asks the forge once more for everything that the applies of a run were decided by.
+func (e *Engine) askAgain(ctx context.Context, s scene, jobs []journal.Job) (c consent, err error) {
+	c.asked = time.Now()
+	if s.pull, err = s.forge.Pull(ctx, s.pull.Repo, s.pull.Number); err != nil {
+		return c, fmt.Errorf("reading %s again: %w", s.run.Pull, err)
+	}
+	if c.why, err = e.mayNot(ctx, s); err != nil || c.why != "" {
+		return c, err
+	}
+	m, v, done, err := e.merge(ctx, s)
+	if err != nil || done {
+		c.why = v.outcome
+		return c, err
+	}
+	if c.stage, c.why, err = e.today(ctx, s, m.Tree); err != nil || c.why != "" {
+		return c, err
+	}
+	if slices.ContainsFunc(jobs, func(j journal.Job) bool { return e.needsApproval(c.stage.find(j.Job.Project)) }) {
+		a, err := e.approval(ctx, s)
+		if err != nil {
+			return c, err
+		}
+		if !a.Approved {
+			c.unapproved = notApproved(*a)
+		}
+	}
+	return c, nil
+}
+
+// today opens the merge result that an apply is checked against. why: nothing may be applied any more.
+func (e *Engine) today(ctx context.Context, s scene, tree string) (st stage, why string, err error) {
 	st, err = e.open(ctx, s, tree)
 	if bad := new(project.ProblemsError); errors.As(err, &bad) {
 		return st, fmt.Sprintf("%s has %s", bad.File, count(len(bad.Problems), "problem")), nil
@@ -171,8 +211,11 @@ func (e *Engine) today(ctx context.Context, s scene) (st stage, why string, err 
 	return st, "", err
 }
 
-// mayNot asks the forge once more, because time has passed, why an apply may not be started.
+// mayNot is why an apply that was decided may not be started any more.
 func (e *Engine) mayNot(ctx context.Context, s scene) (string, error) {
+	if s.pull.State != vcs.Open {
+		return fmt.Sprintf("this pull request is %s", s.pull.State), nil
+	}
 	p, err := s.forge.Permission(ctx, s.pull.Repo, s.ask.user)
 	switch {
 	case err != nil:
@@ -218,13 +261,18 @@ func (e *Engine) quiesce(ctx context.Context, jobs []journal.Job, workspace stri
 	return nil
 }
 
-// one carries one job to its end: slot, tool, directory, mark in the journal, run, result.
+// one carries one plan to its end: slot, tool, directory, mark in the journal, run, result.
 func (e *Engine) one(ctx context.Context, s scene, st stage, out workdir.Checkout, j journal.Job) (journal.Job, error) {
 	give, err := e.slots.take(s.stop, s.pull.ID(), s.ask.rank()) //nolint:contextcheck // stop is derived from ctx
 	if err != nil {
 		return e.cut(ctx, s, j)
 	}
 	defer give()
+	return e.start(ctx, s, st, out, j)
+}
+
+// start carries a job that has its slot to its end.
+func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Checkout, j journal.Job) (journal.Job, error) {
 	checkout := out.Root
 	if s.ask.kind == askApply {
 		checkout = j.Job.Checkout // the files that were planned; they are not moved

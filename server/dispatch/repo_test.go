@@ -203,3 +203,92 @@ func TestAPushBackIsPlannedAgain(t *testing.T) {
 		})
 	}
 }
+
+// reviewed is a forge with reviews.
+type reviewed struct {
+	*small
+	approved *bool
+}
+
+func (f reviewed) Approval(context.Context, vcs.Pull) (vcs.Approval, error) {
+	return vcs.Approval{Approved: *f.approved}, nil
+}
+
+// ready keeps a plan of the network that was made from the pull request's head and has been read.
+func (e *Engine) ready(t *testing.T, p vcs.Pull) {
+	t.Helper()
+	ctx := t.Context()
+	s := scene{pull: p, repo: workdir.Repo{Forge: "f", ID: 1, URL: p.Repo.CloneURL}}
+	m, _, _, err := e.merge(ctx, s)
+	must(t, err)
+	st, err := e.open(ctx, s, m.Tree)
+	must(t, err)
+	d, err := e.digest(ctx, st, st.find(network), runner.Tool{})
+	must(t, err)
+	c, err := e.Work.Checkout(ctx, s.repo, p.Number, "default", m)
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "plan")
+	must(t, os.WriteFile(file, nil, 0o600))
+	r := journal.Run{ID: e.Journal.NewRunID(), Pull: p.ID(), Command: cmdPlan, State: journal.RunDone, Started: time.Now()}
+	j := journal.Job{Run: r.ID, N: 1, State: journal.JobDone, PlanID: r.ID + "/1", Job: runner.Job{Project: network}}
+	must(t, e.Journal.CreateRun(ctx, r, []journal.Job{j}))
+	must(t, e.Journal.PutPlan(ctx, journal.Plan{
+		ID: j.PlanID, Run: r.ID, N: 1, Pull: p.ID(), Project: network, State: journal.PlanReady, File: file, Digest: d.Sum,
+		SHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", Checkout: c.Root, CheckoutID: c.ID,
+		Report: 1, ReportedAt: time.Now().Add(-time.Minute),
+	}))
+	_, err = e.Locks.Acquire(ctx, locking.Request{Pull: lockPull(p.ID()), Keys: []locking.Key{lockKey(p.Repo.ID, network)}})
+	must(t, err)
+}
+
+// An apply that has waited for its slot starts only if everything that it was decided by still holds.
+func TestAnApplyThatWaitedIsLookedAtAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*small, remote, *vcs.Pull, *bool)
+		want   string // empty: it starts
+	}{
+		"nothing changed":    {func(*small, remote, *vcs.Pull, *bool) {}, ""},
+		"closed":             {func(_ *small, _ remote, p *vcs.Pull, _ *bool) { p.State = vcs.Closed }, "closed"},
+		"approval withdrawn": {func(_ *small, _ remote, _ *vcs.Pull, ok *bool) { *ok = false }, "approving review"},
+		"permission taken": {func(f *small, _ remote, _ *vcs.Pull, _ *bool) {
+			f.may = func() (vcs.Permission, error) { return vcs.ReadPermission, nil }
+		}, "write permission"},
+		"another push": {func(_ *small, r remote, p *vcs.Pull, _ *bool) {
+			*p = r.head(1, map[string]string{"network/main.tf": "# another change\n"})
+		}, "has changed since"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, f, r := onRepo(t)
+			e.pace.permission = 0
+			e.Options.ApplyRequirements = []string{"approved"}
+			ok := true
+			e.Forges["f"] = reviewed{f, &ok}
+			p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
+			f.pull = func(int) (vcs.Pull, error) { return p, nil }
+			e.ready(t, p)
+			give, err := e.slots.take(t.Context(), pr(2), rankApply)
+			must(t, err)
+			addComment(t, e, 1, 7, "apply")
+			it := e.items(t)[0]
+			told := make(chan struct{})
+			go func() { defer close(told); e.tell(t.Context(), t.Context(), it) }()
+			for waiting := 0; waiting == 0; _, waiting = e.slots.counts() {
+				select {
+				case <-told:
+					t.Fatalf("it did not wait:\n%s", bodies(f.scripted))
+				case <-time.After(time.Millisecond):
+				}
+			}
+			tt.change(f, r, &p, &ok)
+			give()
+			<-told
+			runs, err := e.Journal.Runs(t.Context(), journal.Filter{Limit: 1})
+			must(t, err)
+			jobs, err := e.Journal.Jobs(t.Context(), runs[0].ID)
+			must(t, err)
+			if started := !jobs[0].Started.IsZero(); started != (tt.want == "") || !strings.Contains(bodies(f.scripted), tt.want) {
+				t.Errorf("started: %v, want the reason %q:\n%s", started, tt.want, bodies(f.scripted))
+			}
+		})
+	}
+}

@@ -97,7 +97,10 @@ func (e *Engine) carry(ctx context.Context, s scene, jobs []journal.Job) ([]jour
 			continue
 		}
 		wg.Go(func() {
-			jobs[i], errs[i] = e.one(ctx, s, st, outs[jobs[i].Job.Project.Workspace], jobs[i])
+			errs[i] = guarded(func() (err error) {
+				jobs[i], err = e.one(ctx, s, st, outs[jobs[i].Job.Project.Workspace], jobs[i])
+				return err
+			})
 			watch.done()
 		})
 	}
@@ -319,8 +322,12 @@ func detachable(ctx context.Context, f func() (runner.Result, error)) (runner.Re
 	}
 	ended := make(chan end, 1)
 	go func() {
-		res, err := f()
-		ended <- end{res, err}
+		var got end
+		got.err = guarded(func() (err error) {
+			got.res, err = f()
+			return err
+		})
+		ended <- got
 	}()
 	select {
 	case got := <-ended:

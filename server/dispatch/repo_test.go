@@ -292,3 +292,24 @@ func TestAnApplyThatWaitedIsLookedAtAgain(t *testing.T) {
 		})
 	}
 }
+
+// A panic in a job is that run's trouble, as one in its story is.
+func TestAPanicInAJobIsAnswered(t *testing.T) {
+	e, f, r := onRepo(t)
+	e.Tools = nil // whoever asks it, panics
+	p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
+	f.pull = func(int) (vcs.Pull, error) { return p, nil }
+	it := e.push(t, p)
+	e.tell(t.Context(), t.Context(), it)
+	if f.posts != 1 || !strings.Contains(bodies(f.scripted), "Internal error") {
+		t.Errorf("%d answers, want one of an internal error:\n%s", f.posts, bodies(f.scripted))
+	}
+}
+
+func TestAPanicInAnApplyIsAnError(t *testing.T) {
+	t.Parallel()
+	_, err := detachable(t.Context(), func() (runner.Result, error) { panic("poisoned") })
+	if err == nil || !strings.Contains(err.Error(), "poisoned") {
+		t.Errorf("detachable() = %v, want the panic", err)
+	}
+}

@@ -313,3 +313,39 @@ func TestAPanicInAnApplyIsAnError(t *testing.T) {
 		t.Errorf("detachable() = %v, want the panic", err)
 	}
 }
+
+// folding is a forge that folds comments away.
+type folding struct {
+	*small
+	folded *[]int64
+}
+
+func (f folding) Fold(_ context.Context, _ vcs.Pull, list []vcs.Comment) error {
+	for _, c := range list {
+		*f.folded = append(*f.folded, c.ID)
+	}
+	return nil
+}
+
+// Only what takes the place of an older plan folds it away, not a refusal that anybody can bring about.
+func TestARefusedPlanFoldsNothing(t *testing.T) {
+	t.Parallel()
+	for _, level := range []vcs.Permission{vcs.ReadPermission, vcs.WritePermission} {
+		e, f, folded := engine(t), newSmall(), []int64{}
+		e.Forges = map[string]vcs.Forge{"f": folding{f, &folded}}
+		f.may = func() (vcs.Permission, error) { return level, nil }
+		ctx := t.Context()
+		must(t, e.Journal.PutReport(ctx, journal.Report{ID: e.Journal.NewRunID(), Pull: pr(1), Kind: kindAnswer, Command: cmdPlan, Comment: 5}))
+		addComment(t, e, 1, 7, "plan")
+		it := e.items(t)[0]
+		if level >= vcs.WritePermission {
+			run := journal.Run{ID: e.Journal.NewRunID(), Event: it.ev.Seq, Pull: pr(1), Command: cmdPlan, State: journal.Running, Started: time.Now()}
+			must(t, e.Journal.CreateRun(ctx, run, []journal.Job{{Run: run.ID, N: 1, State: journal.JobSuperseded}}))
+			must(t, e.Journal.PutReport(ctx, journal.Report{ID: run.ID, Pull: pr(1), Run: run.ID, Kind: kindAnswer, Command: cmdPlan, Body: "planned"}))
+		}
+		e.tell(ctx, ctx, it)
+		if want := level >= vcs.WritePermission; f.posts != 1 || (len(folded) == 1) != want {
+			t.Errorf("%d answers, comments %v are folded, want the older plan: %v", f.posts, folded, want)
+		}
+	}
+}

@@ -141,20 +141,27 @@ func (e *Engine) search(ctx context.Context, f vcs.Forge, pull vcs.Pull, since t
 	return vcs.Comment{}, false, nil
 }
 
-// tidy deletes the run's progress comment and folds older plans away. Neither is worth failing for.
+// tidy deletes the run's progress comment and folds the plans away that a new one has replaced. Neither
+// is worth failing for.
 func (e *Engine) tidy(ctx context.Context, s scene, answer journal.Report) {
 	all, err := e.Journal.Reports(ctx, s.pull.ID())
 	if err = e.spare(ctx, err); err != nil {
 		e.Log.WarnContext(ctx, "reading earlier answers", "err", err)
 		return
 	}
+	jobs, err := e.Journal.Jobs(ctx, answer.Run)
+	if err = e.spare(ctx, err); err != nil {
+		e.Log.WarnContext(ctx, "reading what was planned", "err", err)
+		return
+	}
+	replaces := answer.Command == cmdPlan && len(jobs) > 0 && !targeted(s.ask)
 	var old []vcs.Comment
 	var folded []journal.Report
 	for _, r := range all {
 		switch {
 		case r.Kind == kindProgress && r.Run == answer.Run && !r.Deleted:
 			e.removeProgress(ctx, s, r)
-		case answer.Command == cmdPlan && !targeted(s.ask) && isOlderPlan(r, answer):
+		case replaces && isOlderPlan(r, answer):
 			old = append(old, vcs.Comment{ID: r.Comment, Node: r.Node})
 			r.Folded = true
 			folded = append(folded, r)

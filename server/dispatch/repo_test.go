@@ -349,3 +349,36 @@ func TestARefusedPlanFoldsNothing(t *testing.T) {
 		}
 	}
 }
+
+// What was planned in a run that is answered with an internal error was seen by nobody: it can't be
+// applied, and its locks protect nothing.
+func TestAPlanThatNobodySawIsDiscarded(t *testing.T) {
+	e, f, r := onRepo(t)
+	e.Tools = nil // whoever asks it, panics
+	p := r.head(1, map[string]string{"network/main.tf": "# a change\n", "other/main.tf": "# a change\n"})
+	f.pull = func(int) (vcs.Pull, error) { return p, nil }
+	ctx := t.Context()
+	m, _, _, err := e.merge(ctx, scene{pull: p, repo: workdir.Repo{Forge: "f", ID: 1, URL: p.Repo.CloneURL}})
+	must(t, err)
+	it := e.push(t, p)
+	run := e.newRun(it, p)
+	run.Head, run.Base, run.Merge, run.Tree = m.Head, m.Base, m.Commit, m.Tree
+	jobs := []journal.Job{
+		{Run: run.ID, N: 1, State: journal.JobDone, PlanID: run.ID + "/1", Job: runner.Job{Project: network}, Result: &runner.Summary{End: runner.Succeeded}},
+		{Run: run.ID, N: 2, State: journal.JobQueued, Job: runner.Job{Project: runner.Project{Dir: "other", Workspace: "default"}}},
+	}
+	must(t, e.Journal.CreateRun(ctx, run, jobs))
+	must(t, e.Journal.PutPlan(ctx, journal.Plan{ID: run.ID + "/1", Run: run.ID, N: 1, Pull: p.ID(), Project: network, State: journal.PlanReady}))
+	_, err = e.Locks.Acquire(ctx, locking.Request{Pull: lockPull(p.ID()), Keys: []locking.Key{lockKey(p.Repo.ID, network)}})
+	must(t, err)
+	e.tell(ctx, ctx, it)
+	if f.posts != 1 || !strings.Contains(bodies(f.scripted), "Internal error") {
+		t.Errorf("%d answers, want one of an internal error:\n%s", f.posts, bodies(f.scripted))
+	}
+	if plan, _, err := e.Journal.Plan(ctx, run.ID+"/1"); err != nil || plan.State != journal.PlanDiscarded {
+		t.Errorf("the plan is %s, %v, want it discarded", plan.State, err)
+	}
+	if held, err := e.Locks.Held(ctx, lockPull(p.ID())); err != nil || len(held) != 0 {
+		t.Errorf("%v, %v are held, want nothing", held, err)
+	}
+}

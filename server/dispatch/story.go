@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/tidegate/tidegate/locking"
 	"github.com/tidegate/tidegate/runner"
 	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server/journal"
@@ -364,11 +365,46 @@ func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 			return err
 		}
 	}
+	if err := e.disown(ctx, s, jobs); err != nil {
+		return err
+	}
 	if err := e.skipTurn(ctx, s); err != nil {
 		return err
 	}
 	failed := e.status(s, s.ask.name, vcs.Failure, "internal error, run "+s.run.ID)
 	return e.close(ctx, s, verdict{answer: e.sayInternal(s.run.ID), outcome: "internal error", plan: failed})
+}
+
+// disown lets go of what a run has planned and nobody gets to see: it must not be applied, and its locks
+// protect nothing.
+func (e *Engine) disown(ctx context.Context, s scene, jobs []journal.Job) error {
+	_, said, err := e.Journal.Report(ctx, s.run.ID)
+	if said || err != nil || !s.ask.plans() {
+		return e.spare(ctx, err)
+	}
+	plans, err := e.plans(ctx, s.pull.ID())
+	if err != nil {
+		return err
+	}
+	for _, p := range plans {
+		if p.Run != s.run.ID || !p.State.Open() {
+			continue
+		}
+		if err := e.Journal.SetPlanState(ctx, p.ID, journal.PlanDiscarded, s.ask.user, "its run ended with an internal error"); err != nil {
+			return err
+		}
+	}
+	touched, err := e.touched(ctx, s.pull.ID())
+	if err != nil {
+		return err
+	}
+	var free []locking.Key
+	for _, j := range jobs {
+		if p := j.Job.Project; j.State != journal.JobWaiting && !touched(p) {
+			free = append(free, lockKey(s.pull.Repo.ID, p))
+		}
+	}
+	return e.free(ctx, s, free, "its run ended with an internal error")
 }
 
 // abandon ends a job that we could not carry to its end. An apply that was begun may have done

@@ -148,6 +148,8 @@ func TestLostAnswer(t *testing.T) {
 			must(t, err)
 			r := journal.Run{ID: d.Journal.NewRunID(), Event: seq, Pull: pr(1), Command: cmdPlan, State: journal.Running, Started: time.Now()}
 			must(t, d.Journal.CreateRun(ctx, r, nil))
+			plan := journal.Plan{ID: r.ID + "/1", Run: r.ID, N: 1, Pull: pr(1), Project: network, State: journal.PlanReady}
+			must(t, d.Journal.PutPlan(ctx, plan))
 			intent := journal.Report{ID: r.ID, Pull: pr(1), Run: r.ID, Kind: kindAnswer, Command: cmdPlan, Body: strings.Repeat("x", 20_000)}
 			if tt.posted {
 				intent.Comment, intent.Posted = 7, time.Now()
@@ -168,6 +170,9 @@ func TestLostAnswer(t *testing.T) {
 			}
 			if ev, _, err := d.Journal.Event(ctx, seq); err != nil || ev.State != journal.EventDone {
 				t.Errorf("the event = %+v, %v, want it done", ev, err)
+			}
+			if plan, _, err := d.Journal.Plan(ctx, plan.ID); err != nil || plan.State.Open() != tt.posted {
+				t.Errorf("the plan is %s, %v; it was posted: %v", plan.State, err, tt.posted)
 			}
 			if owed, err := d.Journal.Unposted(ctx); err != nil || len(owed) != 0 {
 				t.Errorf("Unposted() = %v, %v, want nothing", owed, err)

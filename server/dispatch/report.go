@@ -44,8 +44,11 @@ func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes 
 func (e *Engine) finish(ctx context.Context, s scene, answer say, outcome string) error {
 	r, intended, err := e.Journal.Report(ctx, s.run.ID)
 	if journal.Damaged(err) {
-		r = e.lostAnswer(s, r)
-		err = errors.Join(e.spare(ctx, err), e.Journal.PutReport(ctx, r))
+		err = e.spare(ctx, err)
+		if r = e.lostAnswer(s, r); r.Comment == 0 {
+			err = errors.Join(err, e.discardUnseen(ctx, s))
+		}
+		err = errors.Join(err, e.Journal.PutReport(ctx, r))
 	}
 	if err != nil {
 		return err

@@ -382,17 +382,8 @@ func (e *Engine) disown(ctx context.Context, s scene, jobs []journal.Job) error 
 	if said || err != nil || !s.ask.plans() {
 		return e.spare(ctx, err)
 	}
-	plans, err := e.plans(ctx, s.pull.ID())
-	if err != nil {
+	if err := e.discardUnseen(ctx, s); err != nil {
 		return err
-	}
-	for _, p := range plans {
-		if p.Run != s.run.ID || !p.State.Open() {
-			continue
-		}
-		if err := e.Journal.SetPlanState(ctx, p.ID, journal.PlanDiscarded, s.ask.user, "its run ended with an internal error"); err != nil {
-			return err
-		}
 	}
 	touched, err := e.touched(ctx, s.pull.ID())
 	if err != nil {
@@ -405,6 +396,23 @@ func (e *Engine) disown(ctx context.Context, s scene, jobs []journal.Job) error 
 		}
 	}
 	return e.free(ctx, s, free, "its run ended with an internal error")
+}
+
+// discardUnseen discards the plans of a run whose answer does not show them.
+func (e *Engine) discardUnseen(ctx context.Context, s scene) error {
+	plans, err := e.plans(ctx, s.pull.ID())
+	if err != nil {
+		return err
+	}
+	for _, p := range plans {
+		if p.Run != s.run.ID || !p.State.Open() {
+			continue
+		}
+		if err := e.Journal.SetPlanState(ctx, p.ID, journal.PlanDiscarded, s.ask.user, "its run ended with an internal error"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // abandon ends a job that we could not carry to its end. An apply that was begun may have done

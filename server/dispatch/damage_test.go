@@ -148,7 +148,7 @@ func TestLostAnswer(t *testing.T) {
 			must(t, err)
 			r := journal.Run{ID: d.Journal.NewRunID(), Event: seq, Pull: pr(1), Command: cmdPlan, State: journal.Running, Started: time.Now()}
 			must(t, d.Journal.CreateRun(ctx, r, nil))
-			plan := journal.Plan{ID: r.ID + "/1", Run: r.ID, N: 1, Pull: pr(1), Project: network, State: journal.PlanReady}
+			plan := journal.Plan{ID: r.ID + "/1", Run: r.ID, N: 1, Pull: pr(1), Project: network(), State: journal.PlanReady}
 			must(t, d.Journal.PutPlan(ctx, plan))
 			intent := journal.Report{ID: r.ID, Pull: pr(1), Run: r.ID, Kind: kindAnswer, Command: cmdPlan, Body: strings.Repeat("x", 20_000)}
 			if tt.posted {

@@ -73,12 +73,12 @@ func onRepo(t *testing.T) (*Engine, *small, remote) {
 	return e, f, r
 }
 
-var network = runner.Project{Dir: "network", Workspace: "default"}
+func network() runner.Project { return runner.Project{Dir: "network", Workspace: "default"} }
 
 // waits lets a pull request stand in line for the network, which is free.
 func (e *Engine) waits(t *testing.T, n int) {
 	t.Helper()
-	key := lockKey(pr(n).Repo, network)
+	key := lockKey(pr(n).Repo, network())
 	for _, p := range []locking.Pull{lockPull(pr(99)), lockPull(pr(n))} {
 		if _, err := e.Locks.Acquire(t.Context(), locking.Request{Pull: p, Keys: []locking.Key{key}, Wait: true}); err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func (e *Engine) waits(t *testing.T, n int) {
 	}
 }
 
-// queued answers the events that are still to be worked on, as items.
+// items are the events that are still to be worked on.
 func (e *Engine) items(t *testing.T) []item {
 	t.Helper()
 	events, err := e.Journal.Queued(t.Context())
@@ -223,21 +223,21 @@ func (e *Engine) ready(t *testing.T, p vcs.Pull) {
 	must(t, err)
 	st, err := e.open(ctx, s, m.Tree)
 	must(t, err)
-	d, err := e.digest(ctx, st, st.find(network), runner.Tool{})
+	d, err := e.digest(ctx, st, st.find(network()), runner.Tool{})
 	must(t, err)
 	c, err := e.Work.Checkout(ctx, s.repo, p.Number, "default", m)
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "plan")
 	must(t, os.WriteFile(file, nil, 0o600))
 	r := journal.Run{ID: e.Journal.NewRunID(), Pull: p.ID(), Command: cmdPlan, State: journal.RunDone, Started: time.Now()}
-	j := journal.Job{Run: r.ID, N: 1, State: journal.JobDone, PlanID: r.ID + "/1", Job: runner.Job{Project: network}}
+	j := journal.Job{Run: r.ID, N: 1, State: journal.JobDone, PlanID: r.ID + "/1", Job: runner.Job{Project: network()}}
 	must(t, e.Journal.CreateRun(ctx, r, []journal.Job{j}))
 	must(t, e.Journal.PutPlan(ctx, journal.Plan{
-		ID: j.PlanID, Run: r.ID, N: 1, Pull: p.ID(), Project: network, State: journal.PlanReady, File: file, Digest: d.Sum,
+		ID: j.PlanID, Run: r.ID, N: 1, Pull: p.ID(), Project: network(), State: journal.PlanReady, File: file, Digest: d.Sum,
 		SHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", Checkout: c.Root, CheckoutID: c.ID,
 		Report: 1, ReportedAt: time.Now().Add(-time.Minute),
 	}))
-	_, err = e.Locks.Acquire(ctx, locking.Request{Pull: lockPull(p.ID()), Keys: []locking.Key{lockKey(p.Repo.ID, network)}})
+	_, err = e.Locks.Acquire(ctx, locking.Request{Pull: lockPull(p.ID()), Keys: []locking.Key{lockKey(p.Repo.ID, network())}})
 	must(t, err)
 }
 
@@ -364,12 +364,12 @@ func TestAPlanThatNobodySawIsDiscarded(t *testing.T) {
 	run := e.newRun(it, p)
 	run.Head, run.Base, run.Merge, run.Tree = m.Head, m.Base, m.Commit, m.Tree
 	jobs := []journal.Job{
-		{Run: run.ID, N: 1, State: journal.JobDone, PlanID: run.ID + "/1", Job: runner.Job{Project: network}, Result: &runner.Summary{End: runner.Succeeded}},
+		{Run: run.ID, N: 1, State: journal.JobDone, PlanID: run.ID + "/1", Job: runner.Job{Project: network()}, Result: &runner.Summary{End: runner.Succeeded}},
 		{Run: run.ID, N: 2, State: journal.JobQueued, Job: runner.Job{Project: runner.Project{Dir: "other", Workspace: "default"}}},
 	}
 	must(t, e.Journal.CreateRun(ctx, run, jobs))
-	must(t, e.Journal.PutPlan(ctx, journal.Plan{ID: run.ID + "/1", Run: run.ID, N: 1, Pull: p.ID(), Project: network, State: journal.PlanReady}))
-	_, err = e.Locks.Acquire(ctx, locking.Request{Pull: lockPull(p.ID()), Keys: []locking.Key{lockKey(p.Repo.ID, network)}})
+	must(t, e.Journal.PutPlan(ctx, journal.Plan{ID: run.ID + "/1", Run: run.ID, N: 1, Pull: p.ID(), Project: network(), State: journal.PlanReady}))
+	_, err = e.Locks.Acquire(ctx, locking.Request{Pull: lockPull(p.ID()), Keys: []locking.Key{lockKey(p.Repo.ID, network())}})
 	must(t, err)
 	e.tell(ctx, ctx, it)
 	if f.posts != 1 || !strings.Contains(bodies(f.scripted), "Internal error") {

@@ -263,7 +263,7 @@ func release(e *dispatch.Engine) func(context.Context, string, string) error {
 		switch {
 		case errors.Is(err, dispatch.ErrNoLock):
 			return web.ErrNoLock
-		case errors.Is(err, dispatch.ErrApplyRunning):
+		case errors.Is(err, dispatch.ErrRunning):
 			return web.ErrBusy
 		}
 		return err

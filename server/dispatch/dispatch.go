@@ -136,8 +136,11 @@ var errStopping = errors.New("the server is stopping")
 // adopted at the next start), waits for everything it started, and returns.
 func (e *Engine) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer cancel(nil)
-	defer e.end()
+	defer func() {
+		cancel(errStopping)
+		e.end()
+		e.work.Wait()
+	}()
 	e.began = time.Now()
 	if err := e.restart(work); err != nil {
 		return err
@@ -151,9 +154,6 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			cancel(errStopping)
-			e.end()
-			e.work.Wait()
 			return nil
 		case <-e.Journal.Arrived():
 		}
@@ -180,7 +180,8 @@ func (e *Engine) restart(ctx context.Context) error {
 	if err := e.collect(ctx); err != nil {
 		return fmt.Errorf("reading queued events: %w", err)
 	}
-	return e.callNext(ctx)
+	e.lanes.next(ctx)
+	return nil
 }
 
 // collect hands every queued event that was not seen yet to its lane: those whose run has begun

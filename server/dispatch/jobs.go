@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +30,9 @@ func (e *Engine) lock(ctx context.Context, s scene) ([]journal.Job, []string, er
 	jobs, err := e.Journal.Jobs(ctx, s.run.ID)
 	if err != nil {
 		return nil, nil, err
+	}
+	if s.stop.Err() != nil && s.ask.plans() {
+		return jobs, nil, nil // what it would have run is cut, and needs no lock
 	}
 	req := locking.Request{
 		Pull: lockPull(s.pull.ID()), Repo: s.pull.Repo.FullName(), PullTitle: s.pull.Title, PullURL: s.pull.URL,
@@ -371,8 +375,28 @@ func (e *Engine) result(ctx context.Context, s scene, p project.Project, out wor
 }
 
 func (e *Engine) ended(ctx context.Context, j journal.Job, r runner.Summary) (journal.Job, error) {
+	r.Evidence = bounded(r.Evidence)
 	j.State, j.Result, j.Ended = journal.JobDone, &r, time.Now().UTC()
 	return j, e.Journal.PutJob(ctx, j)
+}
+
+// bounded cuts evidence to what a record can hold; the whole of it is in the job's directory.
+func bounded(lines []string) []string {
+	const most = 4 << 10
+	lines = slices.Clone(lines[:min(len(lines), 8)])
+	for i, l := range lines {
+		if len(l) > most {
+			lines[i] = strings.ToValidUTF8(l[:most], "") + " (cut here)"
+		}
+	}
+	return lines
+}
+
+// over is stop after its end for a reason.
+func over(stop context.Context, why error) context.Context {
+	stop, cancel := context.WithCancelCause(stop)
+	cancel(why)
+	return stop
 }
 
 // cut ends a job that never got to run.

@@ -56,6 +56,9 @@ type item struct {
 // push: an autoplan that stands for the head as it is, as each later one does.
 func (i item) push() bool { return i.ask.plans() && i.ask.auto && i.ask.turn == nil }
 
+// runs: it leads to terraform's running.
+func (i item) runs() bool { return i.ask.plans() || i.ask.kind == askApply }
+
 // hurries: it does not stand behind a plan that it may end.
 func (i item) hurries() bool { return i.ask.kind == askUnlock || i.ask.kind == askClosed }
 
@@ -158,7 +161,7 @@ func (l *lane) start(ctx context.Context, it item) context.Context {
 func (ls *lanes) drive(ctx, one context.Context, id vcs.PullID, l *lane) {
 	for one != nil {
 		it, cancel := l.now.item, l.now.cancel
-		if it.ask.kind == askApply {
+		if it.runs() {
 			ls.await(id)
 		}
 		ls.tell(ctx, one, it)
@@ -183,12 +186,12 @@ func (ls *lanes) advance(ctx context.Context, id vcs.PullID, l *lane) context.Co
 	return l.start(ctx, it)
 }
 
-// hold keeps applies of a pull request from beginning until the returned function is called. It
-// reports false when one is worked on.
+// hold keeps plans and applies of a pull request from beginning until the returned function is called.
+// It reports false when one is worked on.
 func (ls *lanes) hold(id vcs.PullID) (end func(), ok bool) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	if l := ls.byPull[id]; l != nil && l.now.ask.kind == askApply {
+	if l := ls.byPull[id]; l != nil && l.now.runs() {
 		return nil, false
 	}
 	ls.held[id]++
@@ -202,7 +205,7 @@ func (ls *lanes) hold(id vcs.PullID) (end func(), ok bool) {
 	}, true
 }
 
-// await waits until nothing holds the pull request's applies.
+// await waits until nothing holds the pull request.
 func (ls *lanes) await(id vcs.PullID) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()

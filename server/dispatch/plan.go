@@ -11,6 +11,7 @@ import (
 	"github.com/tidegate/tidegate/runner/project"
 	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/templates"
 	"github.com/tidegate/tidegate/vcs"
 )
 
@@ -45,6 +46,12 @@ func (e *Engine) merge(ctx context.Context, s scene) (m workdir.Merge, v verdict
 		return m, verdict{
 			answer: e.sayConflict(s, conflict.Files), outcome: "merge conflict",
 			plan: e.status(s, cmdPlan, vcs.Failure, "conflicts with "+s.pull.Base.Ref),
+		}, true, nil
+	}
+	if gone := new(workdir.RefGoneError); errors.As(err, &gone) {
+		return m, verdict{
+			answer:  sayRefusal(title(s.ask.name)+" not run: a branch is gone", "The repository has no "+templates.Code(gone.Ref)+" any more. Nothing was run, and no lock was taken."),
+			outcome: "a branch is gone", plan: e.status(s, cmdPlan, vcs.Failure, "a branch is gone"),
 		}, true, nil
 	}
 	if err != nil {
@@ -179,7 +186,7 @@ func (e *Engine) nothing(ctx context.Context, s scene, st stage, files int) (ver
 	if err := e.markAutoplan(ctx, s.pull.ID(), "", "", ""); err != nil {
 		return verdict{}, err
 	}
-	if err := e.keepOnly(ctx, s, nil); err != nil {
+	if err := errors.Join(e.keepOnly(ctx, s, nil), e.beginAnew(ctx, s)); err != nil {
 		return verdict{}, err
 	}
 	v := verdict{

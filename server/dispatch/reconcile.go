@@ -26,6 +26,7 @@ func (e *Engine) reconcile(ctx context.Context) {
 
 // lookAround asks once about every repository that is served and known.
 func (e *Engine) lookAround(ctx context.Context) {
+	e.lanes.next(ctx) // who could not be called when a lock came free
 	repos, err := e.repos(ctx)
 	if err != nil && ctx.Err() == nil {
 		e.Log.ErrorContext(ctx, "reading which repositories are known", "err", err)
@@ -173,7 +174,7 @@ func (e *Engine) foundPull(ctx context.Context, p vcs.Pull, at time.Time) (settl
 	}
 	ev := vcs.Event{Repo: p.Repo, Pull: p.Number, Head: p.Head.SHA, Base: p.Base.SHA, BaseRef: p.Base.Ref, Sender: p.Author, At: at}
 	switch {
-	case p.State != vcs.Open && known && rec.State == vcs.Open:
+	case p.State != vcs.Open && known && !rec.CleanedUp:
 		ev.Kind = vcs.PullClosed
 	case p.State == vcs.Open && !p.Draft && !p.Fork() && rec.Considered != considered(p):
 		ev.Kind = vcs.PullPushed

@@ -332,6 +332,7 @@ func TestARefusedPlanFoldsNothing(t *testing.T) {
 	t.Parallel()
 	for _, level := range []vcs.Permission{vcs.ReadPermission, vcs.WritePermission} {
 		e, f, folded := engine(t), newSmall(), []int64{}
+		e.pace.doubt = 0
 		e.Forges = map[string]vcs.Forge{"f": folding{f, &folded}}
 		f.may = func() (vcs.Permission, error) { return level, nil }
 		ctx := t.Context()

@@ -28,15 +28,21 @@ func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes 
 		if err := e.Journal.EndRun(ctx, s.run.ID, cause.Error(), time.Now().UTC()); err != nil {
 			return err
 		}
-		return errors.Join(e.Journal.EventDone(ctx, s.ev.Seq, s.run.ID, cause.Error()), e.callNext(ctx))
+		if err := e.Journal.EventDone(ctx, s.ev.Seq, s.run.ID, cause.Error()); err != nil {
+			return err
+		}
+		e.lanes.next(ctx)
+		return nil
 	}
 	answer := e.sayJobs(s, jobs, notes)
 	states, err := e.outcome(ctx, s, jobs)
 	if err != nil {
 		return err
 	}
-	e.statuses(ctx, s, states...)
-	return e.finish(ctx, s, answer, "")
+	left := e.statuses(ctx, s, states...)
+	err = e.finish(ctx, s, answer, "")
+	e.statuses(ctx, s, left...) // none may stay pending because the forge was away for a moment
+	return err
 }
 
 // finish posts the run's one answer and ends run and event. Each step is skipped when an earlier
@@ -77,18 +83,26 @@ func (e *Engine) finish(ctx context.Context, s scene, answer say, outcome string
 	if err := e.Journal.EndRun(ctx, s.run.ID, templates.Summary(r.Body), time.Now().UTC()); err != nil {
 		return err
 	}
-	return errors.Join(e.Journal.EventDone(ctx, s.ev.Seq, s.run.ID, outcome), e.callNext(ctx))
+	if err := e.Journal.EventDone(ctx, s.ev.Seq, s.run.ID, outcome); err != nil {
+		return err
+	}
+	e.lanes.next(ctx)
+	return nil
 }
 
-// post brings a journalled report to the pull request exactly once. doubt: an earlier attempt may
-// have got through, so our own comments are looked through first.
+// post brings a journalled report to the pull request exactly once. doubt: an attempt of an earlier
+// process may have got through, so our own comments are looked through first.
 func (e *Engine) post(ctx context.Context, f vcs.Forge, pull vcs.Pull, r journal.Report, doubt bool) (journal.Report, error) {
 	if r.Comment != 0 || r.Gone != "" {
 		return r, nil
 	}
 	wait := e.pace.retry
+	var doubted time.Time // since when an attempt may have got through
+	if doubt {
+		doubted = time.Now()
+	}
 	for {
-		c, err := e.attempt(ctx, f, pull, r, doubt)
+		c, err := e.attempt(ctx, f, pull, r, doubted)
 		switch {
 		case err == nil:
 			r.Comment, r.Node, r.Posted = c.ID, c.Node, c.CreatedAt
@@ -98,7 +112,7 @@ func (e *Engine) post(ctx context.Context, f vcs.Forge, pull vcs.Pull, r journal
 			e.Log.WarnContext(ctx, "the forge does not take an answer", "report", r.ID, "err", err)
 			return r, e.Journal.PutReport(ctx, r)
 		case errors.Is(err, vcs.ErrInDoubt):
-			doubt = true
+			doubted = time.Now()
 		}
 		e.Log.WarnContext(ctx, "posting an answer", "report", r.ID, "err", err)
 		if err := sleep(ctx, wait); err != nil {
@@ -109,10 +123,10 @@ func (e *Engine) post(ctx context.Context, f vcs.Forge, pull vcs.Pull, r journal
 }
 
 // attempt makes one try. After a doubt it posts only when the comment has not turned up for a while.
-func (e *Engine) attempt(ctx context.Context, f vcs.Forge, pull vcs.Pull, r journal.Report, doubt bool) (vcs.Comment, error) {
-	if doubt {
+func (e *Engine) attempt(ctx context.Context, f vcs.Forge, pull vcs.Pull, r journal.Report, doubted time.Time) (vcs.Comment, error) {
+	if !doubted.IsZero() {
 		const skew = time.Minute
-		until := r.Intended.Add(e.pace.doubt)
+		until := doubted.Add(e.pace.doubt)
 		for {
 			found, ok, err := e.search(ctx, f, pull, r.Intended.Add(-skew), r.Marker)
 			if err != nil || ok {
@@ -325,7 +339,7 @@ func (w *watcher) keep(ctx context.Context) {
 		}
 	}
 	// The comment is made even if the run ends in this moment: it must not be left unrecorded.
-	if r, err = w.e.post(context.WithoutCancel(ctx), w.s.forge, w.s.pull, r, ok); err != nil || r.Comment == 0 {
+	if r, err = w.e.post(w.e.quit, w.s.forge, w.s.pull, r, ok); err != nil || r.Comment == 0 { //nolint:contextcheck // see above
 		return
 	}
 	for sleep(ctx, w.e.pace.progressEdit) == nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,8 +33,8 @@ func (s standing) done() bool {
 }
 
 // standing answers where the projects of a pull request stand: those of the newest run that planned
-// everything the pull request touches, and those planned by name since. An unlock or a close is where
-// it begins anew. A damaged run or job after that is an error: what it planned would be left out. To
+// everything the pull request touches, and those planned by name since. Where everything was
+// let go of, it begins anew. A damaged run or job after that is an error: what it planned would be left out. To
 // plan everything, or an unlock, puts it behind.
 func (e *Engine) standing(ctx context.Context, id vcs.PullID) ([]standing, error) {
 	plans, err := e.plans(ctx, id)
@@ -46,6 +47,10 @@ func (e *Engine) standing(ctx context.Context, id vcs.PullID) ([]standing, error
 	}
 	var out []standing
 	seen := map[runner.Project]bool{}
+	rec, _, err := e.Journal.Pull(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	for before := ""; ; {
 		runs, err := e.Journal.Runs(ctx, journal.Filter{Pull: &id, Before: before, Limit: 1})
 		if err != nil {
@@ -56,7 +61,7 @@ func (e *Engine) standing(ctx context.Context, id vcs.PullID) ([]standing, error
 		}
 		r := runs[0]
 		before = r.ID
-		if r.Command == cmdUnlock || r.Command == cmdClose {
+		if r.ID <= rec.Since {
 			return out, nil
 		}
 		if r.Command != cmdPlan {
@@ -76,6 +81,40 @@ func (e *Engine) standing(ctx context.Context, id vcs.PullID) ([]standing, error
 			return out, nil
 		}
 	}
+}
+
+// beginAnew lets nothing stand that was planned until now.
+func (e *Engine) beginAnew(ctx context.Context, s scene) error {
+	return e.editPull(ctx, s.pull.ID(), func(rec *journal.PullRecord) (bool, error) {
+		rec.Since = s.run.ID
+		return true, nil
+	})
+}
+
+// freeIdle frees the locks under which nothing is planned, after a push that led to no jobs: the run that
+// it superseded has left them for it.
+func (e *Engine) freeIdle(ctx context.Context, s scene) error {
+	plans, err := e.plans(ctx, s.pull.ID())
+	if err != nil {
+		return err
+	}
+	touched, err := e.touched(ctx, s.pull.ID())
+	if err != nil {
+		return err
+	}
+	held, err := e.Locks.Held(ctx, lockPull(s.pull.ID()))
+	if err != nil {
+		return err
+	}
+	var free []locking.Key
+	for _, l := range held {
+		p := projectOf(l.Key)
+		planned := slices.ContainsFunc(plans, func(pl journal.Plan) bool { return pl.Project == p && pl.State == journal.PlanReady })
+		if !planned && !touched(p) {
+			free = append(free, l.Key)
+		}
+	}
+	return e.free(ctx, s, free, "nothing is planned for it")
 }
 
 // keepOnly lets go of what an earlier run planned and the pull request does not touch any more.

@@ -32,8 +32,8 @@ func (e *Engine) pending(s scene, jobs int) []vcs.Status {
 }
 
 // statuses writes those that are not zero and not written already. A forge that does not take them
-// within a while does not hold up the answer: that is worth more.
-func (e *Engine) statuses(ctx context.Context, s scene, list ...vcs.Status) {
+// within a while does not hold up the answer: that is worth more. It answers those that were not taken.
+func (e *Engine) statuses(ctx context.Context, s scene, list ...vcs.Status) (left []vcs.Status) {
 	ctx, cancel := context.WithTimeout(ctx, e.pace.status)
 	defer cancel()
 	for _, st := range list {
@@ -42,8 +42,10 @@ func (e *Engine) statuses(ctx context.Context, s scene, list ...vcs.Status) {
 		}
 		if err := e.setStatus(ctx, s, st); err != nil {
 			e.Log.WarnContext(ctx, "writing a status", "run", s.run.ID, "status", st.Context, "err", err)
+			left = append(left, st)
 		}
 	}
+	return left
 }
 
 // setStatus writes one status, unless it stands there already.

@@ -102,11 +102,19 @@ func (e *Engine) handle(ctx, stop context.Context, it item) error {
 			return err
 		}
 		if len(v.jobs) == 0 {
+			if s.push() {
+				if err := e.freeIdle(ctx, s); err != nil {
+					return err
+				}
+			}
 			return e.close(ctx, s, v)
 		}
 		if s, err = e.begin(ctx, s, v); err != nil {
 			return err
 		}
+	}
+	if s.begun && s.ask.plans() && s.pull.State != vcs.Open {
+		s.stop = over(s.stop, errClosed) // it was closed while nobody worked on it
 	}
 	jobs, notes, err := e.lock(ctx, s)
 	if err != nil {
@@ -143,7 +151,7 @@ func (e *Engine) look(ctx, stop context.Context, it item) (scene, error) {
 		return s, fmt.Errorf("reading %s: %w", id, err)
 	}
 	if pull.ID() != id {
-		return s, fmt.Errorf("reading %s: the forge answered with %s", id, pull.ID())
+		return s, fmt.Errorf("reading %s: the forge answered with %s: %w", id, pull.ID(), vcs.ErrNotFound)
 	}
 	s.pull = pull
 	s.repo = workdir.Repo{Forge: id.Repo.Forge, ID: id.Repo.ID, URL: pull.Repo.CloneURL}
@@ -197,6 +205,9 @@ func (e *Engine) remember(ctx context.Context, it item, p vcs.Pull) error {
 	return e.editPull(ctx, p.ID(), func(rec *journal.PullRecord) (bool, error) {
 		describe(rec, p)
 		rec.LastEvent = time.Now().UTC()
+		if p.State == vcs.Open {
+			rec.CleanedUp = false
+		}
 		switch {
 		case p.State != vcs.Open:
 			rec.Considered = ""
@@ -277,7 +288,7 @@ func (e *Engine) may(ctx context.Context, s scene) (v verdict, done bool, err er
 	case s.pull.Draft && s.ask.auto:
 		return verdict{outcome: "the pull request is a draft"}, true, nil
 	}
-	if s.ask.comment == nil || s.ask.kind == askHelp {
+	if s.ask.comment == nil || s.ask.kind == askHelp || s.ask.kind == askWrong {
 		return verdict{}, false, nil
 	}
 	p, err := s.forge.Permission(ctx, s.pull.Repo, s.ask.user)
@@ -360,8 +371,8 @@ func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 	if err = e.spare(ctx, err); err != nil {
 		return err
 	}
-	for _, j := range jobs {
-		if err := e.abandon(ctx, s, j); err != nil {
+	for i, j := range jobs {
+		if jobs[i], err = e.abandon(ctx, s, j); err != nil {
 			return err
 		}
 	}
@@ -371,8 +382,14 @@ func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 	if err := e.skipTurn(ctx, s); err != nil {
 		return err
 	}
-	failed := e.status(s, s.ask.name, vcs.Failure, "internal error, run "+s.run.ID)
-	return e.close(ctx, s, verdict{answer: e.sayInternal(s.run.ID), outcome: "internal error", plan: failed})
+	v := verdict{answer: e.sayInternal(s.run.ID), outcome: "internal error"}
+	if s.ask.plans() || s.ask.kind == askApply {
+		v.plan = e.status(s, s.ask.name, vcs.Failure, "internal error, run "+s.run.ID)
+	}
+	if s.ask.kind == askApply && len(jobs) > 0 { // what was applied is told all the same
+		v.answer = e.sayJobs(s, jobs, []string{"An internal error ended this run early. The server's log has the cause, under run " + templates.Code(s.run.ID) + "."})
+	}
+	return e.close(ctx, s, v)
 }
 
 // disown lets go of what a run has planned and nobody gets to see: it must not be applied, and its locks
@@ -417,20 +434,19 @@ func (e *Engine) discardUnseen(ctx context.Context, s scene) error {
 
 // abandon ends a job that we could not carry to its end. An apply that was begun may have done
 // anything: it is unknown, and its plan is used up.
-func (e *Engine) abandon(ctx context.Context, s scene, j journal.Job) error {
+func (e *Engine) abandon(ctx context.Context, s scene, j journal.Job) (journal.Job, error) {
 	end := runner.Errored
 	switch {
 	case !j.Open():
-		return nil
+		return j, nil
 	case s.ask.kind != askApply:
 	case j.State == journal.JobQueued:
 		end = runner.NotStarted
 	default:
 		end = runner.Unknown
 		if err := e.applied(ctx, s, j, runner.Result{Summary: runner.Summary{End: end}}); err != nil {
-			return err
+			return j, err
 		}
 	}
-	_, err := e.ended(ctx, j, runner.Summary{End: end})
-	return err
+	return e.ended(ctx, j, runner.Summary{End: end})
 }

@@ -32,8 +32,8 @@ func (e *Engine) unlock(ctx context.Context, s scene) (verdict, error) {
 		return verdict{}, err
 	}
 	v := verdict{answer: e.sayUnlocked(freed, plans), outcome: "unlocked"}
-	if len(plans) > 0 && s.pull.State == vcs.Open {
-		v.plan = e.status(s, cmdPlan, vcs.Failure, "plans discarded by unlock")
+	if len(plans)+len(freed.Left) > 0 && s.pull.State == vcs.Open {
+		v.plan = e.status(s, cmdPlan, vcs.Failure, "given up by unlock")
 		v.apply = e.status(s, cmdApply, vcs.Pending, "nothing is planned")
 	}
 	return v, nil
@@ -50,6 +50,13 @@ func (e *Engine) cleanUp(ctx context.Context, s scene) (verdict, error) {
 	}
 	if err := e.Work.Remove(ctx, s.repo, s.pull.Number); err != nil {
 		e.Log.WarnContext(ctx, "removing checkouts", "pull", s.pull.ID().String(), "err", err)
+	}
+	err = e.editPull(ctx, s.pull.ID(), func(rec *journal.PullRecord) (bool, error) {
+		rec.CleanedUp = true
+		return true, nil
+	})
+	if err != nil {
+		return verdict{}, err
 	}
 	return verdict{outcome: fmt.Sprintf("%s: %s released, %s discarded", s.pull.State,
 		count(len(freed.Locks), "lock"), count(len(plans), "plan"))}, nil
@@ -104,7 +111,7 @@ func (e *Engine) letGo(ctx context.Context, s scene, why string) (locking.Freed,
 			return none, nil, err
 		}
 	}
-	if err := e.markAutoplan(ctx, s.pull.ID(), "", "", ""); err != nil {
+	if err := errors.Join(e.markAutoplan(ctx, s.pull.ID(), "", "", ""), e.beginAnew(ctx, s)); err != nil {
 		return none, nil, err
 	}
 	freed, err := e.Locks.Release(ctx, locking.Release{
@@ -146,27 +153,29 @@ func (e *Engine) callNext(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading who waits: %w", err)
 	}
-	byPull := map[vcs.PullID]*journal.Internal{}
-	var order []vcs.PullID
+	const most = 16 << 10 // bytes of names in one event
+	current, size := map[vcs.PullID]*journal.Internal{}, map[vcs.PullID]int{}
+	var calls []*journal.Internal
 	for _, w := range next {
-		id := pullID(w.Pull)
-		if e.lanes.coming(id)[projectOf(w.Key)] {
+		id, p := pullID(w.Pull), projectOf(w.Key)
+		if e.lanes.coming(id)[p] {
 			continue
 		}
-		in := byPull[id]
-		if in == nil {
+		in := current[id]
+		if size[id] += len(p.Dir) + len(p.Workspace) + len(p.Name); in == nil || size[id] > most {
 			in = &journal.Internal{Kind: "unlocked", Pull: id, User: w.User, Cause: "unlock"}
-			byPull[id] = in
-			order = append(order, id)
+			current[id], size[id] = in, 0
+			calls = append(calls, in)
 		}
-		in.Projects = append(in.Projects, projectOf(w.Key))
+		in.Projects = append(in.Projects, p)
 	}
-	for _, id := range order {
-		if _, _, err := e.Journal.AddInternal(ctx, *byPull[id], "turn/"+e.Journal.NewRunID()); err != nil {
-			return fmt.Errorf("calling %s: %w", id, err)
+	var errs []error
+	for _, in := range calls {
+		if _, _, err := e.Journal.AddInternal(ctx, *in, "turn/"+e.Journal.NewRunID()); err != nil {
+			errs = append(errs, fmt.Errorf("calling %s: %w", in.Pull, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // myTurn answers which of the projects that a waiter was called for it still waits for.
@@ -212,6 +221,13 @@ func (e *Engine) skipTurn(ctx context.Context, s scene) error {
 func (e *Engine) tellCycles(ctx context.Context, s scene, cycles []locking.Cycle) ([]string, error) {
 	var notes []string
 	me := s.pull.ID()
+	if len(cycles) == 0 {
+		return nil, nil
+	}
+	waiters, err := e.Locks.Waiters(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range cycles {
 		text := e.cycleText(s, c)
 		for _, p := range c.Pulls {
@@ -220,7 +236,7 @@ func (e *Engine) tellCycles(ctx context.Context, s scene, cycles []locking.Cycle
 				notes = append(notes, text)
 				continue
 			}
-			if err := e.notice(ctx, id, "cycle", cycleID(c), noticeText{
+			if err := e.notice(ctx, id, "cycle", cycleID(c, waiters), noticeText{
 				headline: "This pull request and others wait for each other", body: text,
 			}); err != nil {
 				return nil, err
@@ -240,16 +256,22 @@ func (e *Engine) cycleText(s scene, c locking.Cycle) string {
 	return strings.Join(parts, "; ") + ". None of them can go on by itself: comment `unlock` in one of them."
 }
 
-func cycleID(c locking.Cycle) string {
+// cycleID is another one when the same pull requests come to wait for each other again.
+func cycleID(c locking.Cycle, waiters []locking.Waiter) string {
 	h := sha256.New()
 	for i, p := range c.Pulls {
 		_, _ = fmt.Fprintf(h, "%v %v\n", p, c.Keys[i])
+		for _, w := range waiters {
+			if k := c.Keys[i]; w.Pull == c.Pulls[(i+1)%len(c.Pulls)] && w.Key.Repo == k.Repo && w.Key.Dir == k.Dir && w.Key.Workspace == k.Workspace {
+				_, _ = fmt.Fprintf(h, "%d\n", w.Seq)
+			}
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// ErrApplyRunning says that a lock is not released while an apply runs under it.
-var ErrApplyRunning = errors.New("an apply of this pull request is running")
+// ErrRunning says that a lock is not released while a plan or an apply runs under it.
+var ErrRunning = errors.New("a plan or an apply of this pull request is running")
 
 // ErrNoLock says that there is no such lock, or no more.
 var ErrNoLock = errors.New("no such lock")
@@ -265,6 +287,11 @@ func (e *Engine) Release(ctx context.Context, lockID, by string) error {
 		return ErrNoLock
 	}
 	if l.Pull != (locking.Pull{}) { // the holder of a damaged lock may be unknown
+		end, ok := e.lanes.hold(pullID(l.Pull))
+		if !ok {
+			return ErrRunning
+		}
+		defer end()
 		if err := e.releasing(ctx, l, by); err != nil {
 			return err
 		}
@@ -280,18 +307,13 @@ func (e *Engine) Release(ctx context.Context, lockID, by string) error {
 // releasing discards the plan under a lock that is about to be released, and tells its pull request.
 func (e *Engine) releasing(ctx context.Context, l locking.Lock, by string) error {
 	id := pullID(l.Pull)
-	end, ok := e.lanes.hold(id)
-	if !ok {
-		return ErrApplyRunning
-	}
-	defer end()
-	// Right after a start an apply of the last process may run that has no lane yet.
+	// Right after a start a run of the last process may go on that has no lane yet.
 	running, err := e.Journal.Runs(ctx, journal.Filter{Pull: &id, Running: true})
 	if err = e.spare(ctx, err); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(running, func(r journal.Run) bool { return r.Command == cmdApply }) {
-		return ErrApplyRunning
+	if slices.ContainsFunc(running, func(r journal.Run) bool { return r.Command == cmdApply || r.Command == cmdPlan }) {
+		return ErrRunning
 	}
 	project := projectOf(l.Key)
 	plans, err := e.plans(ctx, id)

@@ -26,6 +26,10 @@ type PullRecord struct {
 	// Considered is the head and the base branch that an event was taken in for last; empty when it
 	// was closed since.
 	Considered string `json:"considered,omitempty"`
+	// Since is the run that let go of everything last: what older ones planned does not stand any more.
+	Since string `json:"since,omitempty"`
+	// CleanedUp: it was closed, and nothing is kept of it.
+	CleanedUp bool `json:"cleaned_up,omitempty"`
 	// Statuses are the last written ones by context, as state|description|sha: what is written
 	// already is not written again.
 	Statuses map[string]string `json:"statuses,omitempty"`

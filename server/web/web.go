@@ -30,7 +30,7 @@ var (
 	// ErrNoLock: there is no such lock any more.
 	ErrNoLock = errors.New("there is no such lock any more")
 	// ErrBusy: it can't be released now.
-	ErrBusy = errors.New("an apply runs under this lock")
+	ErrBusy = errors.New("a plan or an apply runs under this lock")
 )
 
 // Config is what the pages work with. All fields are needed.

@@ -222,7 +222,7 @@ func TestRelease(t *testing.T) {
 	}{
 		{"done", nil, http.StatusSeeOther, ""},
 		{"gone", web.ErrNoLock, http.StatusNotFound, "It was released meanwhile."},
-		{"an apply runs", web.ErrBusy, http.StatusConflict, "An apply runs under this lock."},
+		{"something runs", web.ErrBusy, http.StatusConflict, "A plan or an apply runs under this lock."},
 		{"broken", errors.New("disk-hush"), http.StatusInternalServerError, "The server&#39;s log has the cause."},
 	} {
 		s.release, s.released = c.answer, nil

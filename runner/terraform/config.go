@@ -3,6 +3,7 @@ package terraform
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclparse"
@@ -20,7 +22,10 @@ import (
 )
 
 const (
-	maxConfigFile = 1 << 20
+	// maxNative and maxJSON bound one file. Tokens of native syntax take a hundred times its room; JSON is
+	// what generators write, and they write much.
+	maxNative = 2 << 20
+	maxJSON   = 32 << 20
 	// maxModules bounds the local modules that are followed from one root module.
 	maxModules = 500
 	lockFile   = ".terraform.lock.hcl"
@@ -43,6 +48,19 @@ type Configuration struct {
 	local  localState
 	inputs []string
 }
+
+// ConfigurationError is a configuration that cannot be worked with. It is for people, and not our fault.
+type ConfigurationError struct {
+	// File is the file or directory, relative to the checkout; it is what a stranger wrote.
+	File string
+	Err  error
+}
+
+func (e *ConfigurationError) Error() string {
+	return fmt.Sprintf("%q cannot be used: %v", e.File, e.Err)
+}
+
+func (e *ConfigurationError) Unwrap() error { return e.Err }
 
 // localState is what a backend "local" block says; both empty where nothing is said.
 type localState struct{ path, workspaceDir string }
@@ -75,7 +93,8 @@ func absolute(dir, name, fallback string) string {
 
 // ReadConfiguration reads the root module in dir (with slashes, relative to root) and its local
 // modules. Links that lead out of root are not followed. Files that cannot be parsed count with all
-// their bytes: terraform has the better words for what is wrong with them.
+// their bytes: terraform has the better words for what is wrong with them. A directory that cannot be
+// read, and a file that is too much for us, are a *ConfigurationError.
 func ReadConfiguration(root, dir, distribution string) (Configuration, error) {
 	r, err := os.OpenRoot(root)
 	if err != nil {
@@ -110,7 +129,7 @@ func (r *configReader) module(dir string, isRoot bool) error {
 			r.note("missing module", dir)
 			return nil
 		}
-		return fmt.Errorf("reading the project directory: %w", err)
+		return directoryError(dir, err)
 	}
 	m := moduleReader{configReader: r, dir: dir, isRoot: isRoot, required: make(map[string]string), used: make(map[string]bool)}
 	for _, name := range names {
@@ -125,6 +144,21 @@ func (r *configReader) module(dir string, isRoot bool) error {
 		}
 	}
 	return nil
+}
+
+// directoryError words what is wrong with the project's directory.
+func directoryError(dir string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = errors.New("there is no such directory in the checkout")
+	case errors.Is(err, syscall.ENOTDIR):
+		err = errors.New("it is not a directory")
+	default: // without the path, which the error for people has already
+		if inner, ok := errors.AsType[*fs.PathError](err); ok {
+			err = inner.Err
+		}
+	}
+	return &ConfigurationError{File: dir, Err: err}
 }
 
 // files lists a module's configuration files: first the others, then the overrides, each A to Z.
@@ -177,8 +211,19 @@ func (r *configReader) read(name string) ([]byte, error) {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(err, fs.ErrInvalid)
 	}
-	return io.ReadAll(io.LimitReader(f, maxConfigFile))
+	limit := int64(maxNative)
+	if isJSON(name) {
+		limit = maxJSON
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		// A part of it would tell another story, of the state's place for one.
+		return nil, &ConfigurationError{File: name, Err: fmt.Errorf("it is longer than %d MiB", limit>>20)}
+	}
+	return data, err
 }
+
+func isJSON(name string) bool { return strings.HasSuffix(name, ".json") }
 
 // moduleReader reads the files of one module.
 type moduleReader struct {
@@ -191,14 +236,25 @@ type moduleReader struct {
 }
 
 func (m *moduleReader) file(name string) error {
-	data, err := m.read(path.Join(m.dir, name))
+	full := path.Join(m.dir, name)
+	data, err := m.read(full)
+	if refused, ok := errors.AsType[*ConfigurationError](err); ok {
+		return refused
+	}
 	if err != nil {
 		// Such as a link that leads out of the checkout: terraform may read it, we do not.
 		m.note("unreadable", m.dir, name)
 		return nil
 	}
+	switch {
+	case isJSON(name) && !json.Valid(data): // which has a limit of 10,000 levels
+		m.note("broken", m.dir, name, string(data))
+		return nil
+	case !isJSON(name) && tooDeep(data):
+		return &ConfigurationError{File: full, Err: errors.New("it is nested too deeply")}
+	}
 	parse := hclparse.NewParser().ParseHCL
-	if strings.HasSuffix(name, ".json") {
+	if isJSON(name) {
 		parse = hclparse.NewParser().ParseJSON
 	}
 	file, diags := parse(data, name)

@@ -282,6 +282,9 @@ type lockedProvider struct {
 // lockedProviders reads the entries of a dependency lock file. What cannot be read is left out:
 // terraform says what is wrong with it.
 func lockedProviders(lock string) []lockedProvider {
+	if tooDeep([]byte(lock)) {
+		return nil
+	}
 	file, _ := hclsyntax.ParseConfig([]byte(lock), lockFile, hcl.InitialPos)
 	if file == nil || file.Body == nil {
 		return nil

@@ -70,7 +70,8 @@ func (w *work) applied(stepDir string, exit terraform.Exit, facts terraform.Plan
 	log, text := readApplyLog(raw)
 	errored, err := w.saveErroredState(log.State)
 	if err != nil {
-		return Result{}, err
+		// It was applied all the same, and what is known of the end is not to be lost.
+		w.cfg.Log.Error("saving the state that terraform left", "job", w.job.ID, "error", err)
 	}
 	result := w.result(applyEnd(exit, log))
 	if !exit.Ended.IsZero() {
@@ -86,6 +87,9 @@ func (w *work) applied(stepDir string, exit terraform.Exit, facts terraform.Plan
 	}
 	if result.End == Unknown || result.End == Interrupted || errored != "" {
 		result.Evidence = w.evidence(stepDir, errored)
+	}
+	if err != nil {
+		result.Evidence = append(result.Evidence, "terraform left "+erroredName+" in the checkout, and it could not be saved: see the server's log")
 	}
 	return result, nil
 }

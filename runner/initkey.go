@@ -7,8 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"strings"
+
+	"github.com/tidegate/tidegate/runner/terraform"
 )
 
 const (
@@ -71,19 +73,29 @@ func (w *work) rememberInit() error {
 	return nil
 }
 
-// lockFile reads the project's dependency lock file; "" when there is none.
+// lockFile reads the project's dependency lock file; "" when there is none. Several projects may share
+// one by links, as long as these stay inside the checkout.
 func (w *work) lockFile() (string, error) {
-	f, err := openRegular(filepath.Join(w.dir, lockFileName))
+	name := path.Join(w.job.Project.Dir, lockFileName)
+	root, err := w.openCheckout()
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = root.Close() }()
+	f, err := openIn(root, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("reading the dependency lock file: %w", err)
+		return "", terraform.Unusable(name, err)
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxLockFile))
+	data, err := io.ReadAll(io.LimitReader(f, maxLockFile+1))
 	if err != nil {
-		return "", fmt.Errorf("reading the dependency lock file: %w", err)
+		return "", terraform.Unusable(name, err)
+	}
+	if len(data) > maxLockFile {
+		return "", terraform.Unusable(name, fmt.Errorf("it is longer than %d MiB", maxLockFile>>20))
 	}
 	return string(data), nil
 }

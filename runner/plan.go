@@ -154,11 +154,20 @@ func (w *work) planned(ctx context.Context, s *step, local bool) (Result, error)
 		result.Changes.Known = false
 	}
 	result.PlanFile = filepath.Join(w.job.Dir, planName)
-	if result.PlanSHA256, err = keepFile(filepath.Join(w.tmp, planName), result.PlanFile); err != nil {
+	if result.PlanSHA256, err = w.keepPlan(result.PlanFile); err != nil {
 		return Result{}, fmt.Errorf("keeping the plan file: %w", err)
 	}
 	result.Ended = time.Now().UTC()
 	return result, nil
+}
+
+func (w *work) keepPlan(to string) (string, error) {
+	root, err := os.OpenRoot(w.tmp)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = root.Close() }()
+	return keepFile(root, planName, to)
 }
 
 // planFacts reads a plan file, with terraform's help where its format is not known here. Plans
@@ -269,6 +278,16 @@ func (w *work) stopped(s *step, local bool) Result {
 	if s.cancelled {
 		result.End = Cancelled
 	}
+	return result
+}
+
+// refused is the result of a job whose files cannot be worked with. Nothing of an apply was executed then.
+func (w *work) refused(err *terraform.ConfigurationError) Result {
+	result := w.result(Failed)
+	if w.job.Action == Apply {
+		result.End = NotStarted
+	}
+	result.Failure = &Failure{Summary: "The project's files cannot be used", Text: terraform.Clean(err.Error())}
 	return result
 }
 

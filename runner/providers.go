@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,22 +89,7 @@ func (w *work) writeCLIConfig(set terraform.ProviderSet) error {
 
 // writeLockFile gives the project the lock file with this platform's hashes.
 func (w *work) writeLockFile(text string) error {
-	root, err := os.OpenRoot(w.job.Checkout)
-	if err != nil {
-		return fmt.Errorf("opening the checkout: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	name := filepath.Join(filepath.FromSlash(w.job.Project.Dir), lockFileName)
-	// Removed first: what stands there may be a link.
-	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("writing the dependency lock file: %w", err)
-	}
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("writing the dependency lock file: %w", err)
-	}
-	_, err = f.WriteString(text)
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := w.replaceInProject(lockFileName, text); err != nil {
 		return fmt.Errorf("writing the dependency lock file: %w", err)
 	}
 	return nil

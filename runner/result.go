@@ -1,15 +1,11 @@
 package runner
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 const (
@@ -82,51 +78,4 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// keepFile moves a file that terraform wrote into the job directory, durably, and answers its SHA-256.
-func keepFile(from, to string) (string, error) {
-	src, err := openRegular(from)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = src.Close() }()
-	dst, err := os.OpenFile(to+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // a file of ours
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.New()
-	_, err = io.Copy(io.MultiWriter(dst, sum), src)
-	if err := errors.Join(err, dst.Sync(), dst.Close()); err != nil {
-		return "", err
-	}
-	if err := os.Rename(to+".new", to); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), syncDir(filepath.Dir(to))
-}
-
-// openRegular opens a file that foreign code may have put there: neither a link that leads elsewhere
-// nor a FIFO that blocks.
-func openRegular(name string) (*os.File, error) {
-	root, err := os.OpenRoot(filepath.Dir(name))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = root.Close() }()
-	info, err := root.Lstat(filepath.Base(name))
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", filepath.Base(name))
-	}
-	f, err := root.OpenFile(filepath.Base(name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	if now, err := f.Stat(); err != nil || !os.SameFile(info, now) {
-		return nil, errors.Join(err, f.Close(), fmt.Errorf("%s changed while it was opened", filepath.Base(name)))
-	}
-	return f, nil
 }

@@ -97,6 +97,9 @@ func (r *Runner) Run(ctx context.Context, job Job) (Result, error) {
 	} else {
 		result, err = w.plan(ctx)
 	}
+	if refused, ok := errors.AsType[*terraform.ConfigurationError](err); ok {
+		result, err = w.refused(refused), nil
+	}
 	if err != nil {
 		return Result{}, fmt.Errorf("running job %s: %w", job.ID, err)
 	}

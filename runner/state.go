@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -40,36 +41,25 @@ func (w *work) stateInside() bool {
 func (w *work) writeOverride() error {
 	text := fmt.Sprintf("terraform {\n  backend \"local\" {\n    path          = %s\n    workspace_dir = %s\n  }\n}\n",
 		hclString(filepath.Join(w.job.StateDir, "terraform.tfstate")), hclString(filepath.Join(w.job.StateDir, "workspaces")))
-	return w.inProject(func(root *os.Root, dir string) error {
-		f, err := root.OpenFile(filepath.Join(dir, overrideName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		_, err = f.WriteString(text)
-		return errors.Join(err, f.Close())
-	})
+	if err := w.replaceInProject(overrideName, text); err != nil {
+		return fmt.Errorf("keeping the state out of the checkout: %w", err)
+	}
+	return nil
 }
 
 // removeOverride takes away what an earlier job, or somebody else, put in the override's place.
 func (w *work) removeOverride() error {
-	return w.inProject(func(root *os.Root, dir string) error {
-		if err := root.Remove(filepath.Join(dir, overrideName)); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	})
-}
-
-// inProject calls fn with the checkout's root and the project's directory below it. Links that lead
-// out of the checkout are errors there.
-func (w *work) inProject(fn func(root *os.Root, dir string) error) error {
-	root, err := os.OpenRoot(w.job.Checkout)
+	root, err := w.openCheckout()
 	if err != nil {
-		return fmt.Errorf("opening the checkout: %w", err)
+		return err
 	}
 	defer func() { _ = root.Close() }()
-	if err := fn(root, filepath.FromSlash(w.job.Project.Dir)); err != nil {
-		return fmt.Errorf("keeping the state out of the checkout: %w", err)
+	if info, err := root.Stat(w.job.Project.Dir); err != nil || !info.IsDir() {
+		return nil //nolint:nilerr // reading the configuration says what is wrong
+	}
+	name := path.Join(w.job.Project.Dir, overrideName)
+	if err := root.RemoveAll(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return terraform.Unusable(name, err)
 	}
 	return nil
 }
@@ -83,19 +73,24 @@ func hclString(s string) string {
 // way: terraform writes none over a file that is not the same state's, and then prints the state into
 // its log.
 func (w *work) setAsideErroredState() error {
-	name := filepath.Join(w.dir, erroredName)
-	info, err := os.Lstat(name)
+	root, err := w.openCheckout()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	name := path.Join(w.job.Project.Dir, erroredName)
+	info, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil && info.Mode().IsRegular() {
-		_, err = keepFile(name, filepath.Join(w.job.Dir, "earlier-"+erroredName))
+		_, err = keepFile(root, name, filepath.Join(w.job.Dir, "earlier-"+erroredName))
 	}
 	if err == nil {
-		err = os.RemoveAll(name)
+		err = root.RemoveAll(name)
 	}
 	if err != nil {
-		return fmt.Errorf("setting an earlier %s aside: %w", erroredName, err)
+		return terraform.Unusable(name, fmt.Errorf("setting it aside: %w", err))
 	}
 	return nil
 }
@@ -104,7 +99,7 @@ func (w *work) setAsideErroredState() error {
 // the dump in its log where it could not even write that. It answers "" when there is nothing.
 func (w *work) saveErroredState(dump []byte) (string, error) {
 	to := filepath.Join(w.job.Dir, erroredName)
-	_, err := keepFile(filepath.Join(w.dir, erroredName), to)
+	err := w.copyErroredState(to)
 	if errors.Is(err, fs.ErrNotExist) {
 		if len(dump) == 0 {
 			return "", nil
@@ -115,6 +110,16 @@ func (w *work) saveErroredState(dump []byte) (string, error) {
 		return "", fmt.Errorf("saving %s: %w", erroredName, err)
 	}
 	return to, nil
+}
+
+func (w *work) copyErroredState(to string) error {
+	root, err := os.OpenRoot(w.job.Checkout)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	_, err = keepFile(root, path.Join(w.job.Project.Dir, erroredName), to)
+	return err
 }
 
 // evidence is what can be found out about an apply whose end is not known or not good.
@@ -184,7 +189,12 @@ func lockWords(state string) string {
 }
 
 func readJSONFile(name string, v any) (fs.FileInfo, error) {
-	f, err := openRegular(name)
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	f, err := openIn(root, filepath.Base(name))
 	if err != nil {
 		return nil, err
 	}

@@ -56,6 +56,17 @@ type ConfigurationError struct {
 	Err  error
 }
 
+// Unusable says that a file or directory of the checkout is the cause of an error.
+func Unusable(name string, err error) error {
+	if inner, ok := errors.AsType[*fs.PathError](err); ok { // which names it again
+		err = inner.Err
+	}
+	if err.Error() == "path escapes from parent" { // os.Root's, and not exported
+		err = errors.New("it leads out of the checkout")
+	}
+	return &ConfigurationError{File: name, Err: err}
+}
+
 func (e *ConfigurationError) Error() string {
 	return fmt.Sprintf("%q cannot be used: %v", e.File, e.Err)
 }
@@ -153,12 +164,8 @@ func directoryError(dir string, err error) error {
 		err = errors.New("there is no such directory in the checkout")
 	case errors.Is(err, syscall.ENOTDIR):
 		err = errors.New("it is not a directory")
-	default: // without the path, which the error for people has already
-		if inner, ok := errors.AsType[*fs.PathError](err); ok {
-			err = inner.Err
-		}
 	}
-	return &ConfigurationError{File: dir, Err: err}
+	return Unusable(dir, err)
 }
 
 // files lists a module's configuration files: first the others, then the overrides, each A to Z.

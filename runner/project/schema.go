@@ -20,6 +20,8 @@ const (
 	// mostPattern is how long a pattern or regular expression may be, in bytes: what it compiles to is a
 	// multiple of that.
 	mostPattern = 1_000
+	// mostAlternatives is how many patterns without braces a pattern can stand for: each may be tried.
+	mostAlternatives = 1_000
 )
 
 // project reads one element of "projects".
@@ -152,10 +154,32 @@ func (d *decoder) dir(v value) string {
 		d.problem(v, "%s has `..` in it. Write %s", code(s), code(dir))
 	case strings.ContainsAny(s, "*?[") && (!doublestar.ValidatePattern(s) || len(s) > mostPattern):
 		d.problem(v, "%s is not a pattern", code(s))
+	case alternativesOf(s) > mostAlternatives:
+		d.problem(v, "%s stands for more than %d patterns", code(s), mostAlternatives)
 	default:
 		return dir
 	}
 	return ""
+}
+
+// alternativesOf answers for how many patterns without braces a pattern stands, or more; not far beyond
+// mostAlternatives.
+func alternativesOf(s string) int {
+	product, commas := 1, []int(nil)
+	for i := 0; i < len(s) && product <= mostAlternatives; i++ {
+		switch last := len(commas) - 1; {
+		case s[i] == '\\':
+			i++
+		case s[i] == '{':
+			commas = append(commas, 0)
+		case s[i] == ',' && last >= 0:
+			commas[last]++
+		case s[i] == '}' && last >= 0:
+			product *= commas[last] + 1
+			commas = commas[:last]
+		}
+	}
+	return product
 }
 
 // name: by Atlantis's rule what needs no escaping in a URL, and slashes.

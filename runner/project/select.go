@@ -30,6 +30,9 @@ func choose(ctx context.Context, t Tree, c Config, changed []string, all bool) (
 	var out []Project
 	matchers := newMatchers()
 	for _, p := range c.Projects {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		if !p.Autoplan && !all || !ix.hasDir(ctx, p.Dir) {
 			continue
 		}

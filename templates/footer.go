@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -55,11 +56,13 @@ func took(d time.Duration) string {
 	}
 }
 
-var linkForm = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+var linkForm = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // compiled when it is used first: a supervisor never uses it
+	return regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+})
 
 // Summary is a comment's first line without its markup.
 func Summary(comment string) string {
 	line, _, _ := strings.Cut(comment, "\n")
-	line = linkForm.ReplaceAllString(strings.TrimLeft(line, "# "), "$1")
+	line = linkForm().ReplaceAllString(strings.TrimLeft(line, "# "), "$1")
 	return strings.TrimSpace(strings.ReplaceAll(line, "`", ""))
 }

@@ -107,7 +107,9 @@ func (e *DistributionError) Error() string {
 }
 
 // exactVersion keeps whatever a repository writes there out of paths and file names.
-var exactVersion = regexp.MustCompile(`^(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})(-[0-9A-Za-z]+(\.[0-9A-Za-z]+)*)?$`)
+var exactVersion = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // compiled when it is used first: a supervisor never uses it
+	return regexp.MustCompile(`^(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})\.(0|[1-9][0-9]{0,4})(-[0-9A-Za-z]+(\.[0-9A-Za-z]+)*)?$`)
+})
 
 func binaryName(distribution string) string {
 	if distribution == OpenTofu {
@@ -124,7 +126,7 @@ func (f *Finder) Find(ctx context.Context, distribution, version string) (Tool, 
 	if version == "" {
 		version = strings.TrimPrefix(f.cfg.DefaultVersion, "v")
 	}
-	if version != "" && (len(version) > 64 || !exactVersion.MatchString(version)) {
+	if version != "" && (len(version) > 64 || !exactVersion().MatchString(version)) {
 		return Tool{}, &VersionError{Version: version}
 	}
 	if distribution == "" {

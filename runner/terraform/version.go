@@ -108,7 +108,7 @@ func askVersion(ctx context.Context, file string) (string, error) {
 	if err := json.Unmarshal(out, &answer); err != nil {
 		return "", fmt.Errorf("asking %s for its version: %w", filepath.Base(file), err)
 	}
-	if !exactVersion.MatchString(answer.Version) {
+	if !exactVersion().MatchString(answer.Version) {
 		return "", errors.New("asking " + filepath.Base(file) + " for its version: it names none")
 	}
 	return answer.Version, nil

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // fetchCall is what one caller wants fetched.
@@ -145,7 +146,9 @@ func fetchConfiguration() []string {
 	return config
 }
 
-var noRemoteRef = regexp.MustCompile(`couldn't find remote ref (\S+)`)
+var noRemoteRef = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // compiled when it is used first: a supervisor never uses it
+	return regexp.MustCompile(`couldn't find remote ref (\S+)`)
+})
 
 // explainFetch turns what git says about the remote into errors that callers can tell apart.
 func explainFetch(err error) error {
@@ -153,7 +156,7 @@ func explainFetch(err error) error {
 	if !ok {
 		return err
 	}
-	if match := noRemoteRef.FindStringSubmatch(failure.text); match != nil {
+	if match := noRemoteRef().FindStringSubmatch(failure.text); match != nil {
 		return &RefGoneError{Ref: strings.TrimSuffix(match[1], ";")}
 	}
 	for _, words := range []string{"Authentication failed", "could not read Username", "returned error: 403"} {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -238,7 +239,9 @@ func (t *tail) Write(p []byte) (int, error) {
 
 func (t *tail) String() string { return string(t.buf) }
 
-var userinfo = regexp.MustCompile(`://[^/\s'"]*@`)
+var userinfo = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // compiled when it is used first: a supervisor never uses it
+	return regexp.MustCompile(`://[^/\s'"]*@`)
+})
 
 // scrub makes git's words fit for an error text: no user or password in URLs, none of the secrets, no
 // control characters (a server's messages come through unfiltered), one line.
@@ -260,5 +263,5 @@ func scrub(text string, secrets []string) string {
 	for _, secret := range secrets {
 		text = strings.ReplaceAll(text, secret, "***")
 	}
-	return userinfo.ReplaceAllString(text, "://")
+	return userinfo().ReplaceAllString(text, "://")
 }

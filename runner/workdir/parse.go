@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // git's modes for what is no regular file.
@@ -23,11 +24,13 @@ type listed struct {
 	path string
 }
 
-var versionLine = regexp.MustCompile(`^git version (\d{1,4})\.(\d{1,4})(?:\D|$)`)
+var versionLine = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // compiled when it is used first: a supervisor never uses it
+	return regexp.MustCompile(`^git version (\d{1,4})\.(\d{1,4})(?:\D|$)`)
+})
 
 // parseVersion reads the output of "git version".
 func parseVersion(text string) (major, minor int, err error) {
-	match := versionLine.FindStringSubmatch(strings.TrimSpace(text))
+	match := versionLine().FindStringSubmatch(strings.TrimSpace(text))
 	if match == nil {
 		return 0, 0, fmt.Errorf("%q is not a git version", strings.TrimSpace(text))
 	}

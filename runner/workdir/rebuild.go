@@ -16,12 +16,15 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
-var damage = regexp.MustCompile(`(?i)corrupt|bad (object|tree|ref|config)|broken|loose object|object file|` +
-	`(could not|unable to) (read|find|parse)( object)? [0-9a-f]{40}|missing (blob|tree|commit)|is too small|too short|` +
-	`did not send all necessary objects|not a git repository|packfile|inflate|invalid (sha1 pointer|object)|` +
-	`existing object|failed to (unpack tree|read object)|unresolved deltas|\.lock': file exists|cannot lock ref`)
+var damage = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // compiled when it is used first: a supervisor never uses it
+	return regexp.MustCompile(`(?i)corrupt|bad (object|tree|ref|config)|broken|loose object|object file|` +
+		`(could not|unable to) (read|find|parse)( object)? [0-9a-f]{40}|missing (blob|tree|commit)|is too small|too short|` +
+		`did not send all necessary objects|not a git repository|packfile|inflate|invalid (sha1 pointer|object)|` +
+		`existing object|failed to (unpack tree|read object)|unresolved deltas|\.lock': file exists|cannot lock ref`)
+})
 
 // isDamage reports whether git complains about its own files rather than about the remote or about what
 // it was asked. The words are git's in the C locale; a false alarm costs one fetch.
@@ -38,7 +41,7 @@ func isDamage(err error) bool {
 
 func tellsDamage(text string) bool {
 	for line := range strings.SplitSeq(text, "; ") {
-		if !strings.HasPrefix(line, "remote:") && damage.MatchString(line) {
+		if !strings.HasPrefix(line, "remote:") && damage().MatchString(line) {
 			return true
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -125,7 +126,9 @@ func (f *Forge) react(c call) (answer, error) {
 	}}, nil
 }
 
-var minimize = regexp.MustCompile(`(\w+)\s*:\s*minimizeComment\s*\(\s*input\s*:\s*\{[^}]*subjectId\s*:\s*("([^"]*)"|\$(\w+))`)
+var minimize = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // compiled when it is used first: a supervisor never uses it
+	return regexp.MustCompile(`(\w+)\s*:\s*minimizeComment\s*\(\s*input\s*:\s*\{[^}]*subjectId\s*:\s*("([^"]*)"|\$(\w+))`)
+})
 
 // graphql knows minimizeComment, with aliases and variables, and nothing else.
 func (f *Forge) graphql(w http.ResponseWriter, req *http.Request) {
@@ -145,7 +148,7 @@ func (f *Forge) graphql(w http.ResponseWriter, req *http.Request) {
 	}
 	data := map[string]any{}
 	var ids []string
-	for _, m := range minimize.FindAllStringSubmatch(in.Query, -1) {
+	for _, m := range minimize().FindAllStringSubmatch(in.Query, -1) {
 		id := m[3]
 		if m[4] != "" {
 			id, _ = in.Variables[m[4]].(string)

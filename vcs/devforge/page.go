@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -78,12 +79,14 @@ func (f *Forge) people() []string {
 }
 
 // ownPath is a path of these pages, and no other host.
-var ownPath = regexp.MustCompile(`^/([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?)?$`)
+var ownPath = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // compiled when it is used first: a supervisor never uses it
+	return regexp.MustCompile(`^/([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?)?$`)
+})
 
 func (f *Forge) actAs(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, &http.Cookie{Name: cookie, Value: url.QueryEscape(r.FormValue("user")), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	back := r.FormValue("back")
-	if !ownPath.MatchString(back) {
+	if !ownPath().MatchString(back) {
 		back = "/"
 	}
 	http.Redirect(w, r, back, http.StatusSeeOther)
@@ -294,13 +297,15 @@ func (f *Forge) act(repo *repository, p *pull, by, what, text string) error {
 	return nil
 }
 
-var shaForm = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
+var shaForm = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // compiled when it is used first: a supervisor never uses it
+	return regexp.MustCompile(`^[0-9a-f]{7,40}$`)
+})
 
 func (f *Forge) showCommit(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	repo, sha := f.repoOf(r), chi.URLParam(r, "sha")
-	if repo == nil || !shaForm.MatchString(sha) {
+	if repo == nil || !shaForm().MatchString(sha) {
 		f.lost(w, r)
 		return
 	}
@@ -317,7 +322,7 @@ func (f *Forge) showFile(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	repo, sha, path := f.repoOf(r), chi.URLParam(r, "sha"), chi.URLParam(r, "*")
-	if repo == nil || !shaForm.MatchString(sha) {
+	if repo == nil || !shaForm().MatchString(sha) {
 		f.lost(w, r)
 		return
 	}
@@ -375,12 +380,14 @@ func markdown(text string) template.HTML {
 	return template.HTML(colourDiff(p.Sanitize(b.String())))
 }
 
-var diffBlock = regexp.MustCompile(`(?s)<code class="language-diff">(.*?)</code>`)
+var diffBlock = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // compiled when it is used first: a supervisor never uses it
+	return regexp.MustCompile(`(?s)<code class="language-diff">(.*?)</code>`)
+})
 
 // colourDiff marks the lines of diff blocks, as forges do.
 func colourDiff(page string) string {
-	return diffBlock.ReplaceAllStringFunc(page, func(block string) string {
-		inner := diffBlock.FindStringSubmatch(block)[1]
+	return diffBlock().ReplaceAllStringFunc(page, func(block string) string {
+		inner := diffBlock().FindStringSubmatch(block)[1]
 		lines := strings.Split(strings.TrimSuffix(inner, "\n"), "\n")
 		for i, l := range lines {
 			kind := ""

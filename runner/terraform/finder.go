@@ -1,6 +1,7 @@
 package terraform
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -58,16 +60,30 @@ func NewFinder(cfg FinderConfig) *Finder {
 	}
 }
 
+// ToolError is a tool that a project cannot have as it asks for it: not our fault. The error is a text for
+// people that names what was asked for, what is there and the ways out. [errors.As] finds it:
+// [*NotFoundError], [*VersionError] and [*DistributionError] are all there are.
+type ToolError interface {
+	error
+	// Headline is the matter in a few words, without a full stop.
+	Headline() string
+}
+
 // NotFoundError says which tool is not there and what can be done about it.
 type NotFoundError struct {
 	Distribution string
 	// Version is empty when any would do.
 	Version string
+	// There is what is there of the distribution, with versions.
+	There []string
 	// Reason is why it could not be installed, for people.
 	Reason string
 	// Cause is the failure of an install that was tried; nil otherwise.
 	Cause error
 }
+
+// Headline implements [ToolError].
+func (e *NotFoundError) Headline() string { return binaryName(e.Distribution) + " is missing" }
 
 // Error says what is missing and the ways out.
 func (e *NotFoundError) Error() string {
@@ -87,23 +103,56 @@ func (e *NotFoundError) Error() string {
 	if e.Reason != "" {
 		text += " (" + e.Reason + ")"
 	}
-	return text
+	return text + ". " + thereWords(e.There)
 }
 
 func (e *NotFoundError) Unwrap() error { return e.Cause }
 
 // VersionError says that a version is not one exact version.
-type VersionError struct{ Version string }
+type VersionError struct {
+	// Version is what was asked for, and hostile.
+	Version string
+	// There is what is there of the distribution, with versions.
+	There []string
+}
+
+// Headline implements [ToolError].
+func (e *VersionError) Headline() string { return "the version is not an exact one" }
 
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("%q is not an exact version such as 1.11.4", e.Version)
+	return fmt.Sprintf("%q is not an exact version such as 1.11.4: name one that is in the server's PATH, "+
+		"or any that was released where the server may download with --tf-download. %s", shorten(e.Version), thereWords(e.There))
 }
 
 // DistributionError says that a distribution is not known.
-type DistributionError struct{ Distribution string }
+type DistributionError struct {
+	// Distribution is what was asked for, and hostile.
+	Distribution string
+	// There is what is there of the known ones, with versions.
+	There []string
+}
+
+// Headline implements [ToolError].
+func (e *DistributionError) Headline() string { return "the distribution is not known" }
 
 func (e *DistributionError) Error() string {
-	return fmt.Sprintf("the distribution %q is not known: it is terraform or opentofu", e.Distribution)
+	return fmt.Sprintf("the distribution %q is not known: name terraform or opentofu, put its binary into the server's PATH, "+
+		"or, for terraform, let the server download exact versions with --tf-download. %s", shorten(e.Distribution), thereWords(e.There))
+}
+
+func thereWords(there []string) string {
+	if len(there) == 0 {
+		return "The server has none now"
+	}
+	return "The server has " + strings.Join(there, ", ") + " now"
+}
+
+// shorten cuts what a stranger wrote.
+func shorten(s string) string {
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "") + "..."
+	}
+	return s
 }
 
 // exactVersion keeps whatever a repository writes there out of paths and file names.
@@ -120,14 +169,14 @@ func binaryName(distribution string) string {
 
 // Find returns the binary of a distribution in an exact version; both may be "" for the defaults. The
 // PATH is looked at first, then what was installed before; terraform may then be installed. Errors
-// for people: *NotFoundError, *VersionError, *DistributionError.
+// for people are a [ToolError].
 func (f *Finder) Find(ctx context.Context, distribution, version string) (Tool, error) {
 	version = strings.TrimPrefix(strings.TrimSpace(version), "v")
 	if version == "" {
 		version = strings.TrimPrefix(f.cfg.DefaultVersion, "v")
 	}
 	if version != "" && (len(version) > 64 || !exactVersion().MatchString(version)) {
-		return Tool{}, &VersionError{Version: version}
+		return Tool{}, &VersionError{Version: version, There: f.there(ctx, cmp.Or(distribution, f.cfg.DefaultDistribution))}
 	}
 	if distribution == "" {
 		distribution = f.cfg.DefaultDistribution
@@ -138,7 +187,7 @@ func (f *Finder) Find(ctx context.Context, distribution, version string) (Tool, 
 	case "":
 		return f.findAny(ctx, version)
 	}
-	return Tool{}, &DistributionError{Distribution: distribution}
+	return Tool{}, &DistributionError{Distribution: distribution, There: f.there(ctx, "")}
 }
 
 // findAny prefers terraform and takes tofu where only that is in PATH and no version is asked for.
@@ -165,7 +214,7 @@ func (f *Finder) find(ctx context.Context, distribution, version string) (Tool, 
 			return Tool{Distribution: distribution, Version: got, Path: file}, nil
 		}
 	}
-	missing := &NotFoundError{Distribution: distribution, Version: version}
+	missing := &NotFoundError{Distribution: distribution, Version: version, There: f.there(ctx, distribution)}
 	switch {
 	case version == "":
 		missing.Reason = "downloads need an exact version: --default-tf-version, or terraform_version of the project"
@@ -212,6 +261,49 @@ func (f *Finder) candidates(distribution, version string) []string {
 		}
 	}
 	return files
+}
+
+// mostThere is how many tools are listed for people.
+const mostThere = 10
+
+// there lists the tools of a distribution that need no download, of both if it is neither: those in PATH
+// first, then those that were installed before, newest first.
+func (f *Finder) there(ctx context.Context, distribution string) []string {
+	distributions := []string{distribution}
+	if distribution != Terraform && distribution != OpenTofu {
+		distributions = []string{Terraform, OpenTofu}
+	}
+	var tools []string
+	for _, d := range distributions {
+		for _, file := range f.files(d) {
+			version, err := f.versions.of(ctx, file)
+			tool := Tool{Distribution: d, Version: version}.String()
+			if err == nil && len(tools) < mostThere && !slices.Contains(tools, tool) {
+				tools = append(tools, tool)
+			}
+		}
+	}
+	return tools
+}
+
+// files are the executables that have a name of the distribution's, as candidates finds them.
+func (f *Finder) files(distribution string) []string {
+	files := f.candidates(distribution, "")
+	for _, dir := range filepath.SplitList(f.cfg.Path) {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		named, err := filepath.Glob(filepath.Join(dir, binaryName(distribution)+"[0-9]*"))
+		if err == nil {
+			files = append(files, named...)
+		}
+	}
+	installed, err := filepath.Glob(filepath.Join(f.cfg.Dir, binaryName(distribution), "[0-9]*", binaryName(distribution)))
+	if err == nil {
+		slices.Reverse(installed)
+		files = append(files, installed...)
+	}
+	return slices.DeleteFunc(files, func(file string) bool { return !isExecutable(file) })
 }
 
 func (f *Finder) installed(distribution, version string) string {

@@ -135,21 +135,46 @@ func TestFinderRefuses(t *testing.T) {
 		distribution, version string
 		want                  []string
 	}{
+		{"terraform", "~> 1.9", []string{`"~> 1.9" is not an exact version`, "PATH", "--tf-download"}},
+		{"pulumi", "", []string{`"pulumi" is not known`, "terraform or opentofu", "PATH", "--tf-download"}},
 		{"terraform", "1.9.8", []string{"terraform 1.9.8 is not there", "PATH as terraform1.9.8", "bake it into its image", "--tf-download", "switched off"}},
 		{"terraform", "", []string{"terraform is not there", "PATH", "--default-tf-version"}},
 		{"opentofu", "1.10.6", []string{"opentofu 1.10.6 is not there", "PATH as tofu1.10.6", "never downloaded"}},
 	}
 	for _, tt := range tests {
 		_, err := f.Find(t.Context(), tt.distribution, tt.version)
-		var missing *NotFoundError
-		if !errors.As(err, &missing) {
-			t.Errorf("Find(%q, %q) = %v, want a NotFoundError", tt.distribution, tt.version, err)
+		var tool ToolError
+		if !errors.As(err, &tool) || tool.Headline() == "" {
+			t.Errorf("Find(%q, %q) = %v, want a ToolError", tt.distribution, tt.version, err)
 			continue
 		}
 		for _, want := range tt.want {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("Find(%q, %q) = %q, lacks %q", tt.distribution, tt.version, err, want)
 			}
+		}
+	}
+}
+
+// TestFinderSaysWhatIsThere: who asked for something else can choose among it.
+func TestFinderSaysWhatIsThere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	bin, tools, calls := filepath.Join(dir, "bin"), filepath.Join(dir, "tools"), filepath.Join(dir, "calls")
+	writeTool(t, filepath.Join(bin, "terraform"), fakeTool("1.11.4", calls))
+	writeTool(t, filepath.Join(bin, "terraform1.9.8"), fakeTool("1.9.8", calls))
+	writeTool(t, filepath.Join(bin, "tofu"), fakeTool("1.10.6", calls))
+	writeTool(t, filepath.Join(tools, "terraform", "1.5.7", "terraform"), fakeTool("1.5.7", calls))
+	f := NewFinder(FinderConfig{Dir: tools, Path: bin})
+	const terraforms = "terraform 1.11.4, terraform 1.9.8, terraform 1.5.7"
+	for _, tt := range []struct{ distribution, version, want string }{
+		{"terraform", "1.9", "The server has " + terraforms + " now"},
+		{"terraform", "1.4.0", "The server has " + terraforms + " now"},
+		{"opentofu", "1.4.0", "The server has opentofu 1.10.6 now"},
+		{"pulumi", "", "The server has " + terraforms + ", opentofu 1.10.6 now"},
+	} {
+		if _, err := f.Find(t.Context(), tt.distribution, tt.version); err == nil || !strings.HasSuffix(err.Error(), tt.want) {
+			t.Errorf("Find(%q, %q) = %v, want %q at the end", tt.distribution, tt.version, err, tt.want)
 		}
 	}
 }

@@ -94,6 +94,7 @@ func TestSupervisorKilled(t *testing.T) {
 			t.Errorf("Wait = %s(%d), want nothing known", out.String(), code)
 		}
 		s.inspect(t, supervisor.Unknown)
+		s.forgot(t)
 		want := "told hello\ngot interrupt\ntold after it\ntold end\nsignals: 1\n"
 		if d := cmp.Diff(want, s.log(t)); d != "" {
 			t.Errorf("log (-want +got):\n%s", d)

@@ -23,7 +23,7 @@
 //
 // # The step directory, format 1
 //
-//	spec.json      Spec, written by the server before stage one
+//	spec.json      Spec, written by the server before stage one; without its environment after the end
 //	lock           flock'ed (exclusively) by stage two as long as it lives; others only ever share it for a moment
 //	sealed         a server found that nothing was started: nothing will be
 //	interrupt      somebody asked for the SIGINT

@@ -80,6 +80,9 @@ func Wait(ctx context.Context, dir string) (*Status, error) {
 		}
 		left.tend(time.Now())
 		if state != Running {
+			if status == nil { // no supervisor saw to it
+				forgetEnv(dir)
+			}
 			return status, nil
 		}
 		select {

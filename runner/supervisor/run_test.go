@@ -81,6 +81,7 @@ func TestRunGivesTheProcessWhatTheSpecSays(t *testing.T) {
 	if d := cmp.Diff(s.spec.Env, f.Env); d != "" {
 		t.Errorf("environment (-want +got):\n%s", d)
 	}
+	s.forgot(t)
 	if d := cmp.Diff([]string{s.stage, "apply", "-input=false", ""}, f.Args); d != "" {
 		t.Errorf("arguments (-want +got):\n%s", d)
 	}
@@ -99,6 +100,16 @@ func TestRunGivesTheProcessWhatTheSpecSays(t *testing.T) {
 	}
 	if f.Files[0] != "/dev/null" {
 		t.Errorf("stdin = %s, want /dev/null", f.Files[0])
+	}
+}
+
+// forgot checks that the secrets of a process that has ended are in no file any more.
+func (s *step) forgot(t *testing.T) {
+	t.Helper()
+	spec, err := os.ReadFile(filepath.Join(s.dir, "spec.json"))
+	must(t, err)
+	if strings.Contains(string(spec), "ACT=") || !strings.Contains(string(spec), s.stage) {
+		t.Errorf("spec.json = %s, want all but the environment", spec)
 	}
 }
 

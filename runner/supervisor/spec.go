@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ type Spec struct {
 	Format int `json:"format"`
 	// Argv0 is the absolute path of the program. Its arguments are those that stage one was given.
 	Argv0 string `json:"argv0"`
-	// Env is its complete environment.
+	// Env is its complete environment. It is not kept longer than the process.
 	Env []string `json:"env"`
 	// Versions is the answer to `version -json`, given without starting a process.
 	Versions string `json:"versions,omitempty"`
@@ -93,6 +94,19 @@ func readSpec(dir string) (Spec, error) {
 		s.LogLimit = defaultLogLimit
 	}
 	return s, nil
+}
+
+// forgetEnv takes the environment out of a spec that has been of use: there are secrets in it, and a step
+// directory is kept for long. Only for who knows that the process has ended or will never be.
+func forgetEnv(dir string) {
+	spec, err := readSpec(dir)
+	if err != nil || len(spec.Env) == 0 {
+		return
+	}
+	spec.Env = nil
+	if writeDurably(dir, specName, spec) != nil { // no spec is better than one with secrets
+		_ = os.Remove(filepath.Join(dir, specName))
+	}
 }
 
 // check refuses what could not be carried out as it is meant.

@@ -49,6 +49,7 @@ func stageTwo(dir string, args []string) int {
 	if err := s.run(); err != nil {
 		s.status.Error = err.Error()
 	}
+	forgetEnv(dir)
 	s.status.Ended = time.Now().UTC()
 	if err := writeStatus(dir, s.status); err != nil {
 		return complain(os.Stderr, exitTrouble, fmt.Errorf("writing how it ended: %w", err))

@@ -119,19 +119,23 @@ func (c *child) signal(s syscall.Signal) { _ = c.cmd.Process.Signal(s) }
 
 func (c *child) killGroup() { _ = unix.Kill(-c.pid(), syscall.SIGKILL) }
 
-// endGroup waits for what the process left in its group, then kills it. The number of the group is
+// endRest waits for what the process left, in its group or not, then kills it. The number of the group is
 // not given to others while one of it is left.
-func (c *child) endGroup() {
-	over := time.After(groupGrace)
+func (c *child) endRest() {
+	over := time.Now().Add(groupGrace)
 	tick := time.NewTicker(groupPoll)
 	defer tick.Stop()
-	for unix.Kill(-c.pid(), 0) == nil {
-		select {
-		case <-over:
-			c.killGroup()
+	for {
+		inGroup, left := unix.Kill(-c.pid(), 0) == nil, reap()
+		now := time.Now()
+		switch {
+		case !inGroup && !left, now.After(over.Add(killTime)):
 			return
-		case <-tick.C:
+		case now.After(over):
+			c.killGroup()
+			killChildren()
 		}
+		<-tick.C
 	}
 }
 

@@ -243,26 +243,24 @@ func startOf(t *testing.T, pid string) string {
 	return strings.Fields(string(raw[strings.LastIndex(string(raw), ")")+1:]))[19]
 }
 
-func TestWhatIsLeftOfTheGroupIsEnded(t *testing.T) {
+// TestWhatIsLeftIsEnded: a job that is over works with nothing any more.
+func TestWhatIsLeftIsEnded(t *testing.T) {
 	t.Parallel()
-	s := newStep(t, "leave", "group")
-	if got := s.run(t); got.code != 0 {
-		t.Errorf("stage one = %+v", got)
+	for _, where := range []string{"group", "session"} {
+		t.Run(where, func(t *testing.T) {
+			t.Parallel()
+			s := newStep(t, "leave", where)
+			if got := s.run(t); got.code != 0 {
+				t.Errorf("stage one = %+v", got)
+			}
+			left := strings.TrimPrefix(s.hear(t), "left ")
+			if err := exec.CommandContext(t.Context(), "kill", "-0", left).Run(); err == nil {
+				t.Errorf("process %s lives", left)
+			}
+			s.inspect(t, supervisor.Ended)
+			if d := cmp.Diff("parent ends\n", s.log(t)); d != "" {
+				t.Errorf("log (-want +got):\n%s", d)
+			}
+		})
 	}
-	left := strings.TrimPrefix(s.hear(t), "left ")
-	gone(t, left)
-	if d := cmp.Diff("parent ends\n", s.log(t)); d != "" {
-		t.Errorf("log (-want +got):\n%s", d)
-	}
-}
-
-func TestWhatLeftTheGroupIsNotWaitedFor(t *testing.T) {
-	t.Parallel()
-	s := newStep(t, "leave", "session")
-	if got := s.run(t); got.code != 0 {
-		t.Errorf("stage one = %+v", got)
-	}
-	left := strings.TrimPrefix(s.hear(t), "left ")
-	must(t, exec.CommandContext(t.Context(), "kill", "-9", left).Run())
-	s.inspect(t, supervisor.Ended)
 }

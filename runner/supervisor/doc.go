@@ -14,8 +14,8 @@
 //	                                stage three     own process group; enters its Landlock domain, then becomes the process
 //
 // Stage one may be killed with the server at any time. Stage three waits until the started mark is on
-// disk, so the pid in the mark is the one that gets the SIGINT. What the process leaves in its group is
-// killed 2 s after its own end; what left the group goes on, unread after another second.
+// disk, so the pid in the mark is the one that gets the SIGINT. What the process leaves is killed 2 s after
+// its own end, on Linux whatever group or session it is in: the server works with the files then.
 //
 // Stage two killed: the process goes on, as it holds both ends of its output and never meets a broken
 // pipe. It counts as running (Mark.Orphaned); Wait takes its output over, Interrupt still works, and

@@ -18,8 +18,10 @@ const (
 	// manager that stops a control group), and a second signal would make terraform exit without
 	// saving. So the process gets this long to say that it was interrupted.
 	heedTime = time.Second
-	// groupGrace is what the rest of the process group has after the process itself has ended.
+	// groupGrace is what the rest of the processes has after the process itself has ended.
 	groupGrace = 2 * time.Second
+	// killTime is how long they are killed: each may have children, which are ours then.
+	killTime = 5 * time.Second
 	// outputGrace is how long output is read on when only processes that left the group hold it.
 	outputGrace = time.Second
 	groupPoll   = 10 * time.Millisecond
@@ -61,8 +63,10 @@ func stageTwo(dir string, args []string) int {
 // setUp makes the supervisor hard to tamper with, and leaves nothing of its own to the process.
 func setUp() error {
 	nameProcess(twoArgv0)
-	if err := hideMemory(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
+	for _, guard := range []func() error{hideMemory, adoptOrphans} {
+		if err := guard(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
 	}
 	return closeOnExec()
 }
@@ -241,7 +245,7 @@ func (s *supervision) interrupt(send bool) {
 
 // gather sees the rest of the group out and notes the end.
 func (s *supervision) gather() {
-	s.child.endGroup()
+	s.child.endRest()
 	s.child.endOutput()
 	state := s.child.cmd.ProcessState
 	s.status.ExitCode = state.ExitCode()

@@ -82,3 +82,10 @@ func enterDomain(Sandbox, string) (int, error) { return 0, nil }
 func Below(int) ([]Supervisor, error) {
 	return nil, fmt.Errorf("listing processes: %w", errors.ErrUnsupported)
 }
+
+// adoptOrphans: there is nothing like it here, and what leaves the process group goes on.
+func adoptOrphans() error { return errors.ErrUnsupported }
+
+func reap() (left bool) { return false }
+
+func killChildren() {}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/tidegate/tidegate/runner/terraform"
@@ -128,9 +131,36 @@ func (w *work) planStep(ctx context.Context) (*step, error) {
 	if err := os.RemoveAll(out); err != nil {
 		return nil, fmt.Errorf("clearing the place of the plan: %w", err)
 	}
+	vars, err := w.varFile()
+	if err != nil {
+		return nil, err
+	}
 	return w.step(ctx, "plan", w.env(w.job.Project.Workspace), func(ctx context.Context, c terraform.Command) (terraform.Exit, error) {
-		return c.Plan(ctx, out)
+		return c.Plan(ctx, terraform.PlanOptions{Out: out, VarFile: vars})
 	})
+}
+
+// varFile is the file of variables that belongs to the workspace, as in Atlantis: env/<workspace>.tfvars,
+// relative to the project; "" for none. Runs in HCP Terraform have their variables there.
+func (w *work) varFile() (string, error) {
+	if w.conf.IsRemoteRun() {
+		return "", nil
+	}
+	root, err := w.openCheckout()
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = root.Close() }()
+	name := path.Join("env", w.job.Project.Workspace+".tfvars")
+	full := path.Join(w.job.Project.Dir, name)
+	_, err = root.Stat(full)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return "", nil
+	case err != nil:
+		return "", terraform.Unusable(full, err)
+	}
+	return name, nil
 }
 
 // planned turns a plan that terraform made into a result.

@@ -310,6 +310,22 @@ output "w" { value = terraform.workspace }
 	}
 }
 
+// TestVariablesOfTheWorkspace: a plan without them is another plan, and silently so.
+func TestVariablesOfTheWorkspace(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{
+		"main.tf":         localBackend + "variable \"v\" {\n  default = \"none\"\n}\noutput \"v\" {\n  value = var.v\n}\n",
+		"env/prod.tfvars": "v = \"of prod\"\n",
+	})
+	for workspace, want := range map[string]string{"prod": "of prod", "default": "none"} {
+		s.job.Project.Workspace = workspace
+		s.job.DataDir = filepath.Join(filepath.Dir(s.job.DataDir), workspace)
+		if text := s.plan(workspace).Text; !strings.Contains(text, `v = "`+want+`"`) {
+			t.Errorf("plan of %s:\n%s\nwant %q in it", workspace, text, want)
+		}
+	}
+}
+
 func TestLocalState(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -80,10 +80,22 @@ func (c Command) Init(ctx context.Context, o InitOptions) (Exit, error) {
 	})
 }
 
+// PlanOptions say what to plan with.
+type PlanOptions struct {
+	// Out is where the plan file goes.
+	Out string
+	// VarFile is a file of variables, "" for none.
+	VarFile string
+}
+
 // Plan runs `terraform plan` with its detailed exit code: 0 no changes, 2 changes, 1 an error.
-func (c Command) Plan(ctx context.Context, out string) (Exit, error) {
+func (c Command) Plan(ctx context.Context, o PlanOptions) (Exit, error) {
 	return c.run(ctx, func(ctx context.Context, tf *tfexec.Terraform) error {
-		_, err := tf.Plan(ctx, tfexec.Out(out))
+		opts := []tfexec.PlanOption{tfexec.Out(o.Out)}
+		if o.VarFile != "" {
+			opts = append(opts, tfexec.VarFile(o.VarFile))
+		}
+		_, err := tf.Plan(ctx, opts...)
 		return err
 	})
 }

@@ -180,7 +180,7 @@ func (w *work) planned(ctx context.Context, s *step, local bool) (Result, error)
 	switch changes := s.exit.Code == exitChanges; {
 	case !changes && !facts.Changes.Known:
 		result.Changes = Changes{Known: true} // terraform's own word
-	case changes && facts.Changes.Empty():
+	case changes && facts.Changes.Empty() && !onlyReads(facts.Resources):
 		result.Changes.Known = false
 	}
 	result.PlanFile = filepath.Join(w.job.Dir, planName)
@@ -189,6 +189,13 @@ func (w *work) planned(ctx context.Context, s *step, local bool) (Result, error)
 	}
 	result.Ended = time.Now().UTC()
 	return result, nil
+}
+
+// onlyReads reports a plan that does nothing but read. For terraform that is a plan with changes, and the
+// one of every project that has a check block with a data source, each time.
+func onlyReads(resources []Resource) bool {
+	return len(resources) > 0 &&
+		!slices.ContainsFunc(resources, func(r Resource) bool { return r.Action != terraform.Read })
 }
 
 func (w *work) keepPlan(to string) (string, error) {

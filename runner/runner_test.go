@@ -326,6 +326,34 @@ func TestVariablesOfTheWorkspace(t *testing.T) {
 	}
 }
 
+// TestPlanThatOnlyReads: terraform says that there are changes, and there are none.
+func TestPlanThatOnlyReads(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{
+		"main.tf": localBackend + `
+resource "terraform_data" "a" {}
+check "c" {
+  data "terraform_remote_state" "r" {
+    backend = "local"
+    config  = { path = "${path.module}/other.tfstate" }
+  }
+  assert {
+    condition     = data.terraform_remote_state.r.outputs != null
+    error_message = "no"
+  }
+}
+`,
+		"other.tfstate": `{"version":4,"terraform_version":"1.11.4","serial":1,"lineage":"x","outputs":{},"resources":[]}`,
+	})
+	if applied := s.apply("2", s.plan("1")); applied.End != Succeeded {
+		t.Fatalf("apply = %s: %+v", applied.End, applied.Failure)
+	}
+	got := s.plan("3")
+	if !got.Changes.Empty() || len(got.Resources) != 1 || got.Resources[0].Action != terraform.Read {
+		t.Errorf("plan = %+v, %+v, want one read and no changes", got.Changes, got.Resources)
+	}
+}
+
 func TestLocalState(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

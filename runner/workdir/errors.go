@@ -12,6 +12,9 @@ var ErrUnauthorized = errors.New("the forge refused the credential")
 // ErrTooLarge means that a file or a listing is beyond what is read into memory.
 var ErrTooLarge = errors.New("too large")
 
+// ErrUnrelated means that head and base have no commit in common: a branch was begun anew, say.
+var ErrUnrelated = errors.New("head and base have no history in common")
+
 // ErrClosed means that the Store was closed.
 var ErrClosed = errors.New("closed")
 

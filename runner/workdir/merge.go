@@ -20,7 +20,7 @@ const mostPaths = 64 << 20
 // mirror. The same base and head always give the same commit; a ref keeps it until [Store.Remove].
 //
 // Errors: [*ConflictError]; [*MovedError] when the head is another commit than asked for, also when the
-// forge has not published the new one yet; [*RefGoneError]; [ErrUnauthorized].
+// forge has not published the new one yet; [*RefGoneError]; [ErrUnrelated]; [ErrUnauthorized].
 func (s *Store) Merge(ctx context.Context, repo Repo, req MergeRequest) (Merge, error) {
 	if _, err := pullDir(req.Pull); err != nil {
 		return Merge{}, err
@@ -107,6 +107,8 @@ func (m *mirror) mergeTree(ctx context.Context, base, head string) (string, erro
 		}
 		slices.Sort(files)
 		return "", &ConflictError{Files: slices.Compact(files)}
+	} else if ok && strings.Contains(failure.text, "refusing to merge unrelated histories") {
+		return "", ErrUnrelated
 	}
 	if err != nil {
 		return "", err

@@ -151,7 +151,7 @@ func TestMergeRefuses(t *testing.T) {
 		"moved":        {func(r *MergeRequest) { r.HeadSHA = zero }, "merging refs/pull/7/head into refs/heads/main: the head is at " + o.merge.Head + ", not at " + zero},
 		"base gone":    {func(r *MergeRequest) { r.BaseRef = "old/base" }, `the remote has no ref "refs/heads/old/base"`},
 		"head gone":    {func(r *MergeRequest) { r.HeadRef = "refs/pull/8/head" }, `the remote has no ref "refs/pull/8/head"`},
-		"unrelated":    {func(r *MergeRequest) { r.HeadRef = "refs/pull/9/head" }, "refusing to merge unrelated histories"},
+		"unrelated":    {func(r *MergeRequest) { r.HeadRef = "refs/pull/9/head" }, ErrUnrelated.Error()},
 		"no pull":      {func(r *MergeRequest) { r.Pull = 0 }, "0 is not a pull request's number"},
 		"option":       {func(r *MergeRequest) { r.HeadRef = "--upload-pack=x" }, `"--upload-pack=x" is not a git ref name`},
 		"refspec":      {func(r *MergeRequest) { r.BaseRef = "main:refs/heads/x" }, "is not a git ref name"},

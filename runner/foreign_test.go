@@ -102,3 +102,17 @@ func TestDirectoryThatBecameALink(t *testing.T) {
 		}
 	}
 }
+
+// TestOurFaultLeavesNoCredentials: what a job had in its temporary directory goes with it.
+func TestOurFaultLeavesNoCredentials(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": "resource \"terraform_data\" \"a\" {}\n"})
+	s.cfg.Self = filepath.Join(s.base, "gone")
+	if result, err := New(s.cfg).Run(t.Context(), s.next("1", Plan)); err == nil {
+		t.Fatalf("Run = %+v, want an error", result)
+	}
+	entries, err := os.ReadDir(filepath.Join(s.cfg.Data, "tmp"))
+	if err != nil || len(entries) != 0 {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}

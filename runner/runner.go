@@ -101,6 +101,7 @@ func (r *Runner) Run(ctx context.Context, job Job) (Result, error) {
 		result, err = w.refused(refused), nil
 	}
 	if err != nil {
+		w.closeIfIdle()
 		return Result{}, fmt.Errorf("running job %s: %w", job.ID, err)
 	}
 	w.close()
@@ -163,6 +164,21 @@ func (r *Runner) begin(job Job) (*work, error) {
 func (w *work) close() {
 	if err := os.RemoveAll(w.tmp); err != nil {
 		w.cfg.Log.Warn("removing a job's temporary directory", "job", w.job.ID, "error", err)
+	}
+}
+
+// closeIfIdle is close for a job that failed for a fault of ours, if nothing of it runs: there may be the
+// operator's credentials in its CLI configuration.
+func (w *work) closeIfIdle() {
+	steps, err := stepDirs(w.job.Dir)
+	for _, step := range steps {
+		running, _, ierr := inspect(step)
+		if err = errors.Join(err, ierr); running {
+			return
+		}
+	}
+	if err == nil {
+		w.close()
 	}
 }
 

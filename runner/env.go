@@ -18,13 +18,15 @@ func serverPrefixes() []string { return []string{"TIDEGATE_", "ATLANTIS_"} }
 // droppedNames are variables that would change what a job does behind our back: which arguments
 // terraform gets, where it keeps its data and which workspace it works in (each job has its own),
 // whether it asks or logs in ways that nobody here reads, and a shared plugin cache, which parallel
-// inits corrupt. The git ones would lead git into a repository that is not the job's.
+// inits corrupt. The git ones would lead git into a repository that is not the job's, or have it tell its
+// log what it sends. Those of a service manager are between it and the server.
 func droppedNames() []string {
 	return []string{
 		"TF_CLI_ARGS", "TF_WORKSPACE", "TF_DATA_DIR", "TF_INPUT", "TF_IN_AUTOMATION", "TF_REATTACH_PROVIDERS",
 		"TF_PLUGIN_CACHE_DIR", "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE",
 		"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-		"GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_CEILING_DIRECTORIES", "GIT_TRACE",
+		"GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_CEILING_DIRECTORIES", "GIT_CURL_VERBOSE",
+		"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "CREDENTIALS_DIRECTORY",
 		"TMPDIR", "TMP", "TEMP", "PWD", "OLDPWD",
 	}
 }
@@ -45,7 +47,7 @@ func droppedTerraformEnv(environ []string) []string {
 
 func isDropped(name string) bool {
 	return slices.Contains(droppedNames(), name) ||
-		strings.HasPrefix(name, "TF_CLI_ARGS_") || strings.HasPrefix(name, "TF_LOG")
+		strings.HasPrefix(name, "TF_CLI_ARGS_") || strings.HasPrefix(name, "TF_LOG") || strings.HasPrefix(name, "GIT_TRACE")
 }
 
 // env is the environment of the job's processes: the server's without its own settings and without

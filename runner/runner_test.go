@@ -428,6 +428,7 @@ resource "terraform_data" "a" {
 	s.cfg.Environ = append(s.cfg.Environ,
 		"TIDEGATE_GH_TOKEN=s3cret", "ATLANTIS_GH_TOKEN=s3cret", "MY_FILE=s3cret", "TF_CLI_ARGS=-bogus", "TF_CLI_ARGS_plan=-bogus",
 		"TF_WORKSPACE=wrong", "TF_DATA_DIR=/nowhere", "TF_LOG=TRACE", "TF_LOG_PATH=/nowhere", "TF_PLUGIN_CACHE_DIR=/nowhere", "GIT_DIR=/nowhere",
+		"GIT_TRACE_CURL=/nowhere", "NOTIFY_SOCKET=/nowhere", "CREDENTIALS_DIRECTORY=/nowhere",
 		"TF_VAR_from_env=works", "AWS_PROFILE=prod", "HTTPS_PROXY=http://proxy.invalid")
 	s.cfg.DropEnv = func(name string) bool { return name == "MY_FILE" }
 	if applied := s.apply("2", s.plan("1")); applied.End != Succeeded {

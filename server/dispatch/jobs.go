@@ -417,8 +417,9 @@ func (e *Engine) prepare(ctx context.Context, s scene, st stage, out workdir.Che
 		return e.prepareApply(ctx, s, st, p, j)
 	}
 	tool, err := e.Tools.Find(ctx, p.Distribution, p.TerraformVersion)
-	if missing := new(terraform.NotFoundError); errors.As(err, &missing) {
-		return j, failed("terraform is missing", missing.Error()), nil
+	var unusable terraform.ToolError
+	if errors.As(err, &unusable) {
+		return j, failed(unusable.Headline(), unusable.Error()), nil
 	}
 	if err != nil {
 		return j, failed("terraform could not be installed", err.Error()), nil

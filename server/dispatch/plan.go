@@ -48,6 +48,12 @@ func (e *Engine) merge(ctx context.Context, s scene) (m workdir.Merge, v verdict
 			plan: e.status(s, cmdPlan, vcs.Failure, "conflicts with "+s.pull.Base.Ref),
 		}, true, nil
 	}
+	if errors.Is(err, workdir.ErrUnrelated) {
+		return m, verdict{
+			answer:  sayRefusal(title(s.ask.name)+" not run: the branches have no history in common", "They can't be merged, so there is nothing that could be planned."),
+			outcome: "no history in common", plan: e.status(s, cmdPlan, vcs.Failure, "no history in common with "+s.pull.Base.Ref),
+		}, true, nil
+	}
 	if gone := new(workdir.RefGoneError); errors.As(err, &gone) {
 		return m, verdict{
 			answer:  sayRefusal(title(s.ask.name)+" not run: a branch is gone", "The repository has no "+templates.Code(gone.Ref)+" any more. Nothing was run, and no lock was taken."),

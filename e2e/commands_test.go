@@ -50,6 +50,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"fork":      cmdFork,
 		"late":      cmdLate,
 		"release":   cmdRelease,
+		"dismiss":   cmdDismiss,
 		"watched":   cmdWatched,
 	}
 	out := map[string]func(*testscript.TestScript, bool, []string){}
@@ -227,6 +228,34 @@ func cmdReview(_ *testscript.TestScript, w *world, args []string) error {
 	}
 	_, err := w.api(args[1], http.MethodPost, repoPath("/pulls/%s/reviews", args[0]), map[string]string{"event": args[2], "body": "looked at it"}, nil)
 	return err
+}
+
+// dismiss N: takes back what every review of the pull request says.
+func cmdDismiss(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 1, "dismiss N"); err != nil {
+		return err
+	}
+	var list []struct {
+		ID    int64
+		State string
+	}
+	if _, err := w.api(ana, http.MethodGet, repoPath("/pulls/%s/reviews", args[0]), nil, &list); err != nil {
+		return err
+	}
+	n := 0
+	for _, v := range list {
+		if v.State != "APPROVED" && v.State != "CHANGES_REQUESTED" {
+			continue
+		}
+		n++
+		if _, err := w.api(ana, http.MethodPut, repoPath("/pulls/%s/reviews/%d/dismissals", args[0], v.ID), map[string]string{"message": "stale"}, nil); err != nil {
+			return err
+		}
+	}
+	if n == 0 {
+		return errors.New("there is no review to dismiss")
+	}
+	return nil
 }
 
 // merge N

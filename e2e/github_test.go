@@ -168,6 +168,12 @@ func (c *conversation) pulls() {
 		c.ask(raj, "POST", repoPath("/pulls/1/reviews"), fmt.Sprintf(`{"event":%q,"body":"looked at it"}`, event), 200)
 	}
 	c.ask(ana, "POST", repoPath("/pulls/1/reviews"), `{"event":"APPROVE"}`, 422)
+	approval := c.ask(raj, "POST", repoPath("/pulls/1/reviews"), `{"event":"APPROVE","body":"good"}`, 200)
+	dismissal := repoPath("/pulls/1/reviews/%d/dismissals", approval)
+	c.ask(eve, "PUT", dismissal, `{"message":"no"}`, 404)
+	c.ask(ana, "PUT", dismissal, `{"message":"stale"}`, 200)
+	c.ask(ana, "PUT", dismissal, `{"message":"stale"}`, 422)
+	c.ask(ana, "PUT", repoPath("/pulls/1/reviews/99999/dismissals"), `{"message":"stale"}`, 404)
 	c.ask(ana, "GET", repoPath("/pulls/1/reviews?per_page=2"), "", 200)
 }
 
@@ -179,6 +185,13 @@ func (c *conversation) comments() {
 	c.ask(ana, "POST", repoPath("/issues/99/comments"), `{"body":"hello"}`, 404)
 	c.ask(bot, "PATCH", repoPath("/issues/comments/%d", id), `{"body":"hello again"}`, 200)
 	c.ask(bot, "POST", repoPath("/issues/comments/%d/reactions", id), `{"content":"eyes"}`, 201)
+	c.ask(bot, "POST", repoPath("/issues/comments/%d/reactions", id), `{"content":"eyes"}`, 200)
+	c.ask(ana, "GET", repoPath("/issues/comments?sort=updated&direction=desc&since=2020-01-01T00:00:00Z"), "", 200)
+	c.ask(eve, "PUT", repoPath("/issues/1/lock"), `{}`, 403)
+	c.ask(ana, "PUT", repoPath("/issues/1/lock"), `{"lock_reason":"resolved"}`, 204)
+	c.ask(eve, "POST", repoPath("/issues/1/comments"), `{"body":"hello"}`, 403)
+	c.ask(bot, "POST", repoPath("/issues/1/comments"), `{"body":"hello"}`, 201)
+	c.ask(ana, "DELETE", repoPath("/issues/1/lock"), "", 204)
 	c.ask(ana, "GET", repoPath("/issues/1/comments?per_page=1&since=2020-01-01T00:00:00Z"), "", 200)
 	c.ask(bot, "DELETE", repoPath("/issues/comments/%d", id), "", 204)
 	c.ask(bot, "DELETE", repoPath("/issues/comments/%d", id), "", 404)

@@ -52,7 +52,7 @@ func (f *Forge) createComment(c call) (answer, error) {
 	if err := errors.Join(c.decode(&in), checkBody(in.Body)); err != nil {
 		return answer{}, err
 	}
-	if p.locked {
+	if p.locked && !c.repo.may(c.user.login, "write") {
 		return fail(http.StatusForbidden, "Unable to create comment because issue is locked")
 	}
 	m := f.addComment(c.repo, p, c.user.login, in.Body)
@@ -119,10 +119,15 @@ func (f *Forge) react(c call) (answer, error) {
 	if !slices.Contains(reactionNames(), in.Content) {
 		return fail(http.StatusUnprocessableEntity, "Validation Failed: content")
 	}
-	p.comments[i].reactions = append(p.comments[i].reactions, in.Content)
-	id := f.nextID()
-	return answer{status: http.StatusCreated, body: map[string]any{
-		"id": id, "node_id": fmt.Sprintf("REA_%d", id), "user": f.userJSON(c.user.login), "content": in.Content, "created_at": now(),
+	m, status := p.comments[i], http.StatusOK
+	at := slices.IndexFunc(m.reactions, func(r reaction) bool { return r.by == c.user.login && r.content == in.Content })
+	if at < 0 {
+		m.reactions = append(m.reactions, reaction{id: f.nextID(), by: c.user.login, content: in.Content, at: now()})
+		at, status = len(m.reactions)-1, http.StatusCreated
+	}
+	r := m.reactions[at]
+	return answer{status: status, body: map[string]any{
+		"id": r.id, "node_id": fmt.Sprintf("REA_%d", r.id), "user": f.userJSON(r.by), "content": r.content, "created_at": r.at,
 	}}, nil
 }
 
@@ -134,7 +139,8 @@ var minimize = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals 
 func (f *Forge) graphql(w http.ResponseWriter, req *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.who(req) == nil {
+	viewer := f.who(req)
+	if viewer == nil {
 		write(w, answer{status: http.StatusUnauthorized, body: map[string]any{"message": "Bad credentials"}})
 		return
 	}
@@ -147,30 +153,43 @@ func (f *Forge) graphql(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	data := map[string]any{}
-	var ids []string
+	var errs []any
 	for _, m := range minimize().FindAllStringSubmatch(in.Query, -1) {
 		id := m[3]
-		if m[4] != "" {
+		if input, ok := in.Variables[m[4]].(map[string]any); ok {
+			id, _ = input["subjectId"].(string)
+		} else if m[4] != "" {
 			id, _ = in.Variables[m[4]].(string)
 		}
-		ids = append(ids, id)
+		if kind, text := f.fold(viewer, id); kind != "" {
+			data[m[1]] = nil
+			errs = append(errs, map[string]any{"type": kind, "path": []string{m[1]}, "message": text})
+			continue
+		}
 		data[m[1]] = map[string]any{"minimizedComment": map[string]any{"isMinimized": true}, "clientMutationId": nil}
 	}
-	for _, v := range in.Variables {
-		if m, ok := v.(map[string]any); ok {
-			if id, ok := m["subjectId"].(string); ok {
-				ids = append(ids, id)
-			}
-		}
+	body := map[string]any{"data": data}
+	if len(errs) > 0 {
+		body["errors"] = errs
 	}
+	write(w, answer{body: body})
+}
+
+// fold folds a comment away, or answers the kind of GraphQL error and its text.
+func (f *Forge) fold(viewer *user, node string) (kind, text string) {
 	for _, r := range f.repos {
 		for _, p := range r.pulls {
 			for _, c := range p.comments {
-				if slices.Contains(ids, c.node) {
+				switch {
+				case c.node != node:
+				case !r.may(viewer.login, "write"):
+					return "FORBIDDEN", viewer.login + " does not have the correct permissions to execute `MinimizeComment`"
+				default:
 					c.folded = true
+					return "", ""
 				}
 			}
 		}
 	}
-	write(w, answer{body: map[string]any{"data": data}})
+	return "NOT_FOUND", "Could not resolve to a node with the global id of '" + node + "'."
 }

@@ -93,7 +93,13 @@ type comment struct {
 	author, body     string
 	created, updated time.Time
 	folded           bool
-	reactions        []string
+	reactions        []reaction
+}
+
+type reaction struct {
+	id          int64
+	by, content string
+	at          time.Time
 }
 
 type review struct {

@@ -225,13 +225,13 @@ func (f *Forge) commentJSON(r *repository, p *pull, c *comment) map[string]any {
 	}
 }
 
-func reactionsJSON(of string, given []string) map[string]any {
+func reactionsJSON(of string, given []reaction) map[string]any {
 	count := map[string]int{}
 	for _, name := range reactionNames() {
 		count[name] = 0
 	}
-	for _, name := range given {
-		count[name]++
+	for _, r := range given {
+		count[r.content]++
 	}
 	out := map[string]any{"url": of + "/reactions", "total_count": len(given)}
 	for name, n := range count {

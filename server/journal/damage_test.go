@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -89,7 +90,7 @@ func damagedRecordCostsItself(t *testing.T, bad []byte) {
 	}
 	pending, err := s.Pending(ctx)
 	ok(t, err)
-	pending.Bytes = 0
+	pending.Bytes, pending.Oldest = 0, time.Time{}
 	want(t, "pending", pending, journal.Pending{Events: 3, Runs: 3, Reports: 3})
 	events, err := s.Queued(ctx)
 	check("Queued()", len(events), err, "events 2")

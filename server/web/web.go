@@ -248,7 +248,7 @@ func (p *pages) release(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, ErrNoLock):
 		p.message(w, http.StatusNotFound, "No such lock", "It was released meanwhile.")
 	case errors.Is(err, ErrBusy):
-		p.message(w, http.StatusConflict, "Not released", "An apply runs under this lock. Try again when it is answered.")
+		p.message(w, http.StatusConflict, "Not released", "A plan or an apply runs under this lock. Try again when it is answered.")
 	case err != nil:
 		p.fault(w, r, err)
 	default:

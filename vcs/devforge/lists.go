@@ -66,6 +66,9 @@ func sorted[T any](c call, list []T, direction string, times func(T) (created, u
 	if d := c.query("direction"); d != "" {
 		direction = d
 	}
+	if direction == "desc" { // of the same second, too, the newest stands first
+		slices.Reverse(list)
+	}
 	slices.SortStableFunc(list, func(a, b T) int {
 		if direction == "asc" {
 			return by(a).Compare(by(b))

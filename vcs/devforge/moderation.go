@@ -15,7 +15,7 @@ func (f *Forge) dismissReview(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if c.needs("write") != nil {
+	if c.needsWrite() != nil {
 		return answer{}, errNotFound // as GitHub describes it: there is no 403 here
 	}
 	var in struct{ Message string }
@@ -43,7 +43,7 @@ func (f *Forge) setLocked(locked bool) handler {
 		if err != nil {
 			return answer{}, err
 		}
-		if err := c.needs("write"); err != nil {
+		if err := c.needsWrite(); err != nil {
 			return answer{}, err
 		}
 		p.locked = locked

@@ -178,9 +178,9 @@ func (c call) pull() (*pull, error) {
 	return c.repo.pulls[n-1], nil
 }
 
-func (c call) needs(permission string) error {
-	if !c.repo.may(c.user.login, permission) {
-		return &apiError{http.StatusForbidden, "Must have " + permission + " permission"}
+func (c call) needsWrite() error {
+	if !c.repo.may(c.user.login, "write") {
+		return &apiError{http.StatusForbidden, "Must have write permission"}
 	}
 	return nil
 }
@@ -251,7 +251,7 @@ func (f *Forge) editPull(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if err := c.needs("write"); err != nil {
+	if err := c.needsWrite(); err != nil {
 		return answer{}, err
 	}
 	var in struct{ Title, Body, State, Base *string }
@@ -302,7 +302,7 @@ func (f *Forge) merge(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if err := c.needs("write"); err != nil {
+	if err := c.needsWrite(); err != nil {
 		return answer{}, err
 	}
 	var in struct {
@@ -365,7 +365,7 @@ func (f *Forge) createReview(c call) (answer, error) {
 }
 
 func (f *Forge) createStatus(c call) (answer, error) {
-	if err := c.needs("write"); err != nil {
+	if err := c.needsWrite(); err != nil {
 		return answer{}, err
 	}
 	var in struct {

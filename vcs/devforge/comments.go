@@ -52,7 +52,7 @@ func (f *Forge) createComment(c call) (answer, error) {
 	if err := errors.Join(c.decode(&in), checkBody(in.Body)); err != nil {
 		return answer{}, err
 	}
-	if p.locked && !c.repo.may(c.user.login, "write") {
+	if p.locked && !c.repo.mayWrite(c.user.login) {
 		return fail(http.StatusForbidden, "Unable to create comment because issue is locked")
 	}
 	m := f.addComment(c.repo, p, c.user.login, in.Body)
@@ -182,7 +182,7 @@ func (f *Forge) fold(viewer *user, node string) (kind, text string) {
 			for _, c := range p.comments {
 				switch {
 				case c.node != node:
-				case !r.may(viewer.login, "write"):
+				case !r.mayWrite(viewer.login):
 					return "FORBIDDEN", viewer.login + " does not have the correct permissions to execute `MinimizeComment`"
 				default:
 					c.folded = true

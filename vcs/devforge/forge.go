@@ -226,12 +226,12 @@ var errNotFound = errors.New("not found")
 
 var ranks = map[string]int{"": 0, "read": 1, "write": 2, "admin": 3} //nolint:gochecknoglobals // a constant table
 
-func (r *repository) may(login, permission string) bool {
+func (r *repository) mayWrite(login string) bool {
 	have := r.permissions[login]
 	if have == "" {
 		have = "read" // public
 	}
-	return ranks[have] >= ranks[permission]
+	return ranks[have] >= ranks["write"]
 }
 
 // Fork copies a repository below another user.

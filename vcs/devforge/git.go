@@ -58,7 +58,7 @@ func (f *Forge) serveGit(w http.ResponseWriter, req *http.Request, owner, name, 
 		return
 	}
 	_, _, hasAuth := req.BasicAuth()
-	if (service == "receive-pack" || hasAuth) && (u == nil || (service == "receive-pack" && !r.may(u.login, "write"))) {
+	if (service == "receive-pack" || hasAuth) && (u == nil || (service == "receive-pack" && !r.mayWrite(u.login))) {
 		if u != nil {
 			http.Error(w, "write permission is needed", http.StatusForbidden)
 			return

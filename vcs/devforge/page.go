@@ -228,7 +228,7 @@ func (f *Forge) showPull(w http.ResponseWriter, r *http.Request) {
 func (f *Forge) pullView(repo *repository, p *pull, viewer string) pullView {
 	v := pullView{
 		Number: p.number, Title: p.title, Author: p.author, State: stateWord(p), Head: p.headRef, Base: p.baseRef, Body: markdown(p.body),
-		Created: p.created, Mergeable: p.state == "open" && !p.draft && f.mergeable(repo, p), MayWrite: repo.may(viewer, "write"),
+		Created: p.created, Mergeable: p.state == "open" && !p.draft && f.mergeable(repo, p), MayWrite: repo.mayWrite(viewer),
 		IsOwn: viewer == p.author, Reviews: p.reviews,
 	}
 	for _, c := range p.comments {
@@ -273,7 +273,7 @@ func (f *Forge) do(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *Forge) act(repo *repository, p *pull, by, what, text string) error {
-	if what != "comment" && !repo.may(by, "write") {
+	if what != "comment" && !repo.mayWrite(by) {
 		return fmt.Errorf("%s may only read this repository; act as somebody who may write", by)
 	}
 	switch what {

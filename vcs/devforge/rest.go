@@ -179,7 +179,7 @@ func (c call) pull() (*pull, error) {
 }
 
 func (c call) needsWrite() error {
-	if !c.repo.may(c.user.login, "write") {
+	if !c.repo.mayWrite(c.user.login) {
 		return &apiError{http.StatusForbidden, "Must have write permission"}
 	}
 	return nil

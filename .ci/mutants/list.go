@@ -31,7 +31,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "post-without-a-search", file: "server/dispatch/report.go",
-			old: "case errors.Is(err, vcs.ErrInDoubt):\n\t\t\tdoubt = true", new: "case errors.Is(err, vcs.ErrInDoubt):\n\t\t\tdoubt = false",
+			old: "case errors.Is(err, vcs.ErrInDoubt):\n\t\t\tdoubted = time.Now()", new: "case errors.Is(err, vcs.ErrInDoubt):\n\t\t\tdoubted = time.Time{}",
 			test: []string{"./server/dispatch", "-run", "TestOneAnswer"},
 		},
 		{
@@ -61,7 +61,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "waiters-are-not-called", file: "server/dispatch/unlock.go",
-			old: `for _, id := range order {`, new: `for _, id := range order[:0] {`,
+			old: `for _, in := range calls {`, new: `for _, in := range calls[:0] {`,
 			test: story("waiting"),
 		},
 		{

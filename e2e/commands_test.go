@@ -52,6 +52,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"release":   cmdRelease,
 		"dismiss":   cmdDismiss,
 		"watched":   cmdWatched,
+		"faults":    cmdFaults,
 	}
 	out := map[string]func(*testscript.TestScript, bool, []string){}
 	for name, f := range plain {

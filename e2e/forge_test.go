@@ -74,7 +74,7 @@ func forgeReporting(tb testing.TB, dir string, github *contract.Contract, deviat
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := httptest.NewServer(github.Front(f.Handler(), "/api/v3", deviates))
+	s := httptest.NewServer(f.Faulty(github.Front(f.Handler(), "/api/v3", deviates))) // a fault is not held against what is published
 	f.SetURL(s.URL)
 	for _, u := range []string{ana, raj, eve, bot} {
 		token := u + "-token"

@@ -25,6 +25,8 @@ type Config struct {
 	Log *slog.Logger
 	// Webhook, if set, is called with each delivery before it is sent; it must not change the body.
 	Webhook func(event string, body []byte)
+	// Faults say how it misbehaves; SetFaults changes it. Faulty carries them out.
+	Faults Faults
 }
 
 // Forge is safe for concurrent use. Serve Handler, and Close at the end.
@@ -35,6 +37,8 @@ type Forge struct {
 	ctx  context.Context
 	wg   sync.WaitGroup
 	sent func(event string, body []byte)
+
+	mishaps mishaps
 
 	mu     sync.Mutex
 	url    string
@@ -132,10 +136,12 @@ func New(c Config) (*Forge, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Forge{
+	f := &Forge{
 		dir: dir, url: strings.TrimRight(c.URL, "/"), log: c.Log, ctx: ctx, stop: cancel, sent: c.Webhook,
 		users: map[string]*user{}, repos: map[string]*repository{},
-	}, nil
+	}
+	f.SetFaults(c.Faults)
+	return f, nil
 }
 
 // SetURL says where the forge is reached.

@@ -19,6 +19,7 @@ type hook struct {
 	secret string
 	queue  []*delivery
 	busy   bool
+	late   int // deliveries that are held back
 	done   []*delivery
 }
 
@@ -58,7 +59,7 @@ func (f *Forge) Undelivered() int {
 	n := 0
 	for _, r := range f.repos {
 		for _, h := range r.hooks {
-			n += len(h.queue)
+			n += len(h.queue) + h.late
 			if h.busy {
 				n++
 			}
@@ -108,6 +109,12 @@ func (f *Forge) emit(r *repository, event string, payload map[string]any) {
 }
 
 func (f *Forge) enqueue(h *hook, d *delivery) {
+	if !f.stray(h, d) {
+		f.send(h, d)
+	}
+}
+
+func (f *Forge) send(h *hook, d *delivery) {
 	h.queue = append(h.queue, d)
 	if h.busy {
 		return

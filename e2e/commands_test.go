@@ -53,6 +53,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"dismiss":   cmdDismiss,
 		"watched":   cmdWatched,
 		"faults":    cmdFaults,
+		"state":     cmdState,
 	}
 	out := map[string]func(*testscript.TestScript, bool, []string){}
 	for name, f := range plain {
@@ -87,8 +88,13 @@ func cmdServer(ts *testscript.TestScript, w *world, args []string) error {
 	return w.start(env, args...)
 }
 
-// crash: kill -9 of the server process alone.
-func cmdKill(_ *testscript.TestScript, w *world, _ []string) error { return w.stop(syscall.SIGKILL) }
+// crash [all]: kill -9 of the server process alone, or of everything that it has started too.
+func cmdKill(_ *testscript.TestScript, w *world, args []string) error {
+	if len(args) > 0 && args[0] == "all" {
+		return w.stopAll()
+	}
+	return w.stop(syscall.SIGKILL)
+}
 
 // shutdown: SIGTERM, and waits for the end.
 func cmdStop(_ *testscript.TestScript, w *world, _ []string) error { return w.stop(syscall.SIGTERM) }

@@ -93,6 +93,7 @@ func (w *world) setUp(env *testscript.Env, terraform string) error {
 		return fmt.Errorf("the story runs as %T, not as a test", env.T())
 	}
 	w.forge = newForge(t, w.dir)
+	w.states = newStates()
 	env.Setenv("FORGE", w.forge.host())
 	if _, err := os.Stat(filepath.Join(w.dir, "main")); err != nil {
 		return nil
@@ -113,6 +114,9 @@ func (w *world) end() {
 		if _, err := fmt.Sscan(pid, &n); err == nil {
 			_ = syscall.Kill(n, syscall.SIGKILL)
 		}
+	}
+	if w.states != nil {
+		w.states.http.Close()
 	}
 	if w.forge != nil {
 		w.forge.close()

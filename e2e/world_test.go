@@ -40,7 +40,9 @@ type world struct {
 	dir   string // the story's $WORK
 	data  string
 	forge *forge
-	bin   string
+	// states serves terraform's http backend.
+	states *states
+	bin    string
 	// nobody: the server runs as a user without rights.
 	nobody bool
 
@@ -361,7 +363,7 @@ func (w *world) overlay(clone, from string) error {
 			}
 			return nil
 		}
-		raw = []byte(strings.NewReplacer("@STATE@", w.state(), "@WORK@", w.dir).Replace(string(raw)))
+		raw = []byte(strings.NewReplacer("@STATE@", w.state(), "@WORK@", w.dir, "@HTTP@", w.states.http.URL).Replace(string(raw)))
 		to := filepath.Join(clone, rel)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err

@@ -330,7 +330,7 @@ func cmdPost(_ *testscript.TestScript, w *world, args []string) error {
 	return nil
 }
 
-// deliver EVENT FILE STATUS [sign=good|bad|none] [id=ID] [pad=BYTES]: sends a webhook by hand and
+// deliver EVENT FILE STATUS [sign=good|bad|none|by:SECRET] [id=ID] [pad=BYTES]: sends a webhook by hand and
 // expects the answer's status.
 func cmdDeliver(ts *testscript.TestScript, w *world, args []string) error {
 	if err := need(args, 3, "deliver EVENT FILE STATUS [sign=...] [id=...] [pad=...]"); err != nil {
@@ -370,6 +370,8 @@ func send(ts *testscript.TestScript, w *world, event string, body []byte, sign, 
 	secret := webhookSecret
 	if sign == "bad" {
 		secret = "another"
+	} else if by, ok := strings.CutPrefix(sign, "by:"); ok {
+		secret = by
 	}
 	if sign != "none" {
 		mac := hmac.New(sha256.New, []byte(secret))

@@ -24,6 +24,8 @@ type option struct {
 	holder string
 	// secret: the value is never shown, is kept from terraform, and may come from --NAME-file.
 	secret bool
+	// lines is how many lines that file may hold, each a value that is good; 0 is one.
+	lines int
 }
 
 // options of `tidegate server`.
@@ -35,7 +37,7 @@ func options() []option {
 
 		{group: "GitHub", name: "gh-user", holder: "NAME", help: "the account that comments"},
 		{group: "GitHub", name: "gh-token", holder: "TOKEN", secret: true, help: "its token"},
-		{group: "GitHub", name: "gh-webhook-secret", holder: "SECRET", secret: true, help: "the secret that GitHub signs webhooks with"},
+		{group: "GitHub", name: "gh-webhook-secret", holder: "SECRET", secret: true, lines: 2, help: "the secret that GitHub signs webhooks with; the file may hold the next one on a second line: both are good, so that it can be changed while the server runs"},
 		{group: "GitHub", name: "gh-hostname", holder: "HOST", def: "github.com", help: "host of a GitHub Enterprise Server"},
 		{group: "GitHub", name: "gh-api-url", holder: "URL", help: "API root of any server that speaks GitHub's dialect; https, or http on loopback"},
 
@@ -193,6 +195,8 @@ type secret struct {
 	// their String: settings printed whole would show it otherwise.
 	value *string
 	path  string
+	// lines is how many values the file may hold, one on each line; 0 is one.
+	lines int
 }
 
 // set reports whether there is one.
@@ -200,21 +204,51 @@ func (s secret) set() bool { return s.value != nil || s.path != "" }
 
 // read answers the value; from its file each time, so that it can be changed while the server runs.
 func (s secret) read() (string, error) {
+	all, err := s.all()
+	if err != nil || len(all) == 0 {
+		return "", err
+	}
+	return all[0], nil
+}
+
+// all answers every value that is good now, as read does; none when none was given.
+func (s secret) all() ([]string, error) {
 	if s.path == "" {
 		if s.value == nil {
-			return "", nil
+			return nil, nil
 		}
-		return *s.value, nil
+		return []string{*s.value}, nil
 	}
 	raw, err := os.ReadFile(s.path)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	text, err := oneLine(string(raw))
+	out, err := oneOrMore(string(raw), max(s.lines, 1))
 	if err != nil {
-		return "", fmt.Errorf("%s %w", s.path, err)
+		return nil, fmt.Errorf("%s %w", s.path, err)
 	}
-	return text, nil
+	return out, nil
+}
+
+// oneOrMore are the secrets of a file, one on each line.
+func oneOrMore(text string, most int) ([]string, error) {
+	text = strings.TrimRight(text, "\r\n")
+	if most == 1 {
+		line, err := oneLine(text)
+		return []string{line}, err
+	}
+	parts := strings.Split(text, "\n")
+	if len(parts) > most {
+		return nil, fmt.Errorf("has more than %d lines", most)
+	}
+	for i, part := range parts {
+		line, err := oneLine(part)
+		if err != nil {
+			return nil, fmt.Errorf("line %d %w", i+1, err)
+		}
+		parts[i] = line
+	}
+	return parts, nil
 }
 
 // oneLine is a secret without the line break that editors and echo leave behind it. One inside it

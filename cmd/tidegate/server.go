@@ -235,14 +235,18 @@ func takesHooks(s settings, forge vcs.Hook) []vcs.Hook {
 	return []vcs.Hook{forge}
 }
 
-// webhookSecrets reads the secret anew each time, so that it can be changed while the server runs.
+// webhookSecrets reads the secrets anew each time, so that they can be changed while the server runs.
 func webhookSecrets(s secret, log *slog.Logger) [][]byte {
-	v, err := s.read()
+	all, err := s.all()
 	if err != nil {
 		log.Error("reading the webhook secret", "err", err)
 		return nil
 	}
-	return [][]byte{[]byte(v)}
+	var out [][]byte
+	for _, v := range all {
+		out = append(out, []byte(v))
+	}
+	return out
 }
 
 // ours reports the environment variables that hold our secrets.

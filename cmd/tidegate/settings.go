@@ -241,7 +241,7 @@ func (s *settings) readDataDir(dir string, bad *problems) {
 
 // readSecret reads one secret and notes where it came from.
 func (s *settings) readSecret(v values, o option, bad *problems) secret {
-	sec := secret{path: v.file(o)}
+	sec := secret{path: v.file(o), lines: o.lines}
 	if value := v.get(o); value != "" {
 		line, err := oneLine(value)
 		if err != nil {

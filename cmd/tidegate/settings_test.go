@@ -256,6 +256,43 @@ func TestSecretFilesAreReadAnew(t *testing.T) {
 	}
 }
 
+// Two webhook secrets are good while one takes the other's place. No other secret has two.
+func TestTwoSecretsAtOnce(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "secret")
+	for _, c := range []struct {
+		text  string
+		lines int
+		want  []string
+		says  string
+	}{
+		{"new-hush\nold-hush\n", 2, []string{"new-hush", "old-hush"}, ""},
+		{"new-hush\r\nold-hush\r\n", 2, []string{"new-hush", "old-hush"}, ""},
+		{"only-hush\n", 2, []string{"only-hush"}, ""},
+		{"a-hush\nb-hush\nc-hush\n", 2, nil, "more than 2 lines"},
+		{"a-hush\n\nb-hush\n", 2, nil, "more than 2 lines"},
+		{"\nb-hush\n", 2, nil, "line 1 is empty"},
+		{"\n", 2, nil, "is empty"},
+		{"new-hush\nold-hush\n", 0, nil, "more than one line"},
+	} {
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := secret{path: path, lines: c.lines}.all()
+		if !slices.Equal(got, c.want) || (err == nil) != (c.says == "") {
+			t.Errorf("%q: %q, %v; want %q", c.text, got, err, c.want)
+		}
+		if err != nil && (!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hush")) {
+			t.Errorf("%q: %v, want %q and no secret", c.text, err, c.says)
+		}
+	}
+	for _, o := range options() {
+		if (o.lines == 2) != (o.name == "gh-webhook-secret") {
+			t.Errorf("--%s may have %d lines", o.name, o.lines)
+		}
+	}
+}
+
 // A secret of Kubernetes or of a shell often ends in a line break. One with something else beside it
 // would be refused by the forge for ever, which is better told at the start.
 func TestSecretsAreOneLine(t *testing.T) {

@@ -79,8 +79,10 @@ type Engine struct {
 	dirs  keyed
 	pace  pace
 	began time.Time
-	seen  uint64 // the last event that was taken from the journal
-	work  sync.WaitGroup
+	// restored is zero unless the journal came out of a backup.
+	restored journal.Restoration
+	seen     uint64 // the last event that was taken from the journal
+	work     sync.WaitGroup
 
 	mu     sync.Mutex
 	spared map[string]bool // damaged records that the log has named
@@ -142,6 +144,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.work.Wait()
 	}()
 	e.began = time.Now()
+	var err error
+	if e.restored, err = e.Journal.Restored(ctx); err != nil {
+		return err
+	}
 	if err := e.restart(work); err != nil {
 		return err
 	}

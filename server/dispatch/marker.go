@@ -30,6 +30,19 @@ func (m marker) text() string {
 		word(m.Server), word(m.Run), word(m.Command), word(m.Source), word(m.Part))
 }
 
+// readMarker is the way back from text; fields that are not there are empty.
+func readMarker(text string) marker {
+	var m marker
+	to := map[string]*string{"server": &m.Server, "run": &m.Run, "command": &m.Command, "source": &m.Source, "part": &m.Part}
+	for field := range strings.FieldsSeq(text) {
+		name, value, _ := strings.Cut(field, "=")
+		if p := to[name]; p != nil {
+			*p = value
+		}
+	}
+	return m
+}
+
 // word keeps a value inside one attribute of an HTML comment.
 func word(s string) string {
 	return strings.Map(func(r rune) rune {

@@ -96,6 +96,9 @@ func (e *Engine) handle(ctx, stop context.Context, it item) error {
 			return e.finish(ctx, s, nil, "")
 		}
 	}
+	if done, err := e.answeredBefore(ctx, s); done || err != nil {
+		return err
+	}
 	if !s.begun {
 		v, err := e.decide(ctx, s)
 		if err != nil {
@@ -115,6 +118,9 @@ func (e *Engine) handle(ctx, stop context.Context, it item) error {
 	}
 	if s.begun && s.ask.plans() && s.pull.State != vcs.Open {
 		s.stop = over(s.stop, errClosed) // it was closed while nobody worked on it
+	}
+	if err := e.abandonRestored(ctx, s); err != nil {
+		return err
 	}
 	jobs, notes, err := e.lock(ctx, s)
 	if err != nil {
@@ -367,14 +373,9 @@ func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 	if err = e.spare(ctx, err); err != nil {
 		return err
 	}
-	jobs, err := e.Journal.Jobs(ctx, s.run.ID)
-	if err = e.spare(ctx, err); err != nil {
+	jobs, err := e.abandonAll(ctx, s)
+	if err != nil {
 		return err
-	}
-	for i, j := range jobs {
-		if jobs[i], err = e.abandon(ctx, s, j); err != nil {
-			return err
-		}
 	}
 	if err := e.disown(ctx, s, jobs); err != nil {
 		return err
@@ -448,5 +449,5 @@ func (e *Engine) abandon(ctx context.Context, s scene, j journal.Job) (journal.J
 			return j, err
 		}
 	}
-	return e.ended(ctx, j, runner.Summary{End: end})
+	return e.ended(ctx, j, runner.Summary{End: end, Evidence: e.evidenceOf(s, end)})
 }

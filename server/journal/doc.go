@@ -37,6 +37,7 @@
 //	bucket           key                 value
 //	meta             "journal"           {"format":1,"server":ULID,"marker_key":base64,"made":time}
 //	                 "ping"              the time of the last Ping
+//	                 "restored"          Restoration, when the file came out of a backup
 //	events           seq                 Event; the bucket's own sequence is the last seq
 //	event_keys       SHA-256 of "forge\0"+key or "internal\0"+key
 //	                                     seq

@@ -71,6 +71,8 @@ type about struct {
 const (
 	keyAbout = "journal"
 	keyPing  = "ping"
+	// keyRestored is there when the journal came out of a backup.
+	keyRestored = "restored"
 
 	keySize = 32 // of the marker key
 )

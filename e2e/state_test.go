@@ -26,10 +26,10 @@ func newStates() *states {
 	return s
 }
 
-// state get NAME FILE, state lock NAME FILE, state seize NAME FILE, state free NAME, state refuse NAME STATUS: what the
-// http backend has.
+// state get NAME FILE, state lock NAME FILE, state seize NAME FILE, state free NAME, state refuse NAME STATUS, state asked
+// NAME N: what the http backend has.
 func cmdState(ts *testscript.TestScript, w *world, args []string) error {
-	if err := need(args, 2, "state get|lock|seize|free|refuse NAME [FILE|STATUS]"); err != nil {
+	if err := need(args, 2, "state get|lock|seize|free|refuse|asked NAME [FILE|STATUS|N]"); err != nil {
 		return err
 	}
 	name := args[1]
@@ -62,6 +62,16 @@ func cmdState(ts *testscript.TestScript, w *world, args []string) error {
 			return err
 		}
 		return w.states.SetLock(name, l)
+	case "asked":
+		n, err := strconv.Atoi(args[2])
+		if err != nil {
+			return err
+		}
+		before := w.states.Denied(name)
+		return w.until("somebody to ask for the lock", func() (bool, error) {
+			got := w.states.Denied(name) - before
+			return got >= n, fmt.Errorf("it was asked for %d times", got)
+		})
 	case "refuse":
 		status, err := strconv.Atoi(args[2])
 		w.states.Refuse(name, status)

@@ -83,7 +83,7 @@ func (w *work) applied(stepDir string, exit terraform.Exit, facts terraform.Plan
 	result.Resources = log.Outcomes(facts.Resources, succeeded, exit.Known && !exit.Truncated)
 	result.Changes = doneChanges(result.Resources, facts.Changes, succeeded)
 	if !succeeded {
-		result.Failure = applyFailure(exit, log, raw)
+		result.Failure = w.waited(applyFailure(exit, log, raw))
 	}
 	if result.End == Unknown || result.End == Interrupted || errored != "" {
 		result.Evidence = w.evidence(stepDir, errored)

@@ -288,9 +288,17 @@ func (w *work) step(
 		s.failure, s.cancelled = cancelledFailure(), true
 	default:
 		failure := terraform.ErrorText(s.log, endWords(name, exit))
-		s.failure = &failure
+		s.failure = w.waited(&failure)
 	}
 	return s, nil
+}
+
+// waited adds to a lock that was not got how long it was waited for.
+func (w *work) waited(f *Failure) *Failure {
+	if f != nil && f.Lock != nil {
+		f.Lock.Waited = w.cfg.LockTimeout
+	}
+	return f
 }
 
 func cancelledFailure() *Failure {

@@ -55,6 +55,8 @@ type Config struct {
 	Grace time.Duration
 	// LogLimit bounds the log of one process, in bytes. Zero means 16 MiB.
 	LogLimit int64
+	// LockTimeout is how long terraform waits for the lock of a state. Zero means not at all.
+	LockTimeout time.Duration
 }
 
 // Runner runs jobs. Its methods may be called from several goroutines, for different jobs.
@@ -225,6 +227,7 @@ func (w *work) command(step string, env []string) (terraform.Command, error) {
 		Self: w.cfg.Self, Tool: w.job.Tool, Dir: w.dir,
 		StepDir: filepath.Join(w.job.Dir, fmt.Sprintf("%d-%s", len(steps)+1, step)),
 		Env:     env, Sandbox: w.sandbox(), Grace: w.cfg.Grace, LogLimit: w.cfg.LogLimit,
+		LockTimeout: w.cfg.LockTimeout,
 	}, nil
 }
 

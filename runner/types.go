@@ -75,6 +75,8 @@ type (
 	Resource = terraform.Resource
 	// Failure is why a job failed, in terraform's words.
 	Failure = terraform.Failure
+	// StateLock is terraform's own lock of a state.
+	StateLock = terraform.StateLock
 )
 
 // The outcomes of a resource in an apply.

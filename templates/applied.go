@@ -20,7 +20,7 @@ func (a Apply) Render() string {
 			rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", j.cell(), j.doneWords(), j.stateCell()))
 		}
 	}
-	tail := paragraphs(a.Notes...) + a.lines(afterwards(jobs))
+	tail := paragraphs(a.Notes...) + stateLocks(jobs, a.Now) + a.lines(afterwards(jobs))
 	return comment{head: head, rows: rows, folds: applyFolds(jobs), tail: tail, limit: a.CommentLimit, log: a.LogURL}.fit()
 }
 
@@ -173,7 +173,7 @@ func afterwards(jobs []Job) string {
 	if lost := in(jobs, StateUnknown); len(lost) > 0 {
 		out = append(out, "Comment "+Code("plan "+lost[0].Flags)+" to see what is left to do.")
 	}
-	if failed := in(jobs, StateFailed); len(failed) > 0 {
+	if failed := mendable(jobs); len(failed) > 0 {
 		out = append(out, "Nothing of what failed was changed. Mend the cause, then comment "+Code("plan "+failed[0].Flags)+".")
 	}
 	kept := slices.DeleteFunc(in(jobs, StateNotStarted), func(j Job) bool { return j.Error != nil })

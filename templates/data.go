@@ -60,8 +60,10 @@ type Job struct {
 	Dangers          []Danger
 	Waiting          *Holder
 	// Text is terraform's plan.
-	Text   string
-	Error  *Failure
+	Text  string
+	Error *Failure
+	// Lock is set when it failed because its state is locked.
+	Lock   *StateLock
 	LogURL string
 	// Flags name it in a command ("-d dns").
 	Flags string

@@ -21,7 +21,7 @@ func (p Plan) Render() string {
 	if clean := in(jobs, StateNoChanges); len(rows) > 0 && len(clean) > 0 {
 		below = fmt.Sprintf("\nWithout changes (%d): %s. Their locks are free again.\n", len(clean), names(clean))
 	}
-	tail := paragraphs(p.Notes...) + p.lines(sentences(p.waiting(jobs), hint(jobs)))
+	tail := paragraphs(p.Notes...) + stateLocks(jobs, p.Now) + p.lines(sentences(p.waiting(jobs), hint(jobs)))
 	return comment{head: head, rows: rows, below: below, folds: planFolds(jobs), tail: tail, limit: p.CommentLimit, log: p.LogURL}.fit()
 }
 
@@ -46,6 +46,8 @@ func (j Job) news() string {
 		return j.Changes.words(plain)
 	case j.State == StateWaiting && j.Waiting != nil:
 		return "waiting for " + j.Waiting.link()
+	case j.State == StateFailed && j.Lock != nil:
+		return "failed, its state is locked"
 	case j.State == StateFailed && j.Error != nil:
 		return "failed, " + Code(j.Error.Summary)
 	}
@@ -196,7 +198,7 @@ func clock(t, now time.Time) string {
 
 // hint says what can be done now.
 func hint(jobs []Job) string {
-	ready, open, failed := in(jobs, StateReady), changing(jobs), in(jobs, StateFailed)
+	ready, open, failed := in(jobs, StateReady), changing(jobs), mendable(jobs)
 	var local, able []Job
 	for _, j := range ready {
 		if j.LocalState {

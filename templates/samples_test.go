@@ -50,6 +50,11 @@ func samples() map[string]string {
 		Label: "billing", State: templates.StateFailed, LogURL: link("billing"),
 		Error: &templates.Failure{Summary: "Reference to undeclared resource", Text: "Error: Reference to undeclared resource\n  on billing/main.tf line 12, in resource \"aws_sns_topic_policy\" \"t\":\nA managed resource has not been declared in the root module."},
 	}
+	locked := failed
+	locked.Label, locked.Flags, locked.Error = "dns", "-d dns", &templates.Failure{Summary: "Error acquiring the state lock", Text: "Error: Error acquiring the state lock\n\nError message: the state is already locked"}
+	locked.Lock = &templates.StateLock{ID: "6ac32374-a9fa", Who: "ana@laptop", Operation: "OperationTypeApply", Since: nine, Waited: 30 * time.Second}
+	lockedBySome := locked
+	lockedBySome.Label, lockedBySome.Flags, lockedBySome.Lock = "vpn", "-d vpn", &templates.StateLock{ID: "7", Waited: 30 * time.Second}
 	db := ready("db/prod", templates.Changes{Change: 2, Replace: 1, Destroy: 1})
 	db.Dangers = []templates.Danger{
 		{Address: "aws_db_instance.main", Action: "replace", ForcedBy: []string{"engine_version"}},
@@ -118,6 +123,9 @@ func samples() map[string]string {
 		"plan_none":         plan(clean("dns"), clean("network")),
 		"plan_one_none":     plan(clean("dns")),
 		"plan_failed":       plan(failed),
+		"plan_locked":       plan(locked),
+		"plan_locked_more":  plan(locked, lockedBySome, failed, ready("network", templates.Changes{Add: 1})),
+		"apply_locked":      apply(locked),
 		"plan_waiting":      plan(waiting),
 		"plan_destroy":      plan(db),
 		"plan_local":        plan(local),

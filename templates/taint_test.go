@@ -39,6 +39,8 @@ func forms(s string) map[string]renderer {
 			Evidence: []string{s},
 		}
 	}
+	locked := job(templates.StateFailed)
+	locked.Lock = &templates.StateLock{ID: s, Who: s, Operation: s, Since: time.Unix(0, 0)}
 	planned := job(templates.StateReady)
 	planned.Error = nil
 	proof := job(templates.StateUnknown)
@@ -49,6 +51,7 @@ func forms(s string) map[string]renderer {
 		"plan":      templates.Plan{Jobs: jobs, Footer: f},
 		"plan one":  templates.Plan{Jobs: jobs[1:2], Footer: f},
 		"plan fail": templates.Plan{Jobs: jobs[:1], Footer: f},
+		"locked":    templates.Plan{Jobs: []templates.Job{locked}, Footer: f},
 		"apply":     templates.Apply{Jobs: jobs, Footer: f},
 		"apply one": templates.Apply{Jobs: jobs[3:4], Footer: f},
 		"problems":  templates.Problems{Command: "Plan", File: s, Rows: []templates.Problem{{Where: "line 1", URL: "https://forge.example/f", Key: s, Text: "it is `" + strings.ReplaceAll(s, "`", "'") + "`, not `y`"}}, Footer: f},

@@ -56,6 +56,7 @@ func options() []option {
 		{group: "Running terraform", name: "default-tf-version", holder: "VERSION", help: "version for projects that name none. Default: what is in PATH"},
 		{group: "Running terraform", name: "tf-download", def: "true", help: "install a terraform version that is asked for and not there"},
 		{group: "Running terraform", name: "jobs", holder: "N", def: "4", help: "terraform processes at once; at most N-1 of them apply"},
+		{group: "Running terraform", name: "lock-timeout", holder: "DURATION", def: "30s", help: "how long terraform waits for a state that somebody else has locked; 0 is not at all"},
 		{group: "Running terraform", name: "apply-requirements", holder: "LIST", help: "what every apply needs, beside what its project asks for: approved"},
 		{group: "Running terraform", name: "allow-local-state", def: "false", help: "keep the state of projects without a backend in the data directory; without it they are planned, but not applied"},
 	}

@@ -107,7 +107,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	engine, err := dispatch.New(dispatch.Config{
 		Journal: kept.journal, Locks: kept.locks, Work: kept.work, Log: log,
 		Forges: map[string]vcs.Forge{forge.Site().Instance: forge},
-		Runner: runner.New(runner.Config{Self: self, Data: s.dataDir, Hide: s.secretFiles, DropEnv: ours(options()), Log: log}),
+		Runner: runner.New(runner.Config{Self: self, Data: s.dataDir, Hide: s.secretFiles, DropEnv: ours(options()), Log: log, LockTimeout: s.lockTimeout}),
 		Tools:  tools,
 		Options: dispatch.Options{
 			Name: s.statusName, Words: command.Words{Executable: s.executable, Mention: s.ghUser},

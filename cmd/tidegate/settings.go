@@ -43,6 +43,7 @@ type settings struct {
 	requirements  []string
 	localState    bool
 	reconcile     time.Duration
+	lockTimeout   time.Duration
 	polls         bool
 	recoverMaxAge time.Duration
 	secretFiles   []string
@@ -186,6 +187,7 @@ func (s *settings) readIntervals(get func(string) string, bad *problems) {
 		return d
 	}
 	s.reconcile, s.recoverMaxAge = read("reconcile-interval", time.Second), read("recover-max-age", time.Second)
+	s.lockTimeout = read("lock-timeout", time.Second)
 	if get("poll-interval") != "" {
 		s.reconcile, s.polls = read("poll-interval", time.Second), true
 		if s.reconcile == 0 {

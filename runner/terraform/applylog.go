@@ -153,7 +153,9 @@ func (l *ApplyLog) Failure() *Failure {
 	for i, f := range l.Failures {
 		texts[i] = f.Text
 	}
-	return &Failure{Summary: l.Failures[0].Summary, Text: Limit(strings.Join(texts, "\n\n"), maxFailure)}
+	return &Failure{
+		Summary: l.Failures[0].Summary, Text: Limit(strings.Join(texts, "\n\n"), maxFailure), Lock: lockOf(l.Failures[0]),
+	}
 }
 
 // Outcomes says what became of each planned resource. succeeded is terraform's exit code 0; whole is

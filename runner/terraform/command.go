@@ -30,6 +30,8 @@ type Command struct {
 	// supervisor's defaults.
 	Grace    time.Duration
 	LogLimit int64
+	// LockTimeout is how long terraform waits for the lock of the state. Zero: not at all.
+	LockTimeout time.Duration
 }
 
 // Exit is how a process ended.
@@ -91,7 +93,7 @@ type PlanOptions struct {
 // Plan runs `terraform plan` with its detailed exit code: 0 no changes, 2 changes, 1 an error.
 func (c Command) Plan(ctx context.Context, o PlanOptions) (Exit, error) {
 	return c.run(ctx, func(ctx context.Context, tf *tfexec.Terraform) error {
-		opts := []tfexec.PlanOption{tfexec.Out(o.Out)}
+		opts := []tfexec.PlanOption{tfexec.Out(o.Out), tfexec.LockTimeout(c.LockTimeout.String())}
 		if o.VarFile != "" {
 			opts = append(opts, tfexec.VarFile(o.VarFile))
 		}
@@ -103,7 +105,7 @@ func (c Command) Plan(ctx context.Context, o PlanOptions) (Exit, error) {
 // Apply applies a plan file with -json; the log has terraform's messages, for ApplyLog and HumanLine.
 func (c Command) Apply(ctx context.Context, planFile string) (Exit, error) {
 	return c.run(ctx, func(ctx context.Context, tf *tfexec.Terraform) error {
-		return tf.ApplyJSON(ctx, io.Discard, tfexec.DirOrPlan(planFile))
+		return tf.ApplyJSON(ctx, io.Discard, tfexec.DirOrPlan(planFile), tfexec.LockTimeout(c.LockTimeout.String()))
 	})
 }
 

@@ -65,6 +65,8 @@ type Failure struct {
 	Summary string `json:"summary"`
 	// Text is the whole message, without colours and boxes. At most 16 KiB.
 	Text string `json:"text"`
+	// Lock is set when it failed because somebody else has locked the state.
+	Lock *StateLock `json:"lock,omitempty"`
 }
 
 // count adds one resource to the counts.

@@ -239,7 +239,9 @@ func ErrorText(log, fallback string) Failure {
 	if summary == "" {
 		return Failure{Summary: fallback, Text: Limit(Tail(log, 40), maxFailure)}
 	}
-	return Failure{Summary: limitLine(summary), Text: Limit(squeeze(kept), maxFailure)}
+	failure := Failure{Summary: limitLine(summary), Text: Limit(squeeze(kept), maxFailure)}
+	failure.Lock = lockOf(failure)
+	return failure
 }
 
 // Tail is the last n lines of a log that are not empty, cleaned.

@@ -83,6 +83,7 @@ func (e *Engine) row(s scene, j journal.Job) templates.Job {
 	r.Evidence = j.Result.Evidence
 	if f := j.Result.Failure; f != nil {
 		r.Error = &templates.Failure{Summary: f.Summary, Text: f.Text}
+		r.Lock = stateLock(f.Lock)
 	}
 	res, err := runner.LoadResult(j.Job.Dir)
 	if err != nil {
@@ -102,6 +103,13 @@ func (e *Engine) row(s scene, j journal.Job) templates.Job {
 	}
 	r.LocalState = res.LocalState && !e.Options.LocalState
 	return r
+}
+
+func stateLock(l *runner.StateLock) *templates.StateLock {
+	if l == nil {
+		return nil
+	}
+	return &templates.StateLock{ID: l.ID, Who: l.Who, Operation: l.Operation, Since: l.Created, Waited: l.Waited}
 }
 
 func dangerWord(action string) string {

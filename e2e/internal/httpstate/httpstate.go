@@ -46,6 +46,8 @@ type state struct {
 	data   []byte
 	lock   json.RawMessage
 	writes int
+	// denied is how often somebody asked for the lock in vain.
+	denied int
 	// refuse is the HTTP status that writes are answered with; 0 takes them.
 	refuse int
 }
@@ -69,6 +71,13 @@ func (s *Server) Writes(name string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.at(name).writes
+}
+
+// Denied is how often somebody asked for the lock in vain.
+func (s *Server) Denied(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at(name).denied
 }
 
 // Lock answers who holds the state, and whether somebody does.
@@ -184,6 +193,7 @@ func (st *state) write(w http.ResponseWriter, r *http.Request, body []byte) {
 
 func (st *state) take(w http.ResponseWriter, body []byte) {
 	if st.lock != nil {
+		st.denied++
 		w.WriteHeader(http.StatusLocked)
 		_, _ = w.Write(st.lock)
 		return

@@ -77,6 +77,9 @@ func TestProtocol(t *testing.T) {
 			t.Errorf("%s %s %s = %d %q, want %d %q", step.method, step.query, step.body, status, body, step.status, step.want)
 		}
 	}
+	if got := s.Denied("network"); got != 1 {
+		t.Errorf("Denied = %d, want 1", got)
+	}
 	if got := s.Writes("network"); got != 1 {
 		t.Errorf("Writes = %d, want 1", got)
 	}

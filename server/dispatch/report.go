@@ -203,17 +203,24 @@ func isOlderPlan(r, answer journal.Report) bool {
 	return r.Kind == kindAnswer && r.Command == cmdPlan && r.ID < answer.ID && r.Comment != 0 && !r.Folded
 }
 
+// removeProgress takes a progress comment away, and records that none is owed any more: the intent of one
+// may have been journalled and nothing posted.
 func (e *Engine) removeProgress(ctx context.Context, s scene, r journal.Report) {
 	if r.Comment == 0 {
 		found, ok, err := e.search(ctx, s.forge, s.pull, r.Intended.Add(-time.Minute), r.Marker)
-		if err != nil || !ok {
+		if err != nil {
+			e.Log.WarnContext(ctx, "looking for a progress comment", "run", s.run.ID, "err", err)
 			return
 		}
-		r.Comment = found.ID
+		if ok {
+			r.Comment = found.ID
+		}
 	}
-	if err := s.forge.DeleteComment(ctx, s.pull, r.Comment); err != nil {
-		e.Log.WarnContext(ctx, "deleting a progress comment", "run", s.run.ID, "err", err)
-		return
+	if r.Comment != 0 {
+		if err := s.forge.DeleteComment(ctx, s.pull, r.Comment); err != nil && !errors.Is(err, vcs.ErrNotFound) {
+			e.Log.WarnContext(ctx, "deleting a progress comment", "run", s.run.ID, "err", err)
+			return
+		}
 	}
 	r.Deleted = true
 	if err := e.Journal.PutReport(ctx, r); err != nil {

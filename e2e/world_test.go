@@ -32,7 +32,7 @@ const (
 )
 
 // patience is how long a story waits for what must come. It is a bound for hangs, not a measure.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // world is what one story happens in: a forge, a repository, and at times a server.
 type world struct {

@@ -170,9 +170,7 @@ func afterwards(jobs []Job) string {
 	case len(stopped) > 1:
 		out = append(out, "Mend the causes, then comment `plan`: the new plans show only what is left.")
 	}
-	if lost := in(jobs, StateUnknown); len(lost) > 0 {
-		out = append(out, "Comment "+Code("plan "+lost[0].Flags)+" to see what is left to do.")
-	}
+	out = append(out, lostWords(in(jobs, StateUnknown)))
 	if failed := mendable(jobs); len(failed) > 0 {
 		out = append(out, "Nothing of what failed was changed. Mend the cause, then comment "+Code("plan "+failed[0].Flags)+".")
 	}
@@ -185,6 +183,23 @@ func afterwards(jobs []Job) string {
 		out = append(out, "The "+word+" of "+names(kept)+" "+isAre(len(kept))+" kept, and checked again before "+itThey(len(kept))+" applied.")
 	}
 	return sentences(out...)
+}
+
+// lostWords say how it is found out what is left of applies that nobody saw the end of.
+func lostWords(lost []Job) string {
+	var again []Job
+	for _, j := range lost {
+		if j.Again {
+			again = append(again, j)
+		}
+	}
+	switch {
+	case len(lost) == 0:
+		return ""
+	case len(again) == 0:
+		return "Comment " + Code("plan "+lost[0].Flags) + " to see what is left to do."
+	}
+	return names(again) + " " + isAre(len(again)) + " planned again now, and the next answer shows what is left to do. Nothing is applied until somebody asks for it."
 }
 
 func itThey(n int) string {

@@ -71,6 +71,10 @@ type Job struct {
 	Done []Done
 	// Evidence is what is known of an apply that nobody saw the end of.
 	Evidence []string
+	// Kept: its lock stays even without changes, because an apply may have changed it.
+	Kept bool
+	// Again: it is planned again by itself.
+	Again bool
 	// LocalState: its state would lie in the checkout.
 	LocalState bool
 }

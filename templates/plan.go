@@ -19,7 +19,7 @@ func (p Plan) Render() string {
 	}
 	below := ""
 	if clean := in(jobs, StateNoChanges); len(rows) > 0 && len(clean) > 0 {
-		below = fmt.Sprintf("\nWithout changes (%d): %s. Their locks are free again.\n", len(clean), names(clean))
+		below = fmt.Sprintf("\nWithout changes (%d): %s%s\n", len(clean), names(clean), unlocked(clean))
 	}
 	tail := paragraphs(p.Notes...) + stateLocks(jobs, p.Now) + p.lines(sentences(p.waiting(jobs), hint(jobs)))
 	return comment{head: head, rows: rows, below: below, folds: planFolds(jobs), tail: tail, limit: p.CommentLimit, log: p.LogURL}.fit()
@@ -89,16 +89,44 @@ func intro(jobs []Job) string {
 		return "**Look at these first:** " + dangerList(jobs[0].Dangers) + ".\n"
 	case n > 0:
 		return fmt.Sprintf("**Destroys and replacements in %s. Look at these first:**\n\n%s\n", counted(n, "project"), strings.Join(dangers, "\n"))
-	case all(jobs, StateNoChanges) && len(jobs) == 1:
-		return names(jobs) + " already matches the configuration. There is nothing to apply, and its lock is free again.\n"
 	case all(jobs, StateNoChanges):
-		return names(jobs) + " already match the configuration. There is nothing to apply, and their locks are free again.\n"
+		match := "match"
+		if len(jobs) == 1 {
+			match = "matches"
+		}
+		return names(jobs) + " already " + match + " the configuration. There is nothing to apply" + unlocked(jobs) + "\n"
 	case len(jobs) == 1 && jobs[0].State == StateReady && !jobs[0].Changes.Known:
 		return "What this plan changes can't be read from it; terraform's own text tells it. Ready to apply.\n"
 	case len(jobs) == 1 && jobs[0].State == StateReady:
 		return "Nothing is replaced or destroyed. Ready to apply.\n"
 	}
 	return ""
+}
+
+// unlocked says what becomes of the locks of projects without changes.
+func unlocked(jobs []Job) string {
+	kept, whose := 0, "their locks are"
+	for _, j := range jobs {
+		if j.Kept {
+			kept++
+		}
+	}
+	if len(jobs) == 1 {
+		whose = "its lock is"
+	}
+	switch kept {
+	case 0:
+		return ", and " + whose + " free again."
+	case len(jobs):
+		return ". " + strings.ToUpper(whose[:1]) + whose[1:] + " kept until the merge, for an apply may have changed something."
+	}
+	return ". Their locks are free again, but for those of projects that an apply may have changed."
+}
+
+// LeftNote says on a plan that it follows an apply whose end nobody saw; runURL is where that is told.
+func LeftNote(runURL string) string {
+	return "This shows what is left of " + link("the apply whose end is not known", runURL) + ". What it made right before it died " +
+		"may be missing in a state that is kept elsewhere: look at what is really there before you apply."
 }
 
 // dangerList names what would be replaced and destroyed; of many of a kind the first.

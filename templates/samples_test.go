@@ -106,6 +106,10 @@ func samples() map[string]string {
 		},
 	}
 	lost := templates.Job{Label: "dns", State: templates.StateUnknown, LogURL: link("dns"), Flags: "-d dns", Evidence: []string{"the state's serial is 9, it was 3", "terraform's state lock is held"}}
+	again := lost
+	again.Again = true
+	keptClean := clean("dns")
+	keptClean.Kept = true
 	stopped := half
 	stopped.State, stopped.Error = templates.StateInterrupted, nil
 	stopped.Evidence = []string{"terraform was interrupted and ended with exit code 1"}
@@ -140,6 +144,9 @@ func samples() map[string]string {
 		"apply_one":         apply(applied("network", templates.Changes{Add: 1, Change: 1})),
 		"apply_partly":      apply(half, later, applied("dns", templates.Changes{Add: 1})),
 		"apply_unknown":     apply(lost),
+		"apply_again":       apply(again),
+		"plan_left":         templates.Plan{Jobs: []templates.Job{keptClean}, Notes: []string{templates.LeftNote("https://tg.example/runs/01K8")}, CommentLimit: 60_000, Footer: footer("plan", "apply:01K8")}.Render(),
+		"plan_kept":         plan(ready("network", templates.Changes{Add: 1}), keptClean, clean("audit")),
 		"apply_interrupted": apply(stopped),
 		"apply_kept":        apply(half, templates.Job{Label: "api", State: templates.StateNotStarted, LogURL: link("api"), Flags: "-d api"}),
 		"apply_refused":     templates.ApplyRefused{Rows: []templates.Refused{{Label: "network", State: "stale", Why: "what it was made from has changed since; plan it again", Moved: []string{"network/main.tf"}}, {Label: "dns", Flags: "-d dns"}}, Footer: footer("apply", "comment:7")}.Render(),

@@ -48,18 +48,23 @@ type ask struct {
 	auto bool
 	// turn are the projects a waiter is called for; nil otherwise.
 	turn []runner.Project
+	// left are the projects of an apply whose end is not known; nil otherwise.
+	left []runner.Project
 	// why there is nothing to do, for askNothing.
 	why string
 }
 
 func (a ask) plans() bool { return a.kind == askPlan }
 
+// push: an autoplan that stands for the head as it is, as each later one does.
+func (a ask) push() bool { return a.plans() && a.auto && a.turn == nil && a.left == nil }
+
 // rank is how soon its jobs get a slot.
 func (a ask) rank() rank {
 	switch {
 	case a.kind == askApply:
 		return rankApply
-	case a.auto && a.turn == nil:
+	case a.push():
 		return rankAutoplan
 	default:
 		return rankCommand
@@ -69,7 +74,13 @@ func (a ask) rank() rank {
 // read answers what an event asks for. It makes no requests.
 func (e *Engine) read(ev journal.Event) ask {
 	if in := ev.Internal; in != nil {
-		return ask{kind: askPlan, name: cmdPlan, user: in.User, source: in.Cause, auto: true, turn: in.Projects}
+		a := ask{kind: askPlan, name: cmdPlan, user: in.User, source: in.Cause, auto: true}
+		if in.Kind == kindLeft {
+			a.left = in.Projects
+		} else {
+			a.turn = in.Projects
+		}
+		return a
 	}
 	switch ev.Event.Kind {
 	case vcs.PullOpened, vcs.PullPushed, vcs.PullReady, vcs.PullRetargeted:

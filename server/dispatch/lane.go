@@ -54,7 +54,7 @@ type item struct {
 }
 
 // push: an autoplan that stands for the head as it is, as each later one does.
-func (i item) push() bool { return i.ask.plans() && i.ask.auto && i.ask.turn == nil }
+func (i item) push() bool { return i.ask.push() }
 
 // runs: it leads to terraform's running.
 func (i item) runs() bool { return i.ask.plans() || i.ask.kind == askApply }

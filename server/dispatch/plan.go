@@ -146,8 +146,8 @@ func (e *Engine) decidePlan(ctx context.Context, s scene) (verdict, error) {
 // plannedBefore: an autoplan of what was autoplanned already is not made again, however the event
 // came. What takes the place of its plans, or takes them away, forgets it.
 func (e *Engine) plannedBefore(ctx context.Context, s scene, m workdir.Merge) (string, error) {
-	if !s.ask.auto || s.ask.turn != nil {
-		return "", nil
+	if !s.push() {
+		return e.leftBehind(ctx, s)
 	}
 	rec, _, err := e.Journal.Pull(ctx, s.pull.ID())
 	if err != nil {
@@ -172,9 +172,9 @@ func (e *Engine) plannedBefore(ctx context.Context, s scene, m workdir.Merge) (s
 // choose answers which projects are meant.
 func (e *Engine) choose(ctx context.Context, s scene, st stage, changed []string) ([]project.Project, error) {
 	switch {
-	case s.ask.turn != nil:
+	case s.ask.turn != nil || s.ask.left != nil:
 		var out []project.Project
-		for _, p := range s.ask.turn {
+		for _, p := range slices.Concat(s.ask.turn, s.ask.left) {
 			out = append(out, st.find(p))
 		}
 		return out, nil

@@ -34,7 +34,11 @@ func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes 
 		e.lanes.next(ctx)
 		return nil
 	}
-	answer := e.sayJobs(s, jobs, notes)
+	touched, err := e.touched(ctx, s.pull.ID())
+	if err != nil {
+		return err
+	}
+	answer := e.sayJobs(s, jobs, touched, append(notes, e.leftNote(s)))
 	states, err := e.outcome(ctx, s, jobs)
 	if err != nil {
 		return err

@@ -35,13 +35,15 @@ func (e *Engine) footer(s scene, mark string) templates.Footer {
 	return f
 }
 
-// sayJobs is the answer of a run that had jobs.
-func (e *Engine) sayJobs(s scene, jobs []journal.Job, notes []string) say {
+// sayJobs is the answer of a run that had jobs. touched are the projects whose locks stay, because an
+// apply may have changed them.
+func (e *Engine) sayJobs(s scene, jobs []journal.Job, touched func(runner.Project) bool, notes []string) say {
 	var rows []templates.Job
 	tools := map[string]bool{}
 	several := severalWorkspaces(jobs)
 	for _, j := range jobs {
 		row := e.row(s, j)
+		row.Kept = touched(j.Job.Project)
 		row.Flags = flags(j.Job.Project, several[j.Job.Project.Dir])
 		rows = append(rows, row)
 		if j.Job.Tool.Version != "" {
@@ -91,7 +93,7 @@ func (e *Engine) row(s scene, j journal.Job) templates.Job {
 	}
 	r.Text = res.Text
 	if s.ask.kind == askApply {
-		r.State = applyState(j.Result.End)
+		r.State, r.Again = applyState(j.Result.End), isLookedAt(j)
 		r.Done = done(res.Resources)
 		return r
 	}

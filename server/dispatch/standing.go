@@ -291,7 +291,7 @@ func (e *Engine) settle(ctx context.Context, s scene, jobs []journal.Job) error 
 	return e.markAutoplan(ctx, s.pull.ID(), s.run.Head, s.run.Base, s.run.ID)
 }
 
-func targeted(a ask) bool { return a.turn != nil || a.cmd.Targeted() }
+func targeted(a ask) bool { return a.turn != nil || a.left != nil || a.cmd.Targeted() }
 
 // markAutoplan remembers what was autoplanned last; nothing at all after what undoes it.
 func (e *Engine) markAutoplan(ctx context.Context, id vcs.PullID, head, base, run string) error {

@@ -129,7 +129,7 @@ func (e *Engine) handle(ctx, stop context.Context, it item) error {
 	if jobs, err = e.carry(ctx, s, jobs); err != nil {
 		return err
 	}
-	if err := e.settle(ctx, s, jobs); err != nil {
+	if err := errors.Join(e.settle(ctx, s, jobs), e.lookAgain(ctx, s, jobs)); err != nil {
 		return err
 	}
 	return e.report(ctx, s, jobs, notes)
@@ -291,7 +291,7 @@ func (e *Engine) may(ctx context.Context, s scene) (v verdict, done bool, err er
 	case s.pull.Fork() && s.ask.kind != askHelp && s.ask.kind != askWrong:
 		return no(fmt.Sprintf("%s not run: this pull request comes from a fork", title(s.ask.name)),
 			"Code from a fork is not planned or applied here. Push the branch to this repository to have it planned.")
-	case s.pull.Draft && s.ask.auto:
+	case s.pull.Draft && s.ask.auto && s.ask.left == nil:
 		return verdict{outcome: "the pull request is a draft"}, true, nil
 	}
 	if s.ask.comment == nil || s.ask.kind == askHelp || s.ask.kind == askWrong {
@@ -377,7 +377,7 @@ func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 	if err != nil {
 		return err
 	}
-	if err := e.disown(ctx, s, jobs); err != nil {
+	if err := errors.Join(e.disown(ctx, s, jobs), e.lookAgain(ctx, s, jobs)); err != nil {
 		return err
 	}
 	if err := e.skipTurn(ctx, s); err != nil {
@@ -388,7 +388,7 @@ func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 		v.plan = e.status(s, s.ask.name, vcs.Failure, "internal error, run "+s.run.ID)
 	}
 	if s.ask.kind == askApply && len(jobs) > 0 { // what was applied is told all the same
-		v.answer = e.sayJobs(s, jobs, []string{"An internal error ended this run early. The server's log has the cause, under run " + templates.Code(s.run.ID) + "."})
+		v.answer = e.sayJobs(s, jobs, nobody, []string{"An internal error ended this run early. The server's log has the cause, under run " + templates.Code(s.run.ID) + "."})
 	}
 	return e.close(ctx, s, v)
 }

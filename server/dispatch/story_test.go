@@ -148,7 +148,7 @@ func TestAWaiterThatIsGoneLeavesTheLine(t *testing.T) {
 }
 
 // An apply that was begun and whose records can't be read may have done anything: it is answered as
-// unknown, once, and its plan is used up.
+// unknown, once, its plan is used up, and a new one is made of what is left.
 func TestAnApplyThatCanNotBeReadIsUnknown(t *testing.T) {
 	f := newSmall()
 	network := runner.Project{Dir: "network", Workspace: "default"}
@@ -174,8 +174,11 @@ func TestAnApplyThatCanNotBeReadIsUnknown(t *testing.T) {
 		}
 	}, func(e bench) {
 		said := bodies(f.scripted)
-		if f.posts != 1 || !strings.Contains(said, "unknown") || !strings.Contains(said, "can't be read") {
-			e.t.Errorf("%d answers, want one that says unknown and why:\n%s", f.posts, said)
+		if strings.Count(said, "### Apply for ") != 1 || !strings.Contains(said, "unknown") || !strings.Contains(said, "can't be read") {
+			e.t.Errorf("want one answer that says unknown and why:\n%s", said)
+		}
+		if f.posts != 2 || strings.Count(said, "command=plan source=apply:") != 1 {
+			e.t.Errorf("%d answers, want one more, to a plan:\n%s", f.posts, said)
 		}
 		if p, _, err := e.Journal.Plan(context.WithoutCancel(e.t.Context()), plan); err != nil || p.State != journal.PlanStale {
 			e.t.Errorf("the plan is %q, %v, want %q", p.State, err, journal.PlanStale)

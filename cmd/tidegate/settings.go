@@ -176,7 +176,8 @@ func (s *settings) readNumbers(get func(string) string, bad *problems) {
 }
 
 func (s *settings) readIntervals(get func(string) string, bad *problems) {
-	read := func(name string, least time.Duration) time.Duration {
+	const least = time.Second
+	read := func(name string) time.Duration {
 		d, err := time.ParseDuration(get(name))
 		switch {
 		case err != nil:
@@ -186,10 +187,10 @@ func (s *settings) readIntervals(get func(string) string, bad *problems) {
 		}
 		return d
 	}
-	s.reconcile, s.recoverMaxAge = read("reconcile-interval", time.Second), read("recover-max-age", time.Second)
-	s.lockTimeout = read("lock-timeout", time.Second)
+	s.reconcile, s.recoverMaxAge = read("reconcile-interval"), read("recover-max-age")
+	s.lockTimeout = read("lock-timeout")
 	if get("poll-interval") != "" {
-		s.reconcile, s.polls = read("poll-interval", time.Second), true
+		s.reconcile, s.polls = read("poll-interval"), true
 		if s.reconcile == 0 {
 			bad.add("--poll-interval: 0 would never ask")
 		}

@@ -88,6 +88,7 @@ func (w *world) setUp(env *testscript.Env, terraform string) error {
 	env.Setenv("HOME", filepath.Join(w.dir, "home"))
 	env.Setenv("TMPDIR", filepath.Join(w.dir, "tmp"))
 	env.Setenv("REAL_TERRAFORM", terraform)
+	env.Setenv("TIDEGATE", w.bin)
 	t, ok := env.T().(testing.TB)
 	if !ok {
 		return fmt.Errorf("the story runs as %T, not as a test", env.T())

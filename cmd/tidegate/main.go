@@ -2,6 +2,8 @@
 //
 //	tidegate server      serve repositories
 //	tidegate demo        show everything on this machine
+//	tidegate backup      write what is kept into one archive, while the server runs
+//	tidegate restore     make a data directory of such an archive
 //	tidegate version     print the version
 //	tidegate healthcheck ask the server on this machine whether it answers
 //	tidegate init        be PID 1 of a container: start the server, look after its processes
@@ -88,7 +90,7 @@ func root(out, errs io.Writer) *cobra.Command {
 		return &usageError{unknownCommand(c, args[0])}
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
-	c.AddCommand(serverCommand(), demoCommand(), versionCommand(), healthcheckCommand(), innerCommand("init", "PID 1 of a container: starts the server and looks after its processes"),
+	c.AddCommand(serverCommand(), demoCommand(), backupCommand(), restoreCommand(), versionCommand(), healthcheckCommand(), innerCommand("init", "PID 1 of a container: starts the server and looks after its processes"),
 		innerCommand("supervise", "Used by the server to run terraform; not for people"))
 	return c
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/tidegate/tidegate/runner/terraform"
 	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server"
+	"github.com/tidegate/tidegate/server/backup"
 	"github.com/tidegate/tidegate/server/command"
 	"github.com/tidegate/tidegate/server/dispatch"
 	"github.com/tidegate/tidegate/server/journal"
@@ -149,11 +150,24 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 		return front.Serve(ctx)
 	})
 	group.Go(func() error { return engine.Run(working) })
+	group.Go(func() error { return openDoor(ctx, s.dataDir, kept.journal, log) })
 	group.Go(func() error {
 		tellTool(ctx, tools, log)
 		return nil
 	})
 	return group.Wait()
+}
+
+// openDoor lets "tidegate backup" ask this server. Without it everything else works.
+func openDoor(ctx context.Context, dir string, j *journal.Journal, log *slog.Logger) error {
+	door, err := backup.Listen(dir, log)
+	if err != nil {
+		log.WarnContext(ctx, "no backup can be made while the server runs", "err", err)
+		return nil
+	}
+	return door.Serve(ctx, func(ctx context.Context, to io.Writer) error {
+		return backup.Write(ctx, to, backup.Source{Dir: dir, Journal: j, Version: build(), Log: log})
+	})
 }
 
 // tellTool tells which terraform is used. It may have to be downloaded first.

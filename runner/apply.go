@@ -168,8 +168,12 @@ func (r *Runner) Recover(ctx context.Context, job Job) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if result, err := LoadResult(job.Dir); err == nil {
+	result, err := LoadResult(job.Dir)
+	if err == nil {
 		return result, nil
+	}
+	if newer := new(FormatError); job.Action == Apply && errors.As(err, &newer) {
+		return Result{}, err // it says the end, and is not to be written over
 	}
 	steps, err := stepDirs(job.Dir)
 	if err != nil {
@@ -182,7 +186,7 @@ func (r *Runner) Recover(ctx context.Context, job Job) (Result, error) {
 		w.close()
 		return Result{}, ErrNotRun
 	}
-	result, err := w.recoverApply(ctx, steps)
+	result, err = w.recoverApply(ctx, steps)
 	if err != nil {
 		return Result{}, fmt.Errorf("recovering job %s: %w", job.ID, err)
 	}

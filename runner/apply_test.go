@@ -332,6 +332,25 @@ func TestRecoverOfAnApplyThatWasNotStarted(t *testing.T) {
 	}
 }
 
+// A result of a newer Tidegate is the end of an apply that this one can't read: it is told by name, and stays.
+func TestRecoverOfANewerResult(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": localBackend})
+	job := s.next("2", Apply)
+	job.PlanFile = filepath.Join(s.base, "none")
+	const newer = `{"format":2,"ending":"well"}`
+	if err := errors.Join(os.MkdirAll(job.Dir, 0o700), os.WriteFile(filepath.Join(job.Dir, resultName), []byte(newer), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := New(s.cfg).Recover(t.Context(), job)
+	if format := new(FormatError); !errors.As(err, &format) || format.Format != 2 {
+		t.Errorf("Recover = %v, want a FormatError", err)
+	}
+	if raw, err := os.ReadFile(filepath.Join(job.Dir, resultName)); err != nil || string(raw) != newer {
+		t.Errorf("the result is %q now, %v", raw, err)
+	}
+}
+
 func TestRecoverStopsAPlan(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, map[string]string{"main.tf": localBackend + `

@@ -62,6 +62,7 @@
 //
 // Beside the file:
 //
+//	<file>.format<n> the file as it was before it was brought from format n to the next one
 //	<file>.owner     {"pid":n,"host":h,"since":time} of who opened it last; for messages only
 //	reports/<hash>   the text of a report of more than 16 KiB as JSON, named by its SHA-256 in hex,
 //	                 0600, on disk before the record that names it, never changed

@@ -41,7 +41,14 @@ type Options struct {
 	Bodies string
 	// Hook, if not nil, is called by the writer at its failpoints.
 	Hook func(point string)
+	// past is how older formats are brought to the present one; a test has a past of its own.
+	past history
 }
+
+// olderError is a file that is to be migrated first.
+type olderError struct{ is int }
+
+func (e *olderError) Error() string { return fmt.Sprintf("the journal is of format %d", e.is) }
 
 // Journal is the durable record. It is safe for concurrent use. Close it before the database.
 //
@@ -81,10 +88,14 @@ const (
 func Open(db *bbolt.DB) (*Journal, error) { return OpenWith(db, Options{}) }
 
 // OpenWith opens the journal in a database, or makes it in an empty one. A database that is neither
-// is refused and left as it is. A newer format is a *FormatError.
+// is refused and left as it is. A newer format is a *FormatError; an older one is brought to the present
+// one, and a copy of it kept beside.
 func OpenWith(db *bbolt.DB, o Options) (*Journal, error) {
 	if o.Hook == nil {
 		o.Hook = func(string) {}
+	}
+	if o.past.now == 0 {
+		o.past = ours()
 	}
 	if o.Bodies == "" {
 		o.Bodies = filepath.Join(filepath.Dir(db.Path()), "reports")
@@ -93,7 +104,13 @@ func OpenWith(db *bbolt.DB, o Options) (*Journal, error) {
 		db: db, bodies: bodies{dir: o.Bodies}, arrived: make(chan struct{}, 1),
 		source: ulid.Monotonic(rand.Reader, 0),
 	}
-	known, err := j.readAbout()
+	known, err := j.readAbout(o.past)
+	if old := new(olderError); errors.As(err, &old) {
+		if err := o.past.migrate(db, old.is); err != nil {
+			return nil, err
+		}
+		known, err = j.readAbout(o.past)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +124,7 @@ func OpenWith(db *bbolt.DB, o Options) (*Journal, error) {
 }
 
 // readAbout answers whether the database is a journal of ours.
-func (j *Journal) readAbout() (known bool, err error) {
+func (j *Journal) readAbout(past history) (known bool, err error) {
 	err = j.db.View(func(tx *bbolt.Tx) error {
 		meta := in(tx, bucketMeta)
 		if meta == nil {
@@ -121,8 +138,11 @@ func (j *Journal) readAbout() (known bool, err error) {
 		if err := json.Unmarshal(raw, &f); err != nil || f.Format < 1 {
 			return errors.New("the file is not a journal of Tidegate: it does not say its format")
 		}
-		if f.Format > Format {
-			return &FormatError{Is: f.Format, Known: Format}
+		if f.Format > past.now {
+			return &FormatError{Is: f.Format, Known: past.now}
+		}
+		if f.Format < past.now {
+			return &olderError{f.Format}
 		}
 		known = true
 		if err := json.Unmarshal(raw, &j.about); err != nil {

@@ -160,8 +160,8 @@ func applyFailure(exit terraform.Exit, log *terraform.ApplyLog, raw string) *Fai
 }
 
 // Recover finds out what became of a job after a crash of the server. A result that was kept is
-// read. A plan: what still runs is interrupted and waited for, and the answer is ErrNotRun. An apply
-// is never run again: one that still runs is waited for (cancelling ctx interrupts it), and one that
+// read. A plan: what still runs is interrupted and waited for, and the answer is ErrNotRun. An apply,
+// like what mends a state, is never run again: one that still runs is waited for (cancelling ctx interrupts it), and one that
 // was provably not started ends as NotStarted, one whose end nobody saw as Unknown, with evidence.
 func (r *Runner) Recover(ctx context.Context, job Job) (Result, error) {
 	w, err := r.begin(job)
@@ -172,7 +172,7 @@ func (r *Runner) Recover(ctx context.Context, job Job) (Result, error) {
 	if err == nil {
 		return result, nil
 	}
-	if newer := new(FormatError); job.Action == Apply && errors.As(err, &newer) {
+	if newer := new(FormatError); job.Action != Plan && errors.As(err, &newer) {
 		return Result{}, err // it says the end, and is not to be written over
 	}
 	steps, err := stepDirs(job.Dir)
@@ -186,7 +186,11 @@ func (r *Runner) Recover(ctx context.Context, job Job) (Result, error) {
 		w.close()
 		return Result{}, ErrNotRun
 	}
-	result, err = w.recoverApply(ctx, steps)
+	end := w.recoverApply
+	if job.Action.Mends() {
+		end = w.recoverMend
+	}
+	result, err = end(ctx, steps)
 	if err != nil {
 		return Result{}, fmt.Errorf("recovering job %s: %w", job.ID, err)
 	}

@@ -117,6 +117,9 @@ func (w *work) sandbox() supervisor.Sandbox {
 	if w.job.PlanFile != "" {
 		s.ShowRead = append(s.ShowRead, w.job.PlanFile)
 	}
+	if w.job.StateFile != "" {
+		s.ShowRead = append(s.ShowRead, w.job.StateFile)
+	}
 	if mirror := w.mirror(); mirror != "" {
 		s.ShowRead = append(s.ShowRead, mirror)
 	}

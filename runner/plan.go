@@ -297,6 +297,8 @@ func (w *work) step(
 func (w *work) waited(f *Failure) *Failure {
 	if f != nil && f.Lock != nil {
 		f.Lock.Waited = w.cfg.LockTimeout
+		// A local state is locked by a process that lives, and nobody else can unlock it.
+		f.Lock.Forcible = f.Lock.CanForce() && (w.conf.Cloud || w.conf.Backend != "" && w.conf.Backend != "local")
 	}
 	return f
 }
@@ -329,7 +331,7 @@ func (w *work) stopped(s *step, local bool) Result {
 // refused is the result of a job whose files cannot be worked with. Nothing of an apply was executed then.
 func (w *work) refused(err *terraform.ConfigurationError) Result {
 	result := w.result(Failed)
-	if w.job.Action == Apply {
+	if w.job.Action != Plan {
 		result.End = NotStarted
 	}
 	result.Failure = &Failure{Summary: "The project's files cannot be used", Text: terraform.Clean(err.Error())}

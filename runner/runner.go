@@ -32,9 +32,9 @@ import (
 // again.
 var ErrNotRun = errors.New("the job did not come to its end and is to be run again")
 
-// ErrRunBefore is Run's answer for an apply that was started before: it is never run twice. Recover
-// says what became of it.
-var ErrRunBefore = errors.New("this apply was started before")
+// ErrRunBefore is Run's answer for an apply, or what mends a state, that was started before: it is never
+// run twice. Recover says what became of it.
+var ErrRunBefore = errors.New("this job was started before")
 
 // Config is what all jobs share.
 type Config struct {
@@ -94,9 +94,12 @@ func (r *Runner) Run(ctx context.Context, job Job) (Result, error) {
 		return Result{}, err
 	}
 	var result Result
-	if job.Action == Apply {
+	switch {
+	case job.Action == Apply:
 		result, err = w.apply(ctx)
-	} else {
+	case job.Action.Mends():
+		result, err = w.mend(ctx)
+	default:
 		result, err = w.plan(ctx)
 	}
 	if refused, ok := errors.AsType[*terraform.ConfigurationError](err); ok {
@@ -115,7 +118,7 @@ func (j Job) check() error {
 	switch {
 	case j.ID == "":
 		return errors.New("a job needs an id")
-	case j.Action != Plan && j.Action != Apply:
+	case j.Action != Plan && j.Action != Apply && !j.Action.Mends():
 		return fmt.Errorf("job %s: there is no action %q", j.ID, j.Action)
 	case j.Action == Apply && j.PlanFile == "":
 		return fmt.Errorf("job %s: an apply needs a plan file", j.ID)
@@ -129,7 +132,7 @@ func (j Job) check() error {
 			return fmt.Errorf("job %s: %q is not an absolute path", j.ID, p)
 		}
 	}
-	return nil
+	return j.checkMend()
 }
 
 // work is one job being carried out.
@@ -184,7 +187,7 @@ func (w *work) closeIfIdle() {
 	}
 }
 
-// clear makes the job directory ready for a start. A plan starts afresh; an apply never starts twice.
+// clear makes the job directory ready for a start. A plan starts afresh; nothing else starts twice.
 func (w *work) clear() error {
 	steps, err := stepDirs(w.job.Dir)
 	if err != nil {
@@ -195,7 +198,7 @@ func (w *work) clear() error {
 		switch {
 		case err != nil:
 			return err
-		case w.job.Action == Apply && started:
+		case w.job.Action != Plan && started:
 			return fmt.Errorf("job %s: %w", w.job.ID, ErrRunBefore)
 		case running:
 			return fmt.Errorf("job %s: %s is still running", w.job.ID, filepath.Base(step))

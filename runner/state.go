@@ -131,7 +131,7 @@ func (w *work) evidence(stepDir, erroredState string) []string {
 		evidence = append(evidence, stateWords(state), lockWords(state))
 	}
 	if erroredState != "" {
-		evidence = append(evidence, "terraform could not store the state and left it in "+erroredName+", saved as "+erroredState)
+		evidence = append(evidence, "terraform could not store the state and left it in "+erroredName+"; a copy is kept")
 	}
 	var lines []string
 	if log, err := terraform.ReadLog(stepDir, maxLog); err == nil {

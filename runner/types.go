@@ -13,6 +13,9 @@ type Action string
 const (
 	Plan  Action = "plan"
 	Apply Action = "apply"
+	// ForceUnlock breaks the lock of a state, StatePush stores one that an apply could not store.
+	ForceUnlock Action = "force-unlock"
+	StatePush   Action = "state push"
 )
 
 // Project is what is planned and applied: a directory, a workspace and, for projects that have one,
@@ -41,6 +44,9 @@ type Job struct {
 	StateDir string `json:"state_dir,omitempty"`
 	// PlanFile is the plan to apply, absolute, checked by the caller. Empty for plans.
 	PlanFile string `json:"plan_file,omitempty"`
+	// LockID is the lock to break, StateFile the absolute path of the state to store.
+	LockID    string `json:"lock_id,omitempty"`
+	StateFile string `json:"state_file,omitempty"`
 }
 
 // End is how a job ended.

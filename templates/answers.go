@@ -106,7 +106,7 @@ func (a ApplyRefused) Render() string {
 // Render writes the comment.
 func (u Unlocked) Render() string {
 	if len(u.Labels) == 0 && u.Left == 0 {
-		return "### Unlock: this pull request holds no lock\n\n" + u.lines("")
+		return "### Unlock: this pull request holds no lock\n\n" + paragraphs(u.Note) + u.lines("")
 	}
 	var names []string
 	for _, l := range u.Labels {
@@ -120,7 +120,7 @@ func (u Unlocked) Render() string {
 		text += "It waits for nothing any more. "
 	}
 	return fmt.Sprintf("### Unlocked: %s released, %s discarded\n%sComment `plan` to plan again.\n\n",
-		counted(len(u.Labels), "lock"), counted(u.Plans, "plan"), text) + u.lines("")
+		counted(len(u.Labels), "lock"), counted(u.Plans, "plan"), text) + paragraphs(u.Note) + u.lines("")
 }
 
 // Render writes the comment.

@@ -20,7 +20,7 @@ func (a Apply) Render() string {
 			rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", j.cell(), j.doneWords(), j.stateCell()))
 		}
 	}
-	tail := paragraphs(a.Notes...) + stateLocks(jobs, a.Now) + a.lines(afterwards(jobs))
+	tail := paragraphs(a.Notes...) + unstored(jobs) + stateLocks(jobs, a.Now) + a.lines(afterwards(jobs))
 	return comment{head: head, rows: rows, folds: applyFolds(jobs), tail: tail, limit: a.CommentLimit, log: a.LogURL}.fit()
 }
 
@@ -68,6 +68,9 @@ func (j Job) score() string {
 	s := fmt.Sprintf("%d of %s %s done", done, counted(len(j.Done), "change"), isAre(done))
 	if half > 0 {
 		s += fmt.Sprintf(", %d %s half done", half, isAre(half))
+	}
+	if j.Unstored {
+		return s + ". "
 	}
 	return s + ", and the state says so. "
 }
@@ -163,14 +166,15 @@ func past(action string) string {
 // afterwards says what to do next.
 func afterwards(jobs []Job) string {
 	var out []string
-	stopped := append(in(jobs, StatePartlyApplied), in(jobs, StateInterrupted)...)
+	known := stored(jobs)
+	stopped := append(in(known, StatePartlyApplied), in(known, StateInterrupted)...)
 	switch {
 	case len(stopped) == 1:
 		out = append(out, "Mend the cause, then comment "+Code("plan "+stopped[0].Flags)+": the new plan shows only what is left.")
 	case len(stopped) > 1:
 		out = append(out, "Mend the causes, then comment `plan`: the new plans show only what is left.")
 	}
-	out = append(out, lostWords(in(jobs, StateUnknown)))
+	out = append(out, lostWords(in(known, StateUnknown)))
 	if failed := mendable(jobs); len(failed) > 0 {
 		out = append(out, "Nothing of what failed was changed. Mend the cause, then comment "+Code("plan "+failed[0].Flags)+".")
 	}

@@ -75,6 +75,8 @@ type Job struct {
 	Kept bool
 	// Again: it is planned again by itself.
 	Again bool
+	// Unstored: terraform could not store its state, which is kept here.
+	Unstored bool
 	// LocalState: its state would lie in the checkout.
 	LocalState bool
 }
@@ -171,6 +173,8 @@ type Unlocked struct {
 	Labels []string
 	Plans  int
 	Left   int
+	// Note is what is kept all the same, in a sentence of ours.
+	Note string
 	Footer
 }
 

@@ -41,7 +41,7 @@ func TestGoldens(t *testing.T) {
 	}
 }
 
-var commandLine = regexp.MustCompile("(?i)^[`\\s]*(/|(tidegate|atlantis|@tidegate)?\\s*(plan|apply|unlock|help)\\b[^.,:;]*$)")
+var commandLine = regexp.MustCompile("(?i)^[`\\s]*(/|(tidegate|atlantis|@tidegate)?\\s*(plan|apply|unlock|force-unlock|state push|help)\\b[^.,:;]*$)")
 
 // TestNoLineIsACommand: whatever of a comment of ours is read back by a forge or by us runs nothing.
 func TestNoLineIsACommand(t *testing.T) {

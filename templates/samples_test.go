@@ -53,6 +53,7 @@ func samples() map[string]string {
 	locked := failed
 	locked.Label, locked.Flags, locked.Error = "dns", "-d dns", &templates.Failure{Summary: "Error acquiring the state lock", Text: "Error: Error acquiring the state lock\n\nError message: the state is already locked"}
 	locked.Lock = &templates.StateLock{ID: "6ac32374-a9fa", Who: "ana@laptop", Operation: "OperationTypeApply", Since: nine, Waited: 30 * time.Second}
+	locked.Lock.Forcible = true
 	lockedBySome := locked
 	lockedBySome.Label, lockedBySome.Flags, lockedBySome.Lock = "vpn", "-d vpn", &templates.StateLock{ID: "7", Waited: 30 * time.Second}
 	db := ready("db/prod", templates.Changes{Change: 2, Replace: 1, Destroy: 1})
@@ -110,6 +111,14 @@ func samples() map[string]string {
 	again.Again = true
 	keptClean := clean("dns")
 	keptClean.Kept = true
+	homeless := half
+	homeless.Unstored = true
+	homeless.Error = &templates.Failure{Summary: "Failed to save state", Text: "Error: Failed to save state\n\nError saving state: HTTP error: 403"}
+	homeless.Evidence = []string{"terraform could not store the state and left it in errored.tfstate; a copy is kept"}
+	mended := func(push bool, state string, err *templates.Failure) string {
+		j := templates.Job{Label: "dns", Flags: "-d dns", State: state, LogURL: link("dns"), Error: err}
+		return templates.Mended{Push: push, Job: j, LockID: "6ac32374-a9fa", CommentLimit: 60_000, Footer: footer("state-push", "comment:7")}.Render()
+	}
 	stopped := half
 	stopped.State, stopped.Error = templates.StateInterrupted, nil
 	stopped.Evidence = []string{"terraform was interrupted and ended with exit code 1"}
@@ -144,6 +153,13 @@ func samples() map[string]string {
 		"apply_one":         apply(applied("network", templates.Changes{Add: 1, Change: 1})),
 		"apply_partly":      apply(half, later, applied("dns", templates.Changes{Add: 1})),
 		"apply_unknown":     apply(lost),
+		"apply_unstored":    apply(homeless),
+		"force_unlock":      mended(false, templates.StateApplied, nil),
+		"force_unlock_not":  mended(false, templates.StateFailed, &templates.Failure{Summary: "Failed to unlock state", Text: "Error: Failed to unlock state\n\nlock ID does not match"}),
+		"force_unlock_late": mended(false, templates.StateNotStarted, &templates.Failure{Summary: "locked by #118", Text: "locked by #118"}),
+		"state_push":        mended(true, templates.StateApplied, nil),
+		"state_push_not":    mended(true, templates.StateFailed, &templates.Failure{Summary: "Failed to write state", Text: "Error: Failed to write state\n\ncannot import state with serial 3 over newer state with serial 4"}),
+		"state_push_lost":   mended(true, templates.StateUnknown, nil),
 		"apply_again":       apply(again),
 		"plan_left":         templates.Plan{Jobs: []templates.Job{keptClean}, Notes: []string{templates.LeftNote("https://tg.example/runs/01K8")}, CommentLimit: 60_000, Footer: footer("plan", "apply:01K8")}.Render(),
 		"plan_kept":         plan(ready("network", templates.Changes{Add: 1}), keptClean, clean("audit")),

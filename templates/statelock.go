@@ -2,6 +2,7 @@ package templates
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -13,6 +14,8 @@ type StateLock struct {
 	Since     time.Time
 	// Waited is how long was waited for it.
 	Waited time.Duration
+	// Forcible: it can be broken by a command.
+	Forcible bool
 }
 
 // stateLocks says of every project whose state is locked who has done that, and what to do.
@@ -29,9 +32,35 @@ func stateLocks(jobs []Job, now time.Time) string {
 			"**The state of "+j.name()+" is locked** "+j.Lock.words(now)+".",
 			j.Lock.waited(),
 			"When that is done, comment "+Code("plan "+j.Flags)+".",
+			j.force(),
 		))
 	}
 	return paragraphs(out...)
+}
+
+// force says how a lock is broken that nobody will give back.
+func (j Job) force() string {
+	if !j.Lock.Forcible {
+		return ""
+	}
+	return "Only if whatever holds it is surely dead, comment " + Code("force-unlock "+j.Flags) + " to break that lock."
+}
+
+// unstored says of every project whose state an apply could not store where it is, and what to do.
+func unstored(jobs []Job) string {
+	var out []string
+	for _, j := range jobs {
+		if j.Unstored {
+			out = append(out, "**terraform could not store the state of "+j.name()+".** What it made is known only to the copy that Tidegate keeps. "+
+				"When the backend takes writes again, comment "+Code("state push "+j.Flags)+", before anything is planned or applied there.")
+		}
+	}
+	return paragraphs(out...)
+}
+
+// stored are the jobs whose state is where it belongs.
+func stored(jobs []Job) []Job {
+	return slices.DeleteFunc(slices.Clone(jobs), func(j Job) bool { return j.Unstored })
 }
 
 // lockedOut are the jobs that did not get the lock of their state.
@@ -48,7 +77,7 @@ func lockedOut(jobs []Job) []Job {
 // mendable are failed jobs that somebody can do something about in the files.
 func mendable(jobs []Job) []Job {
 	var out []Job
-	for _, j := range in(jobs, StateFailed) {
+	for _, j := range in(stored(jobs), StateFailed) {
 		if j.Lock == nil {
 			out = append(out, j)
 		}

@@ -51,6 +51,8 @@ func forms(s string) map[string]renderer {
 		"plan":      templates.Plan{Jobs: jobs, Footer: f},
 		"plan one":  templates.Plan{Jobs: jobs[1:2], Footer: f},
 		"plan fail": templates.Plan{Jobs: jobs[:1], Footer: f},
+		"mended":    templates.Mended{Job: locked, LockID: s, Footer: f},
+		"mended ok": templates.Mended{Job: job(templates.StateApplied), LockID: s, Footer: f},
 		"locked":    templates.Plan{Jobs: []templates.Job{locked}, Footer: f},
 		"apply":     templates.Apply{Jobs: jobs, Footer: f},
 		"apply one": templates.Apply{Jobs: jobs[3:4], Footer: f},

@@ -109,6 +109,19 @@ func (c Command) Apply(ctx context.Context, planFile string) (Exit, error) {
 	})
 }
 
+// ForceUnlock runs `terraform force-unlock`. The id must be one of which CanForce says yes.
+func (c Command) ForceUnlock(ctx context.Context, id string) (Exit, error) {
+	return c.run(ctx, func(ctx context.Context, tf *tfexec.Terraform) error { return tf.ForceUnlock(ctx, id) })
+}
+
+// StatePush runs `terraform state push` under the state's lock: terraform refuses a state of another
+// lineage, and one that is older than what is there.
+func (c Command) StatePush(ctx context.Context, file string) (Exit, error) {
+	return c.run(ctx, func(ctx context.Context, tf *tfexec.Terraform) error {
+		return tf.StatePush(ctx, file, tfexec.Lock(true), tfexec.LockTimeout(c.LockTimeout.String()))
+	})
+}
+
 // show runs `terraform show -json` for a plan file. Its log holds secrets in clear.
 func (c Command) show(ctx context.Context, planFile string) (Exit, error) {
 	return c.run(ctx, func(ctx context.Context, tf *tfexec.Terraform) error {

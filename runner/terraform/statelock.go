@@ -18,6 +18,8 @@ type StateLock struct {
 	Created time.Time `json:"created,omitzero"`
 	// Waited is how long terraform waited for it.
 	Waited time.Duration `json:"waited,omitempty"`
+	// Forcible: it can be broken with `terraform force-unlock`.
+	Forcible bool `json:"forcible,omitempty"`
 }
 
 const (

@@ -144,6 +144,12 @@ func parseArgs(n Name, l lexed, line string) (*Command, *Error) {
 			Detail:   "A project's name says its directory and workspace already. Leave out -d and -w, or -p.",
 			Usage:    Usage(n), Suggestion: Hint(Command{Name: n, Project: a.cmd.Project}),
 		}
+	case n.forOne() && !a.cmd.Targeted():
+		return nil, &Error{
+			Headline: string(n) + " is for one project",
+			Detail:   "Say which one with -d DIR, -w WORKSPACE or -p PROJECT.",
+			Usage:    Usage(n),
+		}
 	default:
 		return &a.cmd, nil
 	}
@@ -163,7 +169,7 @@ func (a *args) next(rest []token) (int, *Error) {
 	case s.flag == flagHelp:
 		a.help = true
 		return 1, nil
-	case n != NamePlan && n != NameApply:
+	case !n.targets():
 		return 0, noFlags(n, s.name)
 	case s.flag == flagNone:
 		return 0, unknownFlag(n, s.name)

@@ -23,6 +23,9 @@ const (
 	NameApply  Name = "apply"
 	NameUnlock Name = "unlock"
 	NameHelp   Name = "help"
+	// NameForceUnlock and NameStatePush are terraform's own words for what they do.
+	NameForceUnlock Name = "force-unlock"
+	NameStatePush   Name = "state push"
 )
 
 // mostText is the longest comment, in bytes, that is looked at.
@@ -110,20 +113,20 @@ func read(line string, w Words) reading {
 		return reading{}
 	}
 	line = unquote(strings.TrimFunc(line, isBlank))
-	l := lex(line)
+	l := lex(line).joined()
 	if len(l.tokens) == 0 || l.tokens[0].quoted {
 		return reading{}
 	}
 	first := lower(l.tokens[0].text)
 	switch {
 	case first == lower(w.Executable), w.Mention != "" && first == "@"+lower(w.Mention):
-		return called(l.rest(), line)
+		return called(l.rest().joined(), line)
 	case !strings.HasPrefix(first, "/"):
 		return bare(Name(first), l, line)
 	case w.NoSlash:
 		return reading{}
 	case first == "/"+lower(w.Executable):
-		return called(l.rest(), line)
+		return called(l.rest().joined(), line)
 	default:
 		return slashed(Name(first[1:]), l, line)
 	}
@@ -193,9 +196,15 @@ func onlyNames(l lexed) bool {
 	return l.open == ""
 }
 
+// targets: it takes the flags that name what it is for.
+func (n Name) targets() bool { return n == NamePlan || n == NameApply || n.forOne() }
+
+// forOne: it is for one project, which has to be named.
+func (n Name) forOne() bool { return n == NameForceUnlock || n == NameStatePush }
+
 func (n Name) known() bool {
 	switch n {
-	case NamePlan, NameApply, NameUnlock, NameHelp:
+	case NamePlan, NameApply, NameUnlock, NameForceUnlock, NameStatePush, NameHelp:
 		return true
 	default:
 		return false
@@ -203,7 +212,9 @@ func (n Name) known() bool {
 }
 
 func names() []string {
-	return []string{string(NamePlan), string(NameApply), string(NameUnlock), string(NameHelp)}
+	return []string{
+		string(NamePlan), string(NameApply), string(NameUnlock), string(NameForceUnlock), string(NameStatePush), string(NameHelp),
+	}
 }
 
 // isLater reports commands that users of Atlantis know and that are not here.

@@ -19,6 +19,14 @@ func TestParseCommands(t *testing.T) {
 		"apply":                                {Name: apply},
 		"unlock":                               {Name: NameUnlock},
 		"help":                                 {Name: NameHelp},
+		"force-unlock -d dns":                  {Name: NameForceUnlock, Dir: "dns"},
+		"tidegate Force-Unlock -p net":         {Name: NameForceUnlock, Project: "net"},
+		"/force-unlock -w prod":                {Name: NameForceUnlock, Workspace: "prod"},
+		"state push -d dns":                    {Name: NameStatePush, Dir: "dns"},
+		"State  Push -p net":                   {Name: NameStatePush, Project: "net"},
+		"/state push -d dns":                   {Name: NameStatePush, Dir: "dns"},
+		"@tidebot state push -d dns -w prod":   {Name: NameStatePush, Dir: "dns", Workspace: "prod"},
+		"`tidegate state push -p=net`":         {Name: NameStatePush, Project: "net"},
 		"PLAN":                                 {Name: plan},
 		"Plan":                                 {Name: plan},
 		" plan ":                               {Name: plan},
@@ -180,6 +188,9 @@ func TestParseErrors(t *testing.T) {
 		`tidegate plan "`:                     {"A quote is not closed", ""},
 		`tidegate plan -d a\`:                 {"The line ends in a backslash", ""},
 		"unlock -d dns":                       {`unlock does not take "-d"`, "unlock"},
+		"force-unlock":                        {"force-unlock is for one project", ""},
+		"tidegate state push":                 {"state push is for one project", ""},
+		"state push -x":                       {`"-x" is not a flag of state push`, ""},
 		"help -d dns":                         {`help does not take "-d"`, "help"},
 		"tidegate unlock dns":                 {`unlock does not take "dns"`, "unlock"},
 		"tidegate plna":                       {`"plna" is not a command`, "plan"},
@@ -314,7 +325,7 @@ func TestHelpIsTrue(t *testing.T) {
 			t.Errorf("the help has %q, which is %v, %v", row.Command, got, err)
 		}
 	}
-	for _, n := range []Name{NamePlan, NameApply, NameUnlock, NameHelp} {
+	for _, n := range []Name{NamePlan, NameApply, NameUnlock, NameForceUnlock, NameStatePush, NameHelp} {
 		if !strings.Contains(Usage(n), string(n)) {
 			t.Errorf("Usage(%q) = %q", n, Usage(n))
 		}

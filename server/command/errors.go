@@ -33,7 +33,7 @@ func (e *Error) Error() string {
 // Usage is how a command is written, in one line.
 func Usage(n Name) string {
 	switch n {
-	case NamePlan, NameApply:
+	case NamePlan, NameApply, NameForceUnlock, NameStatePush:
 		return string(n) + " [-d DIR] [-w WORKSPACE] | " + string(n) + " -p PROJECT"
 	case NameUnlock:
 		return "unlock"
@@ -55,6 +55,8 @@ func Help() []HelpRow {
 		{"apply", "apply every plan, if all of them are ready"},
 		{"apply -d DIR, -w WORKSPACE, -p PROJECT", "apply what is named, as with plan"},
 		{"unlock", "give up this pull request's locks and plans"},
+		{"force-unlock -d DIR", "break the lock of a state that a dead terraform has left"},
+		{"state push -d DIR", "store the state that an apply could not store"},
 		{"help", "this list"},
 	}
 }

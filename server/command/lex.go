@@ -20,6 +20,19 @@ type lexed struct {
 
 func (l lexed) rest() lexed { return lexed{tokens: l.tokens[1:], open: l.open} }
 
+// joined makes one word of "state push", which is one command's name.
+func (l lexed) joined() lexed {
+	if len(l.tokens) < 2 || l.tokens[0].quoted || l.tokens[1].quoted {
+		return l
+	}
+	word := lower(strings.TrimPrefix(l.tokens[0].text, "/")) + " " + lower(l.tokens[1].text)
+	if Name(word) != NameStatePush {
+		return l
+	}
+	name := token{text: l.tokens[0].text + " " + l.tokens[1].text}
+	return lexed{tokens: append([]token{name}, l.tokens[2:]...), open: l.open}
+}
+
 // The ways a word can stay open.
 const (
 	openSingle = "'"

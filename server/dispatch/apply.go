@@ -109,11 +109,19 @@ func (e *Engine) examine(ctx context.Context, s scene, st stage, todo []candidat
 	if err != nil {
 		return err
 	}
+	unstored, err := e.unstored(ctx, s.pull.ID())
+	if err != nil {
+		return err
+	}
 	var approval *vcs.Approval
 	for i := range todo {
 		c := &todo[i]
 		p := st.find(c.project)
 		if c.refused = e.unready(s, c.standing); c.refused != nil {
+			continue
+		}
+		if unstored[c.project] {
+			c.refused = &refusal{project: c.project, state: "state not stored", why: unstoredWords(map[runner.Project]bool{c.project: true}) + " Then plan it again"}
 			continue
 		}
 		if !held[lockKey(s.pull.Repo.ID, c.project)] {

@@ -18,6 +18,7 @@ const (
 	askPlan
 	askApply
 	askUnlock
+	askMend // a state: force-unlock, state push
 	askHelp
 	askWrong  // a command that can't be read
 	askClosed // clean up
@@ -31,6 +32,9 @@ const (
 	cmdHelp    = "help"
 	cmdClose   = "close"
 	cmdRelease = "release"
+
+	cmdForceUnlock = string(command.NameForceUnlock)
+	cmdStatePush   = string(command.NameStatePush)
 )
 
 // ask is what an event asks for, read from the event alone.
@@ -59,10 +63,21 @@ func (a ask) plans() bool { return a.kind == askPlan }
 // push: an autoplan that stands for the head as it is, as each later one does.
 func (a ask) push() bool { return a.plans() && a.auto && a.turn == nil && a.left == nil }
 
+// changes: what it runs changes something that can't be taken back. It is neither cut nor run twice.
+func (a ask) changes() bool { return a.kind == askApply || a.kind == askMend }
+
+// mends is the action of a job that mends a state.
+func (a ask) mends() runner.Action {
+	if a.name == cmdStatePush {
+		return runner.StatePush
+	}
+	return runner.ForceUnlock
+}
+
 // rank is how soon its jobs get a slot.
 func (a ask) rank() rank {
 	switch {
-	case a.kind == askApply:
+	case a.changes():
 		return rankApply
 	case a.push():
 		return rankAutoplan
@@ -123,6 +138,8 @@ func (e *Engine) readComment(ev journal.Event) ask {
 		a.kind = askApply
 	case cmdUnlock:
 		a.kind = askUnlock
+	case cmdForceUnlock, cmdStatePush:
+		a.kind = askMend
 	default:
 		a.kind = askHelp
 	}

@@ -83,6 +83,9 @@ func (e *Engine) lock(ctx context.Context, s scene) ([]journal.Job, []string, er
 func (e *Engine) carry(ctx context.Context, s scene, jobs []journal.Job) ([]journal.Job, error) {
 	watch := e.watch(ctx, s, jobs)
 	defer watch.end()
+	if s.ask.kind == askMend {
+		return e.carryMends(ctx, s, jobs)
+	}
 	if s.ask.kind == askApply {
 		return e.carryApplies(ctx, s, jobs, watch)
 	}
@@ -281,7 +284,7 @@ func (e *Engine) one(ctx context.Context, s scene, st stage, out workdir.Checkou
 // start carries a job that has its slot to its end.
 func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Checkout, j journal.Job) (journal.Job, error) {
 	checkout := out.Root
-	if s.ask.kind == askApply {
+	if s.ask.changes() {
 		checkout = j.Job.Checkout // the files that were planned; they are not moved
 	}
 	defer e.dirs.lock(checkout + "\n" + j.Job.Project.Dir)()
@@ -300,7 +303,7 @@ func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Check
 		return j, err
 	}
 	res, err := e.run(ctx, s, j.Job)
-	if err != nil && s.ask.kind == askApply && ctx.Err() == nil {
+	if err != nil && s.ask.changes() && ctx.Err() == nil {
 		e.Log.ErrorContext(ctx, "running a job", "job", j.Job.ID, "err", err)
 		return e.adopt(ctx, s, j) // the error does not say what was done
 	}
@@ -313,7 +316,7 @@ var errDetached = errors.New("left to its supervisor")
 // run runs a job. A plan ends with its run. An apply is never cut by us: when the server stops it is
 // left running, and the next one adopts it; the goroutine that watched it ends with the process.
 func (e *Engine) run(ctx context.Context, s scene, j runner.Job) (runner.Result, error) {
-	if s.ask.kind != askApply {
+	if !s.ask.changes() {
 		return e.Runner.Run(s.stop, j) //nolint:contextcheck // stop is derived from ctx
 	}
 	return detachable(ctx, func() (runner.Result, error) { return e.Runner.Run(context.WithoutCancel(ctx), j) })
@@ -364,11 +367,13 @@ func (e *Engine) result(ctx context.Context, s scene, p project.Project, out wor
 			Summary: "internal error", Text: "internal error, job " + j.Job.ID + "; the server's log has the cause",
 		}})
 	}
-	if s.ask.kind == askApply {
-		if err := e.applied(ctx, s, j, res); err != nil {
-			return j, err
-		}
-	} else if err := e.planned(ctx, s, p, out, &j, res); err != nil {
+	switch {
+	case s.ask.kind == askApply:
+		err = e.applied(ctx, s, j, res)
+	case s.ask.plans():
+		err = e.planned(ctx, s, p, out, &j, res)
+	}
+	if err != nil {
 		return j, err
 	}
 	return e.ended(ctx, j, res.Summary)
@@ -415,6 +420,9 @@ func (e *Engine) cut(ctx context.Context, s scene, j journal.Job) (journal.Job, 
 func (e *Engine) prepare(ctx context.Context, s scene, st stage, out workdir.Checkout, p project.Project, j journal.Job) (journal.Job, *runner.Summary, error) {
 	if s.ask.kind == askApply {
 		return e.prepareApply(ctx, s, st, p, j)
+	}
+	if s.ask.kind == askMend {
+		return prepareMend(j)
 	}
 	tool, err := e.Tools.Find(ctx, p.Distribution, p.TerraformVersion)
 	var unusable terraform.ToolError

@@ -57,7 +57,7 @@ type item struct {
 func (i item) push() bool { return i.ask.push() }
 
 // runs: it leads to terraform's running.
-func (i item) runs() bool { return i.ask.plans() || i.ask.kind == askApply }
+func (i item) runs() bool { return i.ask.plans() || i.ask.changes() }
 
 // hurries: it does not stand behind a plan that it may end.
 func (i item) hurries() bool { return i.ask.kind == askUnlock || i.ask.kind == askClosed }
@@ -93,7 +93,7 @@ func (ls *lanes) take(ctx context.Context, id vcs.PullID, it item) {
 	}
 	switch it.ask.kind {
 	case askUnlock:
-		if l.now.ask.kind == askApply {
+		if l.now.ask.changes() {
 			it.beside = true // refused: what is being applied stays locked
 			ls.spawn(func() { ls.tell(ctx, ctx, it) })
 			return
@@ -106,7 +106,7 @@ func (ls *lanes) take(ctx context.Context, id vcs.PullID, it item) {
 			ls.spawn(func() { ls.drop(ctx, it, errSuperseded.Error()) })
 			return
 		}
-	case askNothing, askApply, askHelp, askWrong:
+	case askNothing, askApply, askMend, askHelp, askWrong:
 	}
 	if !it.hurries() {
 		l.queue = append(l.queue, it)

@@ -34,11 +34,18 @@ func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes 
 		e.lanes.next(ctx)
 		return nil
 	}
+	if s.ask.kind == askMend {
+		return e.finish(ctx, s, e.sayMend(s, jobs), "")
+	}
 	touched, err := e.touched(ctx, s.pull.ID())
 	if err != nil {
 		return err
 	}
-	answer := e.sayJobs(s, jobs, touched, append(notes, e.leftNote(s)))
+	unstored, err := e.unstoredNote(ctx, s, jobs)
+	if err != nil {
+		return err
+	}
+	answer := e.sayJobs(s, jobs, touched, append(notes, e.leftNote(s), unstored))
 	states, err := e.outcome(ctx, s, jobs)
 	if err != nil {
 		return err

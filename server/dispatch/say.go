@@ -92,9 +92,10 @@ func (e *Engine) row(s scene, j journal.Job) templates.Job {
 		res = runner.Result{Summary: *j.Result} // it never got to run
 	}
 	r.Text = res.Text
-	if s.ask.kind == askApply {
+	if s.ask.changes() {
 		r.State, r.Again = applyState(j.Result.End), isLookedAt(j)
 		r.Done = done(res.Resources)
+		r.Unstored = runner.ErroredState(j.Job.Dir) != ""
 		return r
 	}
 	r.State = planJobState(*j.Result)
@@ -111,7 +112,7 @@ func stateLock(l *runner.StateLock) *templates.StateLock {
 	if l == nil {
 		return nil
 	}
-	return &templates.StateLock{ID: l.ID, Who: l.Who, Operation: l.Operation, Since: l.Created, Waited: l.Waited}
+	return &templates.StateLock{ID: l.ID, Who: l.Who, Operation: l.Operation, Since: l.Created, Waited: l.Waited, Forcible: l.Forcible}
 }
 
 func dangerWord(action string) string {
@@ -294,14 +295,18 @@ func notApproved(a vcs.Approval) string {
 	return "it needs an approving review"
 }
 
-func (e *Engine) sayUnlocked(freed locking.Freed, plans []journal.Plan) say {
+func (e *Engine) sayUnlocked(freed locking.Freed, plans []journal.Plan, kept map[runner.Project]bool) say {
+	note := ""
+	if len(kept) > 0 {
+		note = unstoredWords(kept)
+	}
 	var labels []string
 	for _, l := range freed.Locks {
 		labels = append(labels, label(projectOf(l.Key)))
 	}
 	slices.Sort(labels)
 	return func(f templates.Footer) string {
-		return templates.Unlocked{Labels: labels, Plans: len(plans), Left: len(freed.Left), Footer: f}.Render()
+		return templates.Unlocked{Labels: labels, Plans: len(plans), Left: len(freed.Left), Note: note, Footer: f}.Render()
 	}
 }
 

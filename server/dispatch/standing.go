@@ -250,7 +250,10 @@ func (e *Engine) planByID(ctx context.Context, id vcs.PullID, plan string) (jour
 // settle frees the locks that protect nothing, leaves the lines for what does not wait any more, and
 // remembers what was autoplanned.
 func (e *Engine) settle(ctx context.Context, s scene, jobs []journal.Job) error {
-	if !s.ask.plans() {
+	switch {
+	case s.ask.kind == askMend:
+		return e.mendDone(ctx, s)
+	case !s.ask.plans():
 		return nil
 	}
 	touched, err := e.touched(ctx, s.pull.ID())

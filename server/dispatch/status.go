@@ -22,6 +22,9 @@ func (e *Engine) runURL(run string) string { return e.Options.URL + "/runs/" + r
 
 // pending are the statuses of a run that begins.
 func (e *Engine) pending(s scene, jobs int) []vcs.Status {
+	if s.ask.kind == askMend {
+		return nil
+	}
 	if s.ask.kind == askApply {
 		return []vcs.Status{e.status(s, cmdApply, vcs.Pending, "applying "+count(jobs, "project"))}
 	}

@@ -249,7 +249,7 @@ func (e *Engine) decide(ctx context.Context, s scene) (verdict, error) {
 	switch s.ask.kind {
 	case askClosed:
 		return e.cleanUp(ctx, s)
-	case askPlan, askApply, askUnlock, askHelp, askWrong:
+	case askPlan, askApply, askUnlock, askMend, askHelp, askWrong:
 	case askNothing:
 		return verdict{outcome: s.ask.why}, nil
 	}
@@ -267,6 +267,8 @@ func (e *Engine) decide(ctx context.Context, s scene) (verdict, error) {
 		return e.decideApply(ctx, s)
 	case askUnlock:
 		return e.unlock(ctx, s)
+	case askMend:
+		return e.decideMend(ctx, s)
 	case askWrong:
 		return verdict{answer: sayWrong(s.ask.wrong)}, nil
 	case askHelp, askNothing, askClosed:
@@ -285,7 +287,7 @@ func (e *Engine) may(ctx context.Context, s scene) (v verdict, done bool, err er
 	switch {
 	case !e.Options.Allowed(s.pull.Repo):
 		return verdict{outcome: "the repository is not in --repo-allowlist"}, true, nil
-	case s.pull.State != vcs.Open && s.ask.kind != askUnlock && s.ask.kind != askHelp && s.ask.kind != askWrong:
+	case s.pull.State != vcs.Open && s.ask.kind != askUnlock && s.ask.kind != askMend && s.ask.kind != askHelp && s.ask.kind != askWrong:
 		return no(fmt.Sprintf("%s not run: this pull request is %s", title(s.ask.name), s.pull.State),
 			"Nothing was run, and no lock was taken.")
 	case s.pull.Fork() && s.ask.kind != askHelp && s.ask.kind != askWrong:
@@ -440,11 +442,14 @@ func (e *Engine) abandon(ctx context.Context, s scene, j journal.Job) (journal.J
 	switch {
 	case !j.Open():
 		return j, nil
-	case s.ask.kind != askApply:
+	case !s.ask.changes():
 	case j.State == journal.JobQueued:
 		end = runner.NotStarted
 	default:
 		end = runner.Unknown
+		if s.ask.kind == askMend {
+			break
+		}
 		if err := e.applied(ctx, s, j, runner.Result{Summary: runner.Summary{End: end}}); err != nil {
 			return j, err
 		}

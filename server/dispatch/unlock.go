@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,7 +32,11 @@ func (e *Engine) unlock(ctx context.Context, s scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	v := verdict{answer: e.sayUnlocked(freed, plans), outcome: "unlocked"}
+	kept, err := e.unstored(ctx, s.pull.ID())
+	if err != nil {
+		return verdict{}, err
+	}
+	v := verdict{answer: e.sayUnlocked(freed, plans, kept), outcome: "unlocked"}
 	if len(plans)+len(freed.Left) > 0 && s.pull.State == vcs.Open {
 		v.plan = e.status(s, cmdPlan, vcs.Failure, "given up by unlock")
 		v.apply = e.status(s, cmdApply, vcs.Pending, "nothing is planned")
@@ -48,8 +53,14 @@ func (e *Engine) cleanUp(ctx context.Context, s scene) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	if err := e.Work.Remove(ctx, s.repo, s.pull.Number); err != nil {
-		e.Log.WarnContext(ctx, "removing checkouts", "pull", s.pull.ID().String(), "err", err)
+	kept, err := e.unstored(ctx, s.pull.ID())
+	if err != nil {
+		return verdict{}, err
+	}
+	if len(kept) == 0 {
+		e.sweep(ctx, s)
+	} else if err := e.notice(ctx, s.pull.ID(), "unstored", strconv.FormatUint(s.ev.Seq, 10), unstoredNotice(s, kept)); err != nil {
+		return verdict{}, err
 	}
 	err = e.editPull(ctx, s.pull.ID(), func(rec *journal.PullRecord) (bool, error) {
 		rec.CleanedUp = true

@@ -26,7 +26,7 @@ func (c Conflict) Render() string {
 	fmt.Fprintf(&b, "### %s not started: this branch conflicts with %s\n", c.Command, Code(c.BaseRef))
 	for i, f := range c.Files {
 		if i == 50 {
-			fmt.Fprintf(&b, "- and %d more\n", len(c.Files)-i)
+			fmt.Fprintf(&b, "\n- and %d more", len(c.Files)-i)
 			break
 		}
 		b.WriteString("\n- " + Code(f))
@@ -145,7 +145,7 @@ func (w Wrong) Render() string {
 		text += "\n" + w.Detail
 	}
 	if w.Usage != "" {
-		text += "\n\n" + w.Usage
+		text += "\n\nUsage: " + w.Usage
 	}
 	out := "### Command not understood\n" + Fence("", text) + "\n\n"
 	if w.Suggestion != "" {

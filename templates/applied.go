@@ -66,7 +66,10 @@ func (j Job) score() string {
 		return ""
 	}
 	s := fmt.Sprintf("%d of %s %s done", done, counted(len(j.Done), "change"), isAre(done))
-	if half > 0 {
+	switch last := []string{"second", "third", "fourth", "fifth"}; {
+	case half == 1 && done == len(j.Done)-1 && done >= 1 && done <= len(last):
+		s += ", the " + last[done-1] + " is half done"
+	case half > 0:
 		s += fmt.Sprintf(", %d %s half done", half, isAre(half))
 	}
 	if j.Unstored {
@@ -184,7 +187,7 @@ func afterwards(jobs []Job) string {
 		if len(kept) > 1 {
 			word = "plans"
 		}
-		out = append(out, "The "+word+" of "+names(kept)+" "+isAre(len(kept))+" kept, and checked again before "+itThey(len(kept))+" applied.")
+		out = append(out, "The "+word+" of "+names(kept)+" "+isAre(len(kept))+" kept, and "+isAre(len(kept))+" checked again before "+itThey(len(kept))+" applied.")
 	}
 	return sentences(out...)
 }

@@ -14,6 +14,12 @@ var ansi = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // c
 	return regexp.MustCompile(`\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])`)
 })
 
+// commandLine is a line that is one of our commands, with or without a word that wakes us, or a forge's own.
+var commandLine = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // compiled when it is used first: a supervisor never uses it
+	const words = `plan|apply|unlock|help|cancel|force-unlock|state[\t\p{Zs}]+push`
+	return regexp.MustCompile("(?im)^[\\t\\p{Zs}`]*(?:/|(?:@?[^\\s`]+[\\t\\p{Zs}]+)?(?:" + words + ")(?:[\\t\\p{Zs}]+-.*)?[\\t\\p{Zs}`]*$)")
+})
+
 // clean drops what must not reach a page: colours, control characters, invisible and direction-changing ones.
 func clean(s string, newlines bool) string {
 	if !utf8.ValidString(s) {
@@ -75,9 +81,11 @@ func htmlCode(s string) string {
 	return "<code>" + html.EscapeString(breakMarker(clean(s, false))) + "</code>"
 }
 
-// Fence puts foreign text into a block that it can't leave.
+// Fence puts foreign text into a block that it can't leave. A line of it that is a command is indented like
+// code: nobody who reads the comment line by line may take it for one.
 func Fence(lang, s string) string {
 	s = strings.Trim(breakMarker(clean(s, true)), "\n")
+	s = commandLine().ReplaceAllString(s, "    $0")
 	f := strings.Repeat("`", max(3, longestRun(s, '`')+1))
 	return f + lang + "\n" + s + "\n" + f
 }

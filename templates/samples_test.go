@@ -36,6 +36,14 @@ func known(c templates.Changes) templates.Changes {
 
 func link(job string) string { return "https://tg.example/runs/01K9#" + job }
 
+func files(n int) []string {
+	var out []string
+	for i := range n {
+		out = append(out, fmt.Sprintf("network/f%02d.tf", i))
+	}
+	return out
+}
+
 // samples are the comments that have a golden, by name.
 func samples() map[string]string {
 	nine := time.Date(2026, 11, 23, 9, 12, 0, 0, time.UTC)
@@ -72,6 +80,18 @@ func samples() map[string]string {
 	}
 	vpn := waiting
 	vpn.Label, vpn.Workspace = "vpn", "prod"
+	vpn.Waiting = &templates.Holder{Ref: "#121", URL: "https://forge.example/pull/121", User: "raj", Since: nine.Add(-32 * time.Minute), Ahead: 2}
+	next := waiting
+	next.Waiting = &templates.Holder{Ref: "#118", URL: "https://forge.example/pull/118", User: "ana", Since: nine}
+	dns := ready("dns", templates.Changes{Add: 1, Destroy: 1})
+	dns.Dangers = []templates.Danger{{Address: "aws_route53_record.old_api", Action: "destroy"}}
+	twenty := []templates.Job{ready("api", templates.Changes{Add: 1, Change: 3}), failed, next, db, clean("audit"), manyDestroys, vpn, dns}
+	for _, label := range []string{"cdn", "ci", "dns/internal", "iam", "logs"} {
+		twenty = append(twenty, clean(label))
+	}
+	for _, label := range []string{"cache", "events", "mail", "search", "users", "video", "web"} {
+		twenty = append(twenty, ready(label, templates.Changes{Add: 1}))
+	}
 	local := ready("loose", templates.Changes{Add: 1})
 	local.LocalState = true
 	unknown := templates.Job{Label: "gen", State: templates.StateReady, LogURL: link("gen"), Text: "encrypted"}
@@ -132,7 +152,7 @@ func samples() map[string]string {
 	f := footer("plan", "comment:7")
 	return map[string]string{
 		"plan_one":          plan(ready("network", templates.Changes{Add: 1, Change: 1})),
-		"plan_many":         plan(ready("api", templates.Changes{Add: 1, Change: 3}), failed, waiting, db, clean("audit"), manyDestroys, vpn, clean("dns/internal")),
+		"plan_many":         plan(twenty...),
 		"plan_none":         plan(clean("dns"), clean("network")),
 		"plan_one_none":     plan(clean("dns")),
 		"plan_failed":       plan(failed),
@@ -147,6 +167,7 @@ func samples() map[string]string {
 		"plan_cancelled":    plan(templates.Job{Label: "dns", State: templates.StateCancelled}),
 		"plan_cut":          plan(ready("small", templates.Changes{Add: 1}), big("big", 4000)),
 		"plan_cut_more":     plan(append(crowd(40, 400), failed)...),
+		"plan_left_out":     plan(append(crowd(120, 400), failed)...),
 		"plan_moved":        plan(moved),
 		"plan_waiting_many": plan(waiting, vpn, other, ready("api", templates.Changes{Import: 1, Forget: 1}), failed),
 		"plan_circle":       templates.Plan{Jobs: []templates.Job{waiting}, Notes: []string{"#1 holds `dns`, which #2 waits for; comment `unlock` in one of them."}, CommentLimit: 60_000, Footer: f}.Render(),
@@ -167,7 +188,8 @@ func samples() map[string]string {
 		"apply_kept":        apply(half, templates.Job{Label: "api", State: templates.StateNotStarted, LogURL: link("api"), Flags: "-d api"}),
 		"apply_refused":     templates.ApplyRefused{Rows: []templates.Refused{{Label: "network", State: "stale", Why: "what it was made from has changed since; plan it again", Moved: []string{"network/main.tf"}}, {Label: "dns", Flags: "-d dns"}}, Footer: footer("apply", "comment:7")}.Render(),
 		"apply_refused_one": templates.ApplyRefused{Rows: []templates.Refused{{Label: "network", State: "not approved", Why: "it needs an approving review"}}, Footer: footer("apply", "comment:7")}.Render(),
-		"config":            templates.Problems{Command: "Plan", File: "atlantis.yaml", Rows: []templates.Problem{{Where: "line 7, column 5", URL: "https://forge.example/b/a1b2c3d/atlantis.yaml#L7", Key: "projects[1].worklfow", Text: "unknown key. Did you mean `workflow`?"}, {Where: "line 12, column 10", URL: "https://forge.example/b/a1b2c3d/atlantis.yaml#L12", Key: "projects[2].dir", Text: "`../other` leaves the repository"}}, Footer: f}.Render(),
+		"config":            templates.Problems{Command: "Plan", File: "atlantis.yaml", Rows: []templates.Problem{{Where: "line 7, column 5", URL: "https://forge.example/b/a1b2c3d/atlantis.yaml#L7", Key: "projects[1].worklfow", Text: "unknown key. Did you mean `workflow`?"}, {Where: "line 12, column 10", URL: "https://forge.example/b/a1b2c3d/atlantis.yaml#L12", Key: "projects[2].dir", Text: "`../other` leaves the repository"}, {Where: "line 15, column 7", URL: "https://forge.example/b/a1b2c3d/atlantis.yaml#L15", Key: "projects[3].name", Text: "`api` is already the name of the project in line 4"}}, Footer: f}.Render(),
+		"conflict_many":     templates.Conflict{Command: "Plan", BaseRef: "main", Files: files(55), Footer: f}.Render(),
 		"conflict":          templates.Conflict{Command: "Plan", BaseRef: "main", Files: []string{"network/main.tf", "dns/main.tf"}, Footer: f}.Render(),
 		"nothing":           templates.NothingTouched{Files: 3, Flags: "-d network", Footer: f}.Render(),
 		"nothing_one":       templates.NothingTouched{Files: 1, Footer: f}.Render(),

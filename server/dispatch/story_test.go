@@ -70,7 +70,7 @@ func onSmall(t *testing.T, f *small, prepare, check func(bench)) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- e.Run(ctx) }()
-		time.Sleep(time.Hour) // of the bubble's time
+		time.Sleep(time.Hour) //nolint:forbidigo // of the bubble's time
 		synctest.Wait()
 		stop()
 		if err := <-ended; err != nil {

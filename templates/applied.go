@@ -66,9 +66,10 @@ func (j Job) score() string {
 		return ""
 	}
 	s := fmt.Sprintf("%d of %s %s done", done, counted(len(j.Done), "change"), isAre(done))
-	switch last := []string{"second", "third", "fourth", "fifth"}; {
-	case half == 1 && done == len(j.Done)-1 && done >= 1 && done <= len(last):
-		s += ", the " + last[done-1] + " is half done"
+	nth, ok := map[int]string{1: "second", 2: "third", 3: "fourth", 4: "fifth"}[done]
+	switch {
+	case half == 1 && ok && done == len(j.Done)-1:
+		s += ", the " + nth + " is half done"
 	case half > 0:
 		s += fmt.Sprintf(", %d %s half done", half, isAre(half))
 	}

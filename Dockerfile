@@ -1,8 +1,8 @@
 # syntax=docker/dockerfile:1
 
-# --build-arg TERRAFORM_VERSION=1.11.4 bakes that version in, from HashiCorp's own image. `--target bare` leaves
+# --build-arg TERRAFORM_VERSION=1.12.2 bakes another version in, from HashiCorp's own image. `--target bare` leaves
 # it out: terraform is then installed when a project asks for a version (--tf-download).
-ARG TERRAFORM_VERSION=latest
+ARG TERRAFORM_VERSION=1.11.4
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
@@ -22,7 +22,8 @@ RUN apt-get update \
  && install -d -o tidegate -g tidegate -m 0700 /var/lib/tidegate
 COPY --from=build /out/tidegate /usr/local/bin/tidegate
 ENV TIDEGATE_DATA_DIR=/var/lib/tidegate
-USER tidegate
+# By number: Kubernetes can see that it is not root.
+USER 10001:10001
 WORKDIR /home/tidegate
 VOLUME /var/lib/tidegate
 EXPOSE 4141

@@ -7,7 +7,6 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -97,7 +96,7 @@ func (s *Server) Serve(ctx context.Context) error {
 
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(s.identify, s.recover, middleware.GetHead)
+	r.Use(identify, s.recover, middleware.GetHead)
 	r.Handle("/events", s.Events)
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	r.Get("/readyz", s.readyz)
@@ -143,14 +142,6 @@ func plain(w http.ResponseWriter, status int, text string) {
 	_, _ = fmt.Fprintln(w, text)
 }
 
-// identify gives every request an id that logs and the answer share.
-func (s *Server) identify(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Request-Id", rand.Text())
-		next.ServeHTTP(w, r)
-	})
-}
-
 // recover turns a panic into a 500, so that one bad request does not end the server.
 func (s *Server) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -163,7 +154,7 @@ func (s *Server) recover(next http.Handler) http.Handler {
 				panic(v) //nolint:forbidigo // net/http's own way to end a request
 			}
 			id := w.Header().Get("X-Request-Id")
-			s.Log.ErrorContext(r.Context(), "panic in a request", "panic", fmt.Sprint(v), "request", id, "stack", string(debug.Stack()))
+			s.Log.ErrorContext(r.Context(), "panic in a request", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			plain(w, http.StatusInternalServerError, "internal error, request "+id)
 		}()
 		next.ServeHTTP(w, r)

@@ -185,7 +185,11 @@ func markdown(table []option) string {
 		if o.secret {
 			help += " (secret)"
 		}
-		fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", strings.Join(names, ", "), env(o.name), def, help)
+		envs := "`" + env(o.name) + "`"
+		if o.secret {
+			envs += ", `" + env(o.name+"-file") + "`"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", strings.Join(names, ", "), envs, def, help)
 	}
 	return b.String()
 }

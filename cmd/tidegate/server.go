@@ -83,7 +83,7 @@ func serverCommand() *cobra.Command {
 
 // serve wires everything and works until ctx ends.
 func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
-	log := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: s.level}))
+	log := slog.New(server.LogRequests(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: s.level})))
 	level, err := supervisor.Protect()
 	if err != nil {
 		log.Warn("protecting the server's memory", "err", err)

@@ -107,7 +107,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "the-past-runs", file: "server/dispatch/reconcile.go",
-			old: `if since.Before(rec.FirstSeen) {`, new: `if since.After(rec.FirstSeen) {`,
+			old: `since.Before(first) {`, new: `since.After(first) {`,
 			test: []string{"./server/dispatch", "-run", "FirstSight"},
 		},
 		{

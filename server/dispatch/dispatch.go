@@ -214,6 +214,10 @@ func (e *Engine) collect(ctx context.Context) error {
 			e.spawn(func() { e.drop(ctx, it, it.ask.why) })
 			continue
 		}
+		if e.foundBefore(ctx, it) {
+			e.spawn(func() { e.drop(ctx, it, "it was found before its webhook came") })
+			continue
+		}
 		e.lanes.take(ctx, pullOf(ev), it)
 	}
 	return nil

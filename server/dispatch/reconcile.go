@@ -99,8 +99,9 @@ func (e *Engine) catchUp(ctx context.Context, f vcs.Lister, repo vcs.Repo) error
 		return e.firstSight(ctx, f, repo)
 	}
 	since := rec.Watermark.Add(-overlap)
-	if since.Before(rec.FirstSeen) {
-		since = rec.FirstSeen
+	// A pull request of the second of first sight is known if it was there; a comment is not.
+	if first := rec.FirstSeen.Add(-time.Second); since.Before(first) {
+		since = first
 	}
 	n, err := f.News(ctx, repo, since, rec.Tags)
 	if err != nil {
@@ -110,6 +111,9 @@ func (e *Engine) catchUp(ctx context.Context, f vcs.Lister, repo vcs.Repo) error
 		return nil // the same question is answered for nothing the next time
 	}
 	for _, c := range n.Comments {
+		if c.At.Before(rec.FirstSeen) {
+			continue
+		}
 		if err := e.foundComment(ctx, c); err != nil {
 			return err
 		}
@@ -184,7 +188,24 @@ func (e *Engine) foundPull(ctx context.Context, p vcs.Pull, at time.Time) (settl
 	if e.lanes.busy(p.ID()) {
 		return false, nil
 	}
-	return true, e.found(ctx, ev)
+	if err := e.found(ctx, ev); err != nil || ev.Kind == vcs.PullClosed {
+		return true, err
+	}
+	return true, e.editPull(ctx, p.ID(), func(rec *journal.PullRecord) (bool, error) {
+		describe(rec, p)
+		rec.Found, rec.FoundAt = considered(p), at
+		return true, nil
+	})
+}
+
+// foundBefore reports whether an event tells of a push that was taken in before its webhook came. It is
+// asked before the event gets in anything's way.
+func (e *Engine) foundBefore(ctx context.Context, it item) bool {
+	if !it.push() || it.ev.Event.Delivery == "" || it.ev.Run != "" {
+		return false
+	}
+	rec, _, err := e.Journal.Pull(ctx, pullOf(it.ev))
+	return err == nil && rec.Found == it.ev.Event.Head+" "+it.ev.Event.BaseRef && !it.ev.Event.At.After(rec.FoundAt)
 }
 
 func (e *Engine) found(ctx context.Context, ev vcs.Event) error {

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -106,8 +107,12 @@ func TestFirstSight(t *testing.T) {
 			t.Errorf("%d events were taken in until now, want %d", n, want)
 		}
 	}
+	f.say(4, noon, "apply") // in the same second: it may have been there
 	round(0)
 	round(0)
+	if got := f.asked[1]; !got.Equal(noon) {
+		t.Errorf("asked for what happened since %s: a pull request may have been opened at %s, after the question", got, noon)
+	}
 	f.now = noon.Add(time.Minute)
 	f.say(2, noon.Add(30*time.Second), "plan")
 	f.say(3, noon.Add(30*time.Second), "looks good")
@@ -166,5 +171,49 @@ func TestWhatIsWorkedOnIsLookedAtAgain(t *testing.T) {
 	}
 	if n := queued(t, e); n != 1 {
 		t.Errorf("%d events were taken in, want that it was merged", n)
+	}
+}
+
+// TestTheWebhookOfWhatWasFound: it comes late and changes nothing, though what it led to is given up by then. One that
+// tells of something newer, or of something else, is another event.
+func TestTheWebhookOfWhatWasFound(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	f := &listing{small: newSmall(), now: noon}
+	e.Forges = map[string]vcs.Forge{"f": f}
+	var told []uint64
+	e.lanes.tell = func(_, _ context.Context, it item) { told = append(told, it.ev.Seq) }
+	must(t, e.catchUp(t.Context(), f, aPull(1).Repo))
+	f.now, f.pulls = noon.Add(time.Minute), []vcs.Pull{aPull(1)}
+	must(t, e.catchUp(t.Context(), f, aPull(1).Repo))
+	collect := func(seq uint64) bool {
+		t.Helper()
+		must(t, e.collect(t.Context()))
+		e.work.Wait()
+		return slices.Contains(told, seq)
+	}
+	if !collect(1) {
+		t.Fatal("what was found is not carried out")
+	}
+	for _, tt := range []struct {
+		name, delivery, head string
+		at                   time.Time
+		want                 bool
+	}{
+		{"its webhook", "d", "a1", noon.Add(30 * time.Second), false},
+		{"another head", "d", "a2", noon.Add(30 * time.Second), true},
+		{"a newer one", "d", "a1", noon.Add(2 * time.Minute), true},
+		{"found again", "", "a1", noon.Add(20 * time.Second), true},
+	} {
+		ev := vcs.Event{Kind: vcs.PullPushed, Repo: aPull(1).Repo, Pull: 1, Head: tt.head, Base: "b1", BaseRef: "main", At: tt.at, Delivery: tt.delivery}
+		seq, _, err := e.Journal.AddEvent(t.Context(), ev, ev.Key())
+		must(t, err)
+		if got := collect(seq); got != tt.want {
+			t.Errorf("%s: carried out: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	if n := queued(t, e); n != 4 {
+		t.Errorf("%d events are queued, want all but the one that was dropped", n)
 	}
 }

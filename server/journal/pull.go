@@ -26,6 +26,10 @@ type PullRecord struct {
 	// Considered is the head and the base branch that an event was taken in for last; empty when it
 	// was closed since.
 	Considered string `json:"considered,omitempty"`
+	// Found is the head and the base branch that was taken in last without a webhook's telling, and FoundAt
+	// when the forge was asked, by its clock: a webhook that tells of it later is an old one.
+	Found   string    `json:"found,omitempty"`
+	FoundAt time.Time `json:"found_at,omitzero"`
 	// Since is the run that let go of everything last: what older ones planned does not stand any more.
 	Since string `json:"since,omitempty"`
 	// CleanedUp: it was closed, and nothing is kept of it.

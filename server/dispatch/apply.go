@@ -161,7 +161,9 @@ func (e *Engine) unready(s scene, st standing) *refusal {
 		return no("not planned", "its last plan did not succeed; plan it again")
 	case st.plan.State != journal.PlanReady:
 		return no(string(st.plan.State), "its plan can't be applied any more; plan it again")
-	case st.plan.Report == 0 || !s.ask.comment.After(st.plan.ReportedAt, st.plan.Report):
+	case st.plan.Report == 0:
+		return no("not seen", "the forge did not take the comment that shows its plan; plan it again")
+	case !s.ask.comment.After(st.plan.ReportedAt, st.plan.Report):
 		return no("not seen", "its plan was posted after the comment that asks to apply it; read it, then ask again")
 	case st.plan.LocalState && !e.Options.LocalState:
 		return no("no backend", "its state would be lost with the checkout. Give the project a backend, or start the server with `--allow-local-state` and plan again")

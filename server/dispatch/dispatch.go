@@ -76,9 +76,11 @@ type Engine struct {
 	sign  signer
 	slots *slots
 	lanes *lanes
-	dirs  keyed
-	pace  pace
-	began time.Time
+	// budget is what may be written to the forges.
+	budget *budget
+	dirs   keyed
+	pace   pace
+	began  time.Time
 	// restored is zero unless the journal came out of a backup.
 	restored journal.Restoration
 	seen     uint64 // the last event that was taken from the journal
@@ -114,6 +116,7 @@ func New(c Config) (*Engine, error) {
 		Config: c,
 		sign:   signer{key: c.Journal.MarkerKey()},
 		slots:  newSlots(c.Options.Slots),
+		budget: newBudget(),
 		spared: map[string]bool{},
 		pace: pace{
 			progress: 10 * time.Second, progressEdit: 15 * time.Second, retry: time.Second,
@@ -174,12 +177,12 @@ func (e *Engine) restart(ctx context.Context) error {
 		return fmt.Errorf("reading unposted answers: %w", err)
 	}
 	for _, r := range owed {
-		if r.Kind != kindNotice {
+		if r.Kind == kindAnswer {
 			continue // its event is still queued and will come to it
 		}
 		e.spawn(func() {
-			if err := e.repost(e.quit, r); err != nil { //nolint:contextcheck // a notice lives as long as the engine
-				e.Log.ErrorContext(ctx, "posting an owed notice", "report", r.ID, "err", err)
+			if err := e.settleOwed(e.quit, r); err != nil { //nolint:contextcheck // what is owed lives as long as the engine
+				e.Log.ErrorContext(ctx, "settling what is owed", "report", r.ID, "err", err)
 			}
 		})
 	}

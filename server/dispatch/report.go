@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tidegate/tidegate/server/journal"
@@ -18,6 +17,13 @@ const (
 	kindAnswer   = "answer"
 	kindProgress = "progress"
 	kindNotice   = "notice"
+)
+
+const (
+	// skew is how far the forge's clock may be behind ours.
+	skew = time.Minute
+	// searchPause is the time between two looks for a comment of ours.
+	searchPause = 2 * time.Second
 )
 
 // report gives the run's answer, writes the statuses and ends the event.
@@ -89,8 +95,8 @@ func (e *Engine) finish(ctx context.Context, s scene, answer say, outcome string
 		if err := e.Journal.ReportPlans(ctx, s.run.ID, r.Comment, r.Posted); err != nil {
 			return err
 		}
-		e.tidy(ctx, s, r)
 	}
+	e.tidy(ctx, s, r)
 	if err := e.Journal.EndRun(ctx, s.run.ID, templates.Summary(r.Body), time.Now().UTC()); err != nil {
 		return err
 	}
@@ -136,7 +142,6 @@ func (e *Engine) post(ctx context.Context, f vcs.Forge, pull vcs.Pull, r journal
 // attempt makes one try. After a doubt it posts only when the comment has not turned up for a while.
 func (e *Engine) attempt(ctx context.Context, f vcs.Forge, pull vcs.Pull, r journal.Report, doubted time.Time) (vcs.Comment, error) {
 	if !doubted.IsZero() {
-		const skew = time.Minute
 		until := doubted.Add(e.pace.doubt)
 		for {
 			found, ok, err := e.search(ctx, f, pull, r.Intended.Add(-skew), r.Marker)
@@ -147,10 +152,13 @@ func (e *Engine) attempt(ctx context.Context, f vcs.Forge, pull vcs.Pull, r jour
 			if left <= 0 {
 				break
 			}
-			if err := sleep(ctx, min(left, 2*time.Second)); err != nil {
+			if err := sleep(ctx, min(left, searchPause)); err != nil {
 				return vcs.Comment{}, err
 			}
 		}
+	}
+	if err := e.budget.answer(ctx, pull.Repo.ID); err != nil {
+		return vcs.Comment{}, err
 	}
 	return f.CreateComment(ctx, pull, r.Body)
 }
@@ -182,13 +190,13 @@ func (e *Engine) tidy(ctx context.Context, s scene, answer journal.Report) {
 		e.Log.WarnContext(ctx, "reading what was planned", "err", err)
 		return
 	}
-	replaces := answer.Command == cmdPlan && len(jobs) > 0 && !targeted(s.ask)
+	replaces := answer.Command == cmdPlan && answer.Comment != 0 && len(jobs) > 0 && !targeted(s.ask)
 	var old []vcs.Comment
 	var folded []journal.Report
 	for _, r := range all {
 		switch {
-		case r.Kind == kindProgress && r.Run == answer.Run && !r.Deleted:
-			e.removeProgress(ctx, s, r)
+		case r.Kind == kindProgress && !r.Deleted && e.isOver(ctx, r.Run, answer.Run):
+			e.removeProgress(ctx, s.forge, s.pull, r)
 		case replaces && isOlderPlan(r, answer):
 			old = append(old, vcs.Comment{ID: r.Comment, Node: r.Node})
 			r.Folded = true
@@ -196,7 +204,7 @@ func (e *Engine) tidy(ctx context.Context, s scene, answer journal.Report) {
 		}
 	}
 	f, ok := s.forge.(vcs.Folder)
-	if !ok || len(old) == 0 {
+	if !ok || len(old) == 0 || !e.budget.extra(s.pull.Repo.ID) { // the next plan folds them, too
 		return
 	}
 	if err := f.Fold(ctx, s.pull, old); err != nil {
@@ -212,31 +220,6 @@ func (e *Engine) tidy(ctx context.Context, s scene, answer journal.Report) {
 
 func isOlderPlan(r, answer journal.Report) bool {
 	return r.Kind == kindAnswer && r.Command == cmdPlan && r.ID < answer.ID && r.Comment != 0 && !r.Folded
-}
-
-// removeProgress takes a progress comment away, and records that none is owed any more: the intent of one
-// may have been journalled and nothing posted.
-func (e *Engine) removeProgress(ctx context.Context, s scene, r journal.Report) {
-	if r.Comment == 0 {
-		found, ok, err := e.search(ctx, s.forge, s.pull, r.Intended.Add(-time.Minute), r.Marker)
-		if err != nil {
-			e.Log.WarnContext(ctx, "looking for a progress comment", "run", s.run.ID, "err", err)
-			return
-		}
-		if ok {
-			r.Comment = found.ID
-		}
-	}
-	if r.Comment != 0 {
-		if err := s.forge.DeleteComment(ctx, s.pull, r.Comment); err != nil && !errors.Is(err, vcs.ErrNotFound) {
-			e.Log.WarnContext(ctx, "deleting a progress comment", "run", s.run.ID, "err", err)
-			return
-		}
-	}
-	r.Deleted = true
-	if err := e.Journal.PutReport(ctx, r); err != nil {
-		e.Log.WarnContext(ctx, "recording a deleted progress comment", "err", err)
-	}
 }
 
 type noticeText struct {
@@ -274,8 +257,9 @@ func (e *Engine) notice(ctx context.Context, id vcs.PullID, what, key string, te
 	return nil
 }
 
-// repost brings a notice to its pull request that an earlier process owed.
-func (e *Engine) repost(ctx context.Context, r journal.Report) error {
+// settleOwed does what an earlier process owed of a report that no event will come to: a notice is
+// brought to its pull request, and the progress comment of a run that is over is taken away.
+func (e *Engine) settleOwed(ctx context.Context, r journal.Report) error {
 	f, ok := e.Forges[r.Pull.Repo.Forge]
 	if !ok {
 		return nil
@@ -284,92 +268,14 @@ func (e *Engine) repost(ctx context.Context, r journal.Report) error {
 	if err != nil || !ok {
 		return err
 	}
-	_, err = e.post(ctx, f, vcs.Pull{Repo: rec.Repo, Number: r.Pull.Number}, r, true)
+	pull := vcs.Pull{Repo: rec.Repo, Number: r.Pull.Number}
+	switch {
+	case r.Kind == kindNotice:
+		_, err = e.post(ctx, f, pull, r, true)
+	case r.Kind == kindProgress && e.isOver(ctx, r.Run, ""):
+		e.chase(ctx, f, pull, r)
+	}
 	return err
-}
-
-// watcher keeps a long run's progress comment.
-type watcher struct {
-	e      *Engine
-	s      scene
-	cancel context.CancelFunc
-	gone   chan struct{}
-
-	mu    sync.Mutex
-	total int
-	over  int
-}
-
-// watch starts to look after a run. end must be called.
-func (e *Engine) watch(ctx context.Context, s scene, jobs []journal.Job) *watcher {
-	ctx, cancel := context.WithCancel(ctx)
-	w := &watcher{e: e, s: s, cancel: cancel, gone: make(chan struct{}), total: len(jobs)}
-	for _, j := range jobs {
-		if !j.Open() {
-			w.over++
-		}
-	}
-	go func() {
-		defer close(w.gone)
-		w.keep(ctx)
-	}()
-	return w
-}
-
-func (w *watcher) done() {
-	w.mu.Lock()
-	w.over++
-	w.mu.Unlock()
-}
-
-func (w *watcher) end() {
-	w.cancel()
-	<-w.gone
-}
-
-func (w *watcher) text() (string, string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	mark := w.e.sign.write(w.s.pull.ID(), marker{
-		Server: w.e.Options.Name, Run: w.s.run.ID, Command: w.s.ask.name, Source: w.s.run.Source, Part: partProgress,
-	})
-	return w.e.sayProgress(w.s, w.over, w.total)(w.e.footer(w.s, mark)), mark
-}
-
-// keep makes the progress comment when the run takes long, and edits it when something has changed.
-func (w *watcher) keep(ctx context.Context) {
-	if sleep(ctx, w.e.pace.progress) != nil {
-		return
-	}
-	id := w.s.run.ID + "-progress"
-	body, mark := w.text()
-	r, ok, err := w.e.Journal.Report(ctx, id)
-	if err != nil {
-		return
-	}
-	if !ok {
-		r = journal.Report{
-			ID: id, Pull: w.s.pull.ID(), Run: w.s.run.ID, Kind: kindProgress, Command: w.s.ask.name,
-			Body: body, Marker: mark, Intended: time.Now().UTC(),
-		}
-		if err := w.e.Journal.PutReport(ctx, r); err != nil {
-			return
-		}
-	}
-	// The comment is made even if the run ends in this moment: it must not be left unrecorded.
-	if r, err = w.e.post(w.e.quit, w.s.forge, w.s.pull, r, ok); err != nil || r.Comment == 0 { //nolint:contextcheck // see above
-		return
-	}
-	for sleep(ctx, w.e.pace.progressEdit) == nil {
-		next, _ := w.text()
-		if next == body {
-			continue
-		}
-		body = next
-		if err := w.s.forge.EditComment(ctx, w.s.pull, r.Comment, body); err != nil && ctx.Err() == nil {
-			w.e.Log.WarnContext(ctx, "editing a progress comment", "run", w.s.run.ID, "err", err)
-		}
-	}
 }
 
 // sleep waits for d or for ctx, whose cause it answers.

@@ -329,7 +329,7 @@ func (e *Engine) begin(ctx context.Context, s scene, v verdict) (scene, error) {
 	if err := e.Journal.CreateRun(ctx, s.run, v.jobs); err != nil {
 		return s, fmt.Errorf("beginning run %s: %w", s.run.ID, err)
 	}
-	if f, ok := s.forge.(vcs.Reactor); ok && s.ask.comment != nil {
+	if f, ok := s.forge.(vcs.Reactor); ok && s.ask.comment != nil && e.budget.extra(s.pull.Repo.ID) {
 		if err := f.React(ctx, s.pull, s.ask.comment.ID); err != nil {
 			e.Log.WarnContext(ctx, "reacting to a command", "run", s.run.ID, "err", err)
 		}

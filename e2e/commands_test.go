@@ -53,6 +53,9 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"dismiss":   cmdDismiss,
 		"watched":   cmdWatched,
 		"faults":    cmdFaults,
+		"lock":      cmdLock,
+		"permit":    cmdPermit,
+		"run":       cmdRun,
 		"state":     cmdState,
 	}
 	out := map[string]func(*testscript.TestScript, bool, []string){}

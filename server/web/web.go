@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -274,11 +275,24 @@ func (p *pages) run(w http.ResponseWriter, r *http.Request) {
 	}
 	row := runRow(run)
 	page := templates.RunPage{Page: p.page(run.Command+" on "+run.Repo, row.Running), Run: row, Head: run.Head, Base: run.Base, Source: run.Source}
+	if page.Refused, page.Answer, err = p.refused(r, run.ID); err != nil {
+		p.fault(w, r, err)
+		return
+	}
 	room := max(maxLog/max(len(jobs), 1), minLog)
 	for _, j := range jobs {
 		page.Jobs = append(page.Jobs, p.jobRow(j, room))
 	}
 	p.show(w, r, page)
+}
+
+// refused is why the forge does not take a run's answer, and the answer without the lines that are for us.
+func (p *pages) refused(r *http.Request, run string) (why, text string, err error) {
+	report, _, err := p.Journal.Report(r.Context(), run)
+	if err = p.spare(r, err); err != nil || report.Gone == "" {
+		return "", "", err
+	}
+	return report.Gone, strings.TrimSpace(strings.Replace(report.Body, report.Marker, "", 1)), nil
 }
 
 // log sends the whole log of a job, as text.

@@ -298,6 +298,37 @@ func TestRunPage(t *testing.T) {
 	s.page("/runs/"+done, 200, "<p>2 add, 1 destroy</p>")
 }
 
+// What the forge does not take is read here, as text, whatever stands in it.
+func TestRunPageShowsARefusedAnswer(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	id := s.run(journal.Run{Pull: pull(1), Repo: "acme/infra", Command: "apply", Started: noon(), Ended: noon()}, journal.Job{State: journal.JobQueued})
+	report := journal.Report{
+		ID: id, Pull: pull(1), Run: id, Kind: "answer", Marker: "<!-- the marker -->", Intended: noon(), Comment: 5,
+		Body: "### Apply for `network`: applied\n\n<script>alert(1)</script>\n<!-- the marker -->\n",
+	}
+	put := func() string {
+		t.Helper()
+		if err := s.journal.PutReport(t.Context(), report); err != nil {
+			t.Fatal(err)
+		}
+		return s.page("/runs/"+id, 200)
+	}
+	if body := put(); strings.Contains(body, "not take") || strings.Contains(body, "###") {
+		t.Errorf("an answer that stands on its pull request:\n%s", body)
+	}
+	report.Comment, report.Gone = 0, "posting a comment: 403 <locked>"
+	body := put()
+	for _, want := range []string{"does not take this answer", "403 &lt;locked&gt;", "### Apply for `network`: applied", "&lt;script&gt;alert(1)"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page does not have %q:\n%s", want, body)
+		}
+	}
+	if strings.Contains(body, "the marker") || strings.Contains(body, "<script>alert") {
+		t.Errorf("the page shows the marker, or is one itself:\n%s", body)
+	}
+}
+
 func TestLongLogIsCut(t *testing.T) {
 	t.Parallel()
 	s := open(t)

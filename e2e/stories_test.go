@@ -18,6 +18,14 @@ import (
 
 func TestStories(t *testing.T) {
 	t.Parallel()
+	p := params(t)
+	p.Dir = filepath.Join("testdata", "stories")
+	testscript.Run(t, p)
+}
+
+// params are how stories run, without the stories.
+func params(t *testing.T) testscript.Params {
+	t.Helper()
 	bin := build(t)
 	real, err := exec.LookPath("terraform")
 	if err != nil {
@@ -32,8 +40,7 @@ func TestStories(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
-	testscript.Run(t, testscript.Params{
-		Dir:           filepath.Join("testdata", "stories"),
+	return testscript.Params{
 		WorkdirRoot:   root,
 		Cmds:          commands(),
 		TestWork:      os.Getenv("STORY_KEEP") != "",
@@ -46,7 +53,7 @@ func TestStories(t *testing.T) {
 			env.Defer(w.end)
 			return w.setUp(env, real)
 		},
-	})
+	}
 }
 
 // build builds the binary that the stories run, with the race detector.

@@ -148,7 +148,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}()
 	e.began = time.Now()
 	var err error
-	if e.restored, err = e.Journal.Restored(ctx); err != nil {
+	if e.restored, err = e.Journal.Restored(work); err != nil {
 		return err
 	}
 	if err := e.restart(work); err != nil {

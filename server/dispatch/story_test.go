@@ -253,3 +253,14 @@ func TestMayCut(t *testing.T) {
 		})
 	}
 }
+
+// A stop before the engine has begun is a stop like every other.
+func TestAStopBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := e.Run(ctx); err != nil {
+		t.Errorf("Run() = %v, want nil", err)
+	}
+}

@@ -146,6 +146,9 @@ func (w *world) answers(pull int) ([]comment, error) {
 	return out, nil
 }
 
+// errOver: what is waited for can't come any more.
+var errOver = errors.New("it is over")
+
 // until asks again and again whether something has come about, and gives up after a while.
 func (w *world) until(what string, ask func() (bool, error)) error {
 	tick := time.NewTicker(25 * time.Millisecond)
@@ -159,6 +162,9 @@ func (w *world) until(what string, ask func() (bool, error)) error {
 			return nil
 		}
 		last = err
+		if errors.Is(err, errOver) {
+			return errors.Join(err, w.lastLog())
+		}
 		select {
 		case <-tick.C:
 		case <-end.C:
@@ -219,7 +225,8 @@ func (w *world) start(env []string, args ...string) error {
 		select {
 		case err := <-p.done:
 			p.done <- err
-			return false, fmt.Errorf("the server ended: %w", err)
+			w.server = &process{url: p.url}
+			return false, fmt.Errorf("%w: the server ended: %w", errOver, err)
 		default:
 		}
 		status, _, err := w.get("/readyz")

@@ -64,11 +64,11 @@ func TestAnswersGoFirstAndInOrder(t *testing.T) {
 			synctest.Wait()
 		}
 		leave(errStopping)
-		time.Sleep(time.Minute - time.Second)
+		pass(time.Minute - time.Second)
 		if b.extra(repo) {
 			t.Error("there was room for what nobody needs while answers wait")
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		synctest.Wait()
 		close(answered)
 		var order []int
@@ -78,7 +78,7 @@ func TestAnswersGoFirstAndInOrder(t *testing.T) {
 		if want := []int{0, 2, 3}; !slices.Equal(order, want) {
 			t.Errorf("answered in the order %v, want %v", order, want)
 		}
-		time.Sleep(2 * time.Hour)
+		pass(2 * time.Hour)
 		if m, h := b.least(); m != writesAMinute || h != writesAnHour || len(b.repos) != 0 {
 			t.Errorf("after two hours: %d a minute, %d an hour, %d repositories known", m, h, len(b.repos))
 		}

@@ -57,9 +57,9 @@ func TestProgressIsMadeOnceAndGoes(t *testing.T) {
 				t.Helper()
 				f.script = []func(*scripted, string) (vcs.Comment, error){post}
 				w := e.watch(t.Context(), s, make([]journal.Job, 2))
-				time.Sleep(e.pace.progress + e.pace.progressEdit/2)
+				pass(e.pace.progress + e.pace.progressEdit/2)
 				w.done()
-				time.Sleep(10 * e.pace.progressEdit)
+				pass(10 * e.pace.progressEdit)
 				before := time.Now()
 				w.end()
 				if d := time.Since(before); d > 0 {
@@ -80,11 +80,11 @@ func TestProgressThatIsCutOffGoes(t *testing.T) {
 	onProgress(t, func(t *testing.T, e *Engine, f tidied, s scene) {
 		t.Helper()
 		f.script = []func(*scripted, string) (vcs.Comment, error){func(f *scripted, body string) (vcs.Comment, error) {
-			time.Sleep(time.Second)
+			pass(time.Second)
 			return takesInSilence(f, body)
 		}}
 		w := e.watch(t.Context(), s, make([]journal.Job, 1))
-		time.Sleep(e.pace.progress + time.Millisecond)
+		pass(e.pace.progress + time.Millisecond)
 		w.end()
 		e.tidy(t.Context(), s, journal.Report{Run: s.run.ID, Command: cmdPlan})
 	})

@@ -62,6 +62,13 @@ type Cloner interface {
 	CloneCredential(ctx context.Context, repo Repo) (Credential, error)
 }
 
+// Metered is a forge that tells how much may still be asked of it.
+type Metered interface {
+	// RequestsLeft is how many requests the account may still make until the forge counts anew; false
+	// as long as the forge has not told.
+	RequestsLeft() (int, bool)
+}
+
 // Lister is a forge that can be asked what happened: what a webhook never told is found with it.
 type Lister interface {
 	// Repo reads a repository by its names.

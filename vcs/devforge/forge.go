@@ -53,6 +53,8 @@ type user struct {
 	password string
 	token    string
 	created  time.Time
+	// asked counts the calls of the API, and unchanged those whose answer the caller had already.
+	asked, unchanged int
 	// person: somebody whom a page's visitor may act as.
 	person bool
 }

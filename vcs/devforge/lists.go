@@ -79,7 +79,8 @@ func sorted[T any](c call, list []T, direction string, times func(T) (created, u
 
 // unchanged answers a conditional request whose answer is the one that the caller has.
 // https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#use-conditional-requests-if-appropriate
-func unchanged(w http.ResponseWriter, req *http.Request, a answer) bool {
+func unchanged(w http.ResponseWriter, c call, a answer) bool {
+	req := c.req
 	if req.Method != http.MethodGet || a.body == nil || a.status != 0 {
 		return false
 	}
@@ -92,6 +93,27 @@ func unchanged(w http.ResponseWriter, req *http.Request, a answer) bool {
 	if req.Header.Get("If-None-Match") != tag {
 		return false
 	}
+	c.user.unchanged++
 	w.WriteHeader(http.StatusNotModified)
 	return true
+}
+
+// Calls is how many calls of the API a user has made that GitHub counts, and how many that it does not,
+// because their answer was the one that the caller had.
+func (f *Forge) Calls(login string) (counted, unchanged int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if u := f.users[login]; u != nil {
+		return u.asked - u.unchanged, u.unchanged
+	}
+	return 0, 0
+}
+
+// count counts a call, and answers how many GitHub would still let the user make. Nobody is held to it.
+func (f *Forge) count(u *user) int {
+	const allowed = 5000
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	u.asked++
+	return max(allowed-(u.asked-u.unchanged), 1)
 }

@@ -106,6 +106,9 @@ func (f *Forge) authenticated(next http.Handler) http.Handler {
 			write(w, answer{status: http.StatusUnauthorized, body: map[string]any{"message": "Bad credentials"}})
 			return
 		}
+		w.Header().Set("X-RateLimit-Limit", "5000")
+		w.Header().Set("X-RateLimit-Remaining", strconv.Itoa(f.count(u)))
+		w.Header().Set("X-RateLimit-Resource", "core")
 		next.ServeHTTP(w, req)
 	})
 }
@@ -135,7 +138,7 @@ func (f *Forge) locked(w http.ResponseWriter, req *http.Request, h handler) {
 		f.log.Error("api", "path", req.URL.Path, "err", err)
 		a = answer{status: http.StatusInternalServerError, body: map[string]any{"message": err.Error()}}
 	}
-	if !unchanged(w, req, a) {
+	if !unchanged(w, c, a) {
 		write(w, a)
 	}
 }

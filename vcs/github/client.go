@@ -68,6 +68,7 @@ type Client struct {
 	http    *http.Client
 	sender  *sender
 	api     *gh.Client
+	holds   holds
 }
 
 // Every ability is there.
@@ -79,6 +80,7 @@ var (
 	_ vcs.Reactor  = (*Client)(nil)
 	_ vcs.Cloner   = (*Client)(nil)
 	_ vcs.Lister   = (*Client)(nil)
+	_ vcs.Metered  = (*Client)(nil)
 )
 
 // New makes a client. It sends nothing yet.
@@ -116,7 +118,7 @@ func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull,
 		return vcs.Pull{}, fmt.Errorf("%s: %w", op, err)
 	}
 	var got *gh.PullRequest
-	err := c.do(ctx, op, same, func(ctx context.Context) (resp *gh.Response, err error) {
+	err := c.do(ctx, op, func(ctx context.Context) (resp *gh.Response, err error) {
 		got, resp, err = c.api.PullRequests.Get(ctx, repo.Owner, repo.Name, number)
 		return resp, err
 	})
@@ -151,7 +153,7 @@ func (c *Client) Comments(ctx context.Context, pull vcs.Pull, since time.Time) (
 	err := c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
 		opts.ListOptions = page
 		var some []*gh.IssueComment
-		err = c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+		err = c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
 			some, resp, err = c.api.Issues.ListComments(ctx, pull.Repo.Owner, pull.Repo.Name, pull.Number, opts)
 			return resp, err
 		})
@@ -203,7 +205,7 @@ func (c *Client) CreateComment(ctx context.Context, pull vcs.Pull, body string) 
 		return vcs.Comment{}, fmt.Errorf("%s: %w", op, err)
 	}
 	var got *gh.IssueComment
-	err := c.do(ctx, op, more, func(ctx context.Context) (resp *gh.Response, err error) {
+	err := c.write(ctx, op, pull.Repo.ID, more, func(ctx context.Context) (resp *gh.Response, err error) {
 		got, resp, err = c.api.Issues.CreateComment(ctx, pull.Repo.Owner, pull.Repo.Name, pull.Number, &gh.IssueComment{Body: &body})
 		return resp, err
 	})
@@ -223,7 +225,7 @@ func (c *Client) EditComment(ctx context.Context, pull vcs.Pull, id int64, body 
 	if err := c.ours(pull.Repo); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	return c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+	return c.write(ctx, op, pull.Repo.ID, same, func(ctx context.Context) (*gh.Response, error) {
 		_, resp, err := c.api.Issues.EditComment(ctx, pull.Repo.Owner, pull.Repo.Name, id, &gh.IssueComment{Body: &body})
 		return resp, err
 	})
@@ -235,7 +237,7 @@ func (c *Client) DeleteComment(ctx context.Context, pull vcs.Pull, id int64) err
 	if err := c.ours(pull.Repo); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	err := c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+	err := c.write(ctx, op, pull.Repo.ID, same, func(ctx context.Context) (*gh.Response, error) {
 		return c.api.Issues.DeleteComment(ctx, pull.Repo.Owner, pull.Repo.Name, id)
 	})
 	if errors.Is(err, vcs.ErrNotFound) {
@@ -263,7 +265,7 @@ func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, statu
 	if status.URL != "" {
 		body.TargetURL = gh.String(status.URL)
 	}
-	return c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+	return c.write(ctx, op, repo.ID, same, func(ctx context.Context) (*gh.Response, error) {
 		_, resp, err := c.api.Repositories.CreateStatus(ctx, repo.Owner, repo.Name, sha, body)
 		return resp, err
 	})
@@ -275,7 +277,7 @@ func (c *Client) React(ctx context.Context, pull vcs.Pull, comment int64) error 
 	if err := c.ours(pull.Repo); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	return c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+	return c.write(ctx, op, pull.Repo.ID, same, func(ctx context.Context) (*gh.Response, error) {
 		_, resp, err := c.api.Reactions.CreateIssueCommentReaction(ctx, pull.Repo.Owner, pull.Repo.Name, comment, "eyes")
 		return resp, err
 	})

@@ -38,7 +38,7 @@ func (c *Client) Fold(ctx context.Context, pull vcs.Pull, comments []vcs.Comment
 			return fmt.Errorf("%s: %w", op, err)
 		}
 		nodes = nodes[n:]
-		err = c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) { return c.query(ctx, body) })
+		err = c.write(ctx, op, pull.Repo.ID, same, func(ctx context.Context) (*gh.Response, error) { return c.query(ctx, body) })
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ func (c *Client) Repo(ctx context.Context, owner, name string) (vcs.Repo, error)
 		return vcs.Repo{}, fmt.Errorf("%s: %q is not the name of a repository: %w", op, owner+"/"+name, vcs.ErrNotFound)
 	}
 	var got *gh.Repository
-	err := c.do(ctx, op, same, func(ctx context.Context) (resp *gh.Response, err error) {
+	err := c.do(ctx, op, func(ctx context.Context) (resp *gh.Response, err error) {
 		got, resp, err = c.api.Repositories.Get(ctx, owner, name)
 		return resp, err
 	})
@@ -132,7 +132,7 @@ func changes[T any](ctx context.Context, w *news, tag, list string, query url.Va
 		address := fmt.Sprintf("repos/%s/%s/%s?%s", w.repo.Owner, w.repo.Name, list, query.Encode())
 		var some []T
 		var resp *gh.Response
-		err := w.do(ctx, w.op, same, func(ctx context.Context) (*gh.Response, error) {
+		err := w.do(ctx, w.op, func(ctx context.Context) (*gh.Response, error) {
 			req, err := w.api.NewRequest(http.MethodGet, address, nil)
 			if err != nil {
 				return nil, err

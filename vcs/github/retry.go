@@ -86,12 +86,32 @@ func (f *failure) Unwrap() []error {
 	return all
 }
 
-// do carries a request out. It is tried again after a fault, unless it may have been carried out
-// and would then be carried out twice, and after a rate limit.
-func (c *Client) do(ctx context.Context, op string, e effect, try func(context.Context) (*gh.Response, error)) error {
+// do carries a request out that reads. It is tried again after a fault, and after a rate limit.
+func (c *Client) do(ctx context.Context, op string, try func(context.Context) (*gh.Response, error)) error {
+	return c.persist(ctx, op, func() *failure { return c.attempt(ctx, op, same, try) })
+}
+
+// write is do for what changes something in a repository. It is not tried again when it may have been
+// carried out and would then be carried out twice. It waits while the repository is held back, and
+// holds it back when the forge asks to slow down.
+func (c *Client) write(ctx context.Context, op string, repo vcs.RepoID, e effect, try func(context.Context) (*gh.Response, error)) error {
+	return c.persist(ctx, op, func() *failure {
+		if err := c.holds.wait(ctx, repo); err != nil {
+			return &failure{op: op, text: "the forge has asked to wait", cause: err}
+		}
+		f := c.attempt(ctx, op, e, try)
+		if f != nil && f.verdict == limited {
+			c.holds.extend(repo, f.pause(0))
+		}
+		return f
+	})
+}
+
+// persist makes attempts until one succeeds, or no more are worth it.
+func (c *Client) persist(ctx context.Context, op string, attempt func() *failure) error {
 	var p patience
 	for {
-		f := c.attempt(ctx, op, e, try)
+		f := attempt()
 		if f == nil {
 			return nil
 		}
@@ -111,6 +131,14 @@ func (c *Client) do(ctx context.Context, op string, e effect, try func(context.C
 	}
 }
 
+// pause is how long a limited request is to wait after so many limits before.
+func (f *failure) pause(limits int) time.Duration {
+	if f.wait > 0 {
+		return f.wait
+	}
+	return limitPause << min(limits, 6)
+}
+
 // patience is how long a request has been waited for.
 type patience struct {
 	faults, limits       int
@@ -126,11 +154,7 @@ func (p *patience) next(f *failure) (time.Duration, bool) {
 		p.faultWait += wait
 		return wait, p.faultWait <= faultTime
 	case limited:
-		wait := f.wait
-		if wait <= 0 {
-			wait = limitPause << min(p.limits, 6)
-		}
-		wait = jitter(wait) + time.Second
+		wait := jitter(f.pause(p.limits)) + time.Second
 		p.limits++
 		p.limitWait += wait
 		return wait, p.limitWait <= limitTime

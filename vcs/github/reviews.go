@@ -27,7 +27,7 @@ func (c *Client) Permission(ctx context.Context, repo vcs.Repo, user string) (vc
 		RoleName   string `json:"role_name"`
 	}
 	path := fmt.Sprintf("repos/%s/%s/collaborators/%s/permission", repo.Owner, repo.Name, url.PathEscape(user))
-	err := c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+	err := c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
 		req, err := c.api.NewRequest(http.MethodGet, path, nil)
 		if err != nil {
 			return nil, err
@@ -84,7 +84,7 @@ func (c *Client) Approval(ctx context.Context, pull vcs.Pull) (vcs.Approval, err
 	latest := map[string]string{}
 	err := c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
 		var some []*gh.PullRequestReview
-		err = c.do(ctx, op, same, func(ctx context.Context) (*gh.Response, error) {
+		err = c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
 			some, resp, err = c.api.PullRequests.ListReviews(ctx, pull.Repo.Owner, pull.Repo.Name, pull.Number, &page)
 			return resp, err
 		})

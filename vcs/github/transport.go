@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,24 @@ type sender struct {
 	token func() (string, error)
 	// last is the token that was sent last, to be kept out of what the forge's words become.
 	last atomic.Pointer[string]
+	// left is how many requests the account may still make in this hour, and one; 0 until it is known.
+	left atomic.Int64
+}
+
+// RequestsLeft is what the forge said last of how many requests the account may still make.
+func (c *Client) RequestsLeft() (int, bool) {
+	n := c.sender.left.Load()
+	return int(n - 1), n > 0
+}
+
+// note keeps what an answer says of the account's limit. GraphQL's is another one.
+func (s *sender) note(h http.Header) {
+	if r := h.Get("X-RateLimit-Resource"); r != "" && r != "core" {
+		return
+	}
+	if n, err := strconv.ParseInt(h.Get("X-RateLimit-Remaining"), 10, 32); err == nil && n >= 0 {
+		s.left.Store(n + 1)
+	}
 }
 
 // unsentError says why nothing was sent, for a reason that does not pass by waiting.
@@ -67,6 +86,7 @@ func (s *sender) roundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.note(resp.Header)
 	// Whoever prints the answer's request prints one without the token.
 	resp.Request = req
 	resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)

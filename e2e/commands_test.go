@@ -54,6 +54,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"watched":   cmdWatched,
 		"faults":    cmdFaults,
 		"lock":      cmdLock,
+		"calls":     cmdCalls,
 		"permit":    cmdPermit,
 		"run":       cmdRun,
 		"state":     cmdState,
@@ -443,13 +444,15 @@ func cmdWatched(ts *testscript.TestScript, _ *world, args []string) error {
 			errs = append(errs, fmt.Errorf("%s names no metric", file))
 		}
 		for _, name := range names {
-			if !strings.Contains(metrics, "# TYPE "+name+" ") {
+			if !strings.Contains(metrics, "# TYPE "+histogramPart.ReplaceAllString(name, "")+" ") {
 				errs = append(errs, fmt.Errorf("%s names %s, which is no metric", file, name))
 			}
 		}
 	}
 	return errors.Join(errs...)
 }
+
+var histogramPart = regexp.MustCompile(`_(bucket|sum|count)$`)
 
 var metricName = regexp.MustCompile(`\btidegate_[a-z_]+`)
 

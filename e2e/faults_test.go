@@ -124,3 +124,24 @@ func cmdRun(ts *testscript.TestScript, w *world, args []string) error {
 }
 
 var runLink = regexp.MustCompile(`/runs/[0-9A-Z]+`)
+
+// calls UNCHANGED MAX: waits until the bot's calls have been answered so many times more with "not modified", and
+// sees that at most MAX were answered otherwise since the last time that a story looked.
+func cmdCalls(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "calls UNCHANGED MAX"); err != nil {
+		return err
+	}
+	var want, most int
+	if _, err := fmt.Sscan(strings.Join(args, " "), &want, &most); err != nil {
+		return err
+	}
+	before, unchanged := w.counted, w.unchanged
+	err := w.until("calls that are answered with nothing new", func() (bool, error) {
+		w.counted, w.unchanged = w.forge.Calls(bot)
+		return w.unchanged >= unchanged+want, fmt.Errorf("%d counted, %d not", w.counted-before, w.unchanged-unchanged)
+	})
+	if n := w.counted - before; err == nil && n > most {
+		return fmt.Errorf("%d calls were counted, want at most %d", n, most)
+	}
+	return err
+}

@@ -47,7 +47,9 @@ type world struct {
 	nobody bool
 
 	server *process
-	seen   map[int64]bool // the bot's comments that the story has read
+	// counted and unchanged are the bot's calls when the story last looked.
+	counted, unchanged int
+	seen               map[int64]bool // the bot's comments that the story has read
 }
 
 // process is a running `tidegate server`.

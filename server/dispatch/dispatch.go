@@ -83,7 +83,8 @@ type Engine struct {
 	began  time.Time
 	// restored is zero unless the journal came out of a backup.
 	restored journal.Restoration
-	seen     uint64 // the last event that was taken from the journal
+	seen     uint64               // the last event that was taken from the journal
+	names    map[string]namedRepo // that reconcile has read
 	work     sync.WaitGroup
 
 	mu     sync.Mutex
@@ -118,6 +119,7 @@ func New(c Config) (*Engine, error) {
 		slots:  newSlots(c.Options.Slots),
 		budget: newBudget(),
 		spared: map[string]bool{},
+		names:  map[string]namedRepo{},
 		pace: pace{
 			progress: 10 * time.Second, progressEdit: 15 * time.Second, retry: time.Second,
 			doubt: 30 * time.Second, permission: time.Minute, status: time.Minute,

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/tidegate/tidegate/server/journal"
@@ -72,7 +73,7 @@ func (e *Engine) repos(ctx context.Context) ([]vcs.Repo, error) {
 		if !ok {
 			continue
 		}
-		r, err := f.Repo(ctx, named.Owner, named.Name)
+		r, err := e.readNamed(ctx, f, named)
 		if err != nil {
 			if ctx.Err() == nil {
 				e.Log.WarnContext(ctx, "reading a repository of --repo-allowlist", "repo", named.FullName(), "err", err)
@@ -86,6 +87,26 @@ func (e *Engine) repos(ctx context.Context) ([]vcs.Repo, error) {
 		out = append(out, known[id])
 	}
 	return out, nil
+}
+
+// namedRepo is a repository that the operator has named, as the forge showed it then.
+type namedRepo struct {
+	repo vcs.Repo
+	at   time.Time
+}
+
+// readNamed reads a repository by its names, at most once an hour: another one seldom gets its name. It is
+// called by reconcile alone.
+func (e *Engine) readNamed(ctx context.Context, f vcs.Lister, name vcs.Repo) (vcs.Repo, error) {
+	key := name.ID.Forge + "\n" + name.FullName()
+	if known, ok := e.names[key]; ok && time.Since(known.at) < time.Hour {
+		return known.repo, nil
+	}
+	r, err := f.Repo(ctx, name.Owner, name.Name)
+	if err == nil {
+		e.names[key] = namedRepo{repo: r, at: time.Now()}
+	}
+	return r, err
 }
 
 // catchUp takes in what happened in a repository since it was asked about last. What was there when it
@@ -108,7 +129,11 @@ func (e *Engine) catchUp(ctx context.Context, f vcs.Lister, repo vcs.Repo) error
 		return err
 	}
 	if len(n.Pulls)+len(n.Comments) == 0 {
-		return nil // the same question is answered for nothing the next time
+		if maps.Equal(rec.Tags, n.Tags) {
+			return nil
+		}
+		rec.Tags = n.Tags // the same question, from the same watermark, costs nothing the next time
+		return e.Journal.PutRepo(ctx, rec)
 	}
 	for _, c := range n.Comments {
 		if c.At.Before(rec.FirstSeen) {

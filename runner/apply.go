@@ -41,7 +41,9 @@ func (w *work) apply(ctx context.Context) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	began := time.Now()
 	exit, err := c.Apply(ctx, w.job.PlanFile)
+	w.cfg.Took("apply", time.Since(began))
 	if errors.Is(err, terraform.ErrNotStarted) && ctx.Err() != nil {
 		return w.result(Cancelled), nil
 	}

@@ -265,7 +265,9 @@ func (w *work) step(
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	exit, err := run(ctx, c)
+	w.cfg.Took(name, time.Since(began))
 	if errors.Is(err, terraform.ErrNotStarted) && ctx.Err() != nil {
 		return &step{failure: cancelledFailure(), cancelled: true}, nil
 	}

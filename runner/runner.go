@@ -57,6 +57,8 @@ type Config struct {
 	LogLimit int64
 	// LockTimeout is how long terraform waits for the lock of a state. Zero means not at all.
 	LockTimeout time.Duration
+	// Took hears how long each process took: "init", "plan", "apply" and others. Nil: nobody does.
+	Took func(step string, d time.Duration)
 }
 
 // Runner runs jobs. Its methods may be called from several goroutines, for different jobs.
@@ -67,6 +69,9 @@ type Runner struct {
 
 // New returns a Runner. It warns of variables in the server's environment that jobs do not get.
 func New(cfg Config) *Runner {
+	if cfg.Took == nil {
+		cfg.Took = func(string, time.Duration) {}
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}

@@ -24,13 +24,24 @@ type figures struct {
 	Unposted       int    `json:"unposted_answers"`
 	Locks          int    `json:"locks"`
 	Waiters        int    `json:"waiters"`
-	// OldestEvent and OldestLock are zero when there is none.
-	OldestEvent time.Time `json:"oldest_event,omitzero"`
-	OldestLock  time.Time `json:"oldest_lock,omitzero"`
-	// JournalBytes is the size of the journal; FreeBytes what the data directory's disk has left, -1
-	// when that can't be told.
+	// Commands are those of the queued events that somebody wrote.
+	Commands int `json:"unanswered_commands"`
+	// WritesMinute and WritesHour are what may still be written to the repository with the least room;
+	// Requests what the forge still lets us ask, -1 as long as it has not told.
+	WritesMinute int `json:"forge_writes_left_this_minute"`
+	WritesHour   int `json:"forge_writes_left_this_hour"`
+	Requests     int `json:"forge_requests_left"`
+	// OldestEvent, OldestCommand and OldestLock are zero when there is none.
+	OldestEvent   time.Time `json:"oldest_event,omitzero"`
+	OldestCommand time.Time `json:"oldest_command,omitzero"`
+	OldestLock    time.Time `json:"oldest_lock,omitzero"`
+	// JournalBytes is the size of the journal; FreeBytes what the data directory's disk has left and
+	// DiskBytes what it has in all, -1 when that can't be told.
 	JournalBytes int64 `json:"journal_bytes"`
 	FreeBytes    int64 `json:"free_bytes"`
+	DiskBytes    int64 `json:"disk_bytes"`
+
+	lockAges []float64 // in seconds
 }
 
 // sources is what figures are read from.
@@ -43,7 +54,10 @@ type sources struct {
 
 func (s sources) figures(ctx context.Context) (figures, error) {
 	load := s.engine.Load()
-	f := figures{Version: build(), RunningJobs: load.Running, WaitingForSlot: load.WaitingForSlot, FreeBytes: freeBytes(s.data)}
+	f := figures{Version: build(), RunningJobs: load.Running, WaitingForSlot: load.WaitingForSlot}
+	f.FreeBytes, f.DiskBytes = disk(s.data)
+	budget := s.engine.Budget()
+	f.WritesMinute, f.WritesHour, f.Requests = budget.Minute, budget.Hour, budget.Requests
 	pending, err := s.journal.Pending(ctx)
 	if err != nil {
 		return f, err
@@ -58,7 +72,9 @@ func (s sources) figures(ctx context.Context) (figures, error) {
 	}
 	f.QueuedEvents, f.RunningRuns, f.Unposted, f.Locks, f.Waiters = pending.Events, pending.Runs, pending.Reports, len(locks), len(waiters)
 	f.OldestEvent, f.JournalBytes = pending.Oldest, pending.Bytes
+	f.Commands, f.OldestCommand = pending.Commands, pending.OldestCommand
 	for _, l := range locks {
+		f.lockAges = append(f.lockAges, age(l.Since))
 		if f.OldestLock.IsZero() || l.Since.Before(f.OldestLock) {
 			f.OldestLock = l.Since
 		}
@@ -112,9 +128,37 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	send("oldest_queued_event_age_seconds", "How long the oldest event that is not answered has been here; 0 when all are.", prometheus.GaugeValue, age(f.OldestEvent))
 	send("oldest_lock_age_seconds", "How long the oldest lock has been held; 0 when there is none.", prometheus.GaugeValue, age(f.OldestLock))
 	send("journal_bytes", "Size of the journal.", prometheus.GaugeValue, float64(f.JournalBytes))
+	send("unanswered_commands", "Commands that are not answered yet.", prometheus.GaugeValue, float64(f.Commands))
+	send("oldest_unanswered_command_age_seconds", "How long the oldest command has been here that is not answered; 0 when all are.", prometheus.GaugeValue, age(f.OldestCommand))
+	send("forge_writes_left_minute", "Comments that may still be written in this minute to the repository that has the least room.", prometheus.GaugeValue, float64(f.WritesMinute))
+	send("forge_writes_left_hour", "Comments that may still be written in this hour to the repository that has the least room.", prometheus.GaugeValue, float64(f.WritesHour))
+	if f.Requests >= 0 {
+		send("forge_requests_left", "Requests that the forge still lets the account make in this hour.", prometheus.GaugeValue, float64(f.Requests))
+	}
 	if f.FreeBytes >= 0 {
 		send("data_dir_free_bytes", "What the data directory's disk has left for us.", prometheus.GaugeValue, float64(f.FreeBytes))
+		send("data_dir_disk_bytes", "The size of the data directory's disk.", prometheus.GaugeValue, float64(f.DiskBytes))
 	}
+	out <- lockAges(f.lockAges)
+}
+
+// lockAges are how long the locks that are held now have been held.
+func lockAges(ages []float64) prometheus.Metric {
+	const hour, day = 3600, 24 * 3600
+	buckets, sum := map[float64]uint64{}, 0.0
+	for _, upTo := range []float64{hour, 4 * hour, day, 3 * day, 7 * day, 14 * day, 30 * day} {
+		buckets[upTo] = 0
+		for _, a := range ages {
+			if a <= upTo {
+				buckets[upTo]++
+			}
+		}
+	}
+	for _, a := range ages {
+		sum += a
+	}
+	return prometheus.MustNewConstHistogram(
+		prometheus.NewDesc("tidegate_lock_age_seconds", "How long the locks have been held that are held now.", nil, nil), uint64(len(ages)), sum, buckets)
 }
 
 // age is how many seconds ago something was; 0 when it never was, or when the clock was put back.
@@ -125,11 +169,19 @@ func age(t time.Time) float64 {
 	return max(time.Since(t).Seconds(), 0)
 }
 
-// freeBytes is how much a directory's disk has left for who is not root.
-func freeBytes(dir string) int64 {
+// disk is how much a directory's disk has left for who is not root, and how large it is; -1 when that
+// can't be told.
+func disk(dir string) (free, all int64) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
-		return -1
+		return -1, -1
 	}
-	return int64(min(fs.Bavail, 1<<40)) * int64(fs.Bsize) //nolint:unconvert // the types differ by system
+	size := int64(fs.Bsize) //nolint:unconvert // the types differ by system
+	return int64(min(fs.Bavail, 1<<40)) * size, int64(min(fs.Blocks, 1<<40)) * size
+}
+
+// freeBytes is what a directory's disk has left for who is not root; -1 when that can't be told.
+func freeBytes(dir string) int64 {
+	free, _ := disk(dir)
+	return free
 }

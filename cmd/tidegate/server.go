@@ -105,10 +105,12 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 		return &startError{fmt.Errorf("GitHub: %w", err)}
 	}
 	tools := terraform.NewFinder(terraform.FinderConfig{Dir: filepath.Join(s.dataDir, "tools"), Download: s.download, DefaultVersion: s.defaultTF, Log: log})
+	metrics := prometheus.NewRegistry()
+	meter := newMeter(metrics)
 	engine, err := dispatch.New(dispatch.Config{
-		Journal: kept.journal, Locks: kept.locks, Work: kept.work, Log: log,
+		Journal: kept.journal, Locks: kept.locks, Work: kept.work, Log: log, Meter: meter,
 		Forges: map[string]vcs.Forge{forge.Site().Instance: forge},
-		Runner: runner.New(runner.Config{Self: self, Data: s.dataDir, Hide: s.secretFiles, DropEnv: ours(options()), Log: log, LockTimeout: s.lockTimeout}),
+		Runner: runner.New(runner.Config{Self: self, Data: s.dataDir, Hide: s.secretFiles, DropEnv: ours(options()), Log: log, LockTimeout: s.lockTimeout, Took: meter.Took}),
 		Tools:  tools,
 		Options: dispatch.Options{
 			Name: s.statusName, Words: command.Words{Executable: s.executable, Mention: s.ghUser},
@@ -121,7 +123,6 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 		return err
 	}
 	hooks := webhook.New(webhook.Config{Hooks: takesHooks(s, forge), Journal: kept.journal, Allowed: s.allow.Allows, Log: log, Now: time.Now})
-	metrics := prometheus.NewRegistry()
 	from := sources{engine: engine, journal: kept.journal, locks: kept.locks, data: s.dataDir}
 	register(metrics, from, hooks)
 	pages := web.New(web.Config{

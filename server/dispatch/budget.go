@@ -133,3 +133,27 @@ func (b *budget) least() (minute, hour int) {
 	}
 	return minute, hour
 }
+
+// Budget is what the engine may still ask of the forges, and write to them.
+type Budget struct {
+	// Minute and Hour are the writes that the repository with the least has left.
+	Minute, Hour int
+	// Requests are those that the forge with the least has left; -1 when no forge tells.
+	Requests int
+}
+
+// Budget answers for metrics and the status page.
+func (e *Engine) Budget() Budget {
+	b := Budget{Requests: -1}
+	b.Minute, b.Hour = e.budget.least()
+	for _, f := range e.Forges {
+		m, ok := f.(vcs.Metered)
+		if !ok {
+			continue
+		}
+		if n, told := m.RequestsLeft(); told && (b.Requests < 0 || n < b.Requests) {
+			b.Requests = n
+		}
+	}
+	return b
+}

@@ -57,7 +57,7 @@ type Options struct {
 	RecoverMaxAge time.Duration
 }
 
-// Config is what an Engine works with. All fields are needed.
+// Config is what an Engine works with. All fields but Meter are needed.
 type Config struct {
 	Journal *journal.Journal
 	Locks   *locking.Store
@@ -67,6 +67,7 @@ type Config struct {
 	Runner  *runner.Runner
 	Tools   *terraform.Finder
 	Log     *slog.Logger
+	Meter   Meter
 	Options Options
 }
 

@@ -123,6 +123,7 @@ func (e *Engine) carryApplies(ctx context.Context, s scene, jobs []journal.Job, 
 			if jobs[i], err = e.adopt(ctx, s, jobs[i]); err != nil {
 				return nil, err
 			}
+			e.happened(Adopted)
 			watch.done()
 		}
 	}
@@ -381,6 +382,13 @@ func (e *Engine) result(ctx context.Context, s scene, p project.Project, out wor
 
 func (e *Engine) ended(ctx context.Context, j journal.Job, r runner.Summary) (journal.Job, error) {
 	r.Evidence = bounded(r.Evidence)
+	switch r.End {
+	case runner.Interrupted:
+		e.happened(Interrupted)
+	case runner.Unknown:
+		e.happened(Unknown)
+	default: // as it should be
+	}
 	j.State, j.Result, j.Ended = journal.JobDone, &r, time.Now().UTC()
 	return j, e.Journal.PutJob(ctx, j)
 }

@@ -123,6 +123,7 @@ func (e *Engine) post(ctx context.Context, f vcs.Forge, pull vcs.Pull, r journal
 		switch {
 		case err == nil:
 			r.Comment, r.Node, r.Posted = c.ID, c.Node, c.CreatedAt
+			e.took(Answered, time.Since(r.Intended))
 			return r, e.Journal.PutReport(ctx, r)
 		case errors.Is(err, vcs.ErrRefused), errors.Is(err, vcs.ErrNotFound):
 			r.Gone = err.Error()

@@ -24,18 +24,32 @@ type Pending struct {
 	// Oldest is when the oldest of the events was taken in; zero when there is none, or when it can't
 	// be read.
 	Oldest time.Time
+	// Commands are those of the events that are comments, and OldestCommand when the oldest was taken in.
+	Commands      int
+	OldestCommand time.Time
 	// Bytes is the size of the file.
 	Bytes int64
 }
 
-// Pending counts without reading more than one record.
+// Pending reads the records of queued events, and counts the others.
 func (j *Journal) Pending(ctx context.Context) (Pending, error) {
 	return view(ctx, j, func(tx *bbolt.Tx) (Pending, error) {
 		n := func(b bucketName) int { return in(tx, b).Stats().KeyN }
 		p := Pending{Events: n(bucketEventsQueued), Runs: n(bucketRunsRunning), Reports: n(bucketReportsOwed), Bytes: tx.Size()}
-		if k, _ := in(tx, bucketEventsQueued).Cursor().First(); k != nil {
-			if ev, _, err := get[Event](tx, bucketEvents, k); err == nil {
+		c := in(tx, bucketEventsQueued).Cursor()
+		for k, _ := c.First(); k != nil; k, _ = c.Next() {
+			ev, ok, err := get[Event](tx, bucketEvents, k)
+			if !ok || err != nil {
+				continue // a damaged one is still counted above
+			}
+			if p.Oldest.IsZero() {
 				p.Oldest = ev.Received
+			}
+			if ev.Event.Comment == nil {
+				continue
+			}
+			if p.Commands++; p.OldestCommand.IsZero() {
+				p.OldestCommand = ev.Received
 			}
 		}
 		return p, nil

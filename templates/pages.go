@@ -138,7 +138,7 @@ func bodies() map[string]string {
 		"run": `<h1>{{.Run.Command}} on <a href="{{.Run.PullURL}}">{{.Run.Repo}} #{{.Run.Number}}</a></h1><p>{{if .Run.Running}}<span class="badge run">running</span>{{else}}{{.Run.Summary}}{{end}}</p>
 <p class="dim">{{.Run.PullTitle}} · {{.Source}}{{if .Run.User}} · {{.Run.User}}{{end}} · {{clock .Run.Started}}{{if .Head}} · commit <code>{{.Head}}</code>{{end}}{{if .Base}} onto <code>{{.Base}}</code>{{end}}</p>
 {{if .Refused}}<section id="answer"><h2>The forge does not take this answer</h2><p>{{.Refused}}</p><p>It does not stand on the pull request, and is not posted again. It reads:</p><pre tabindex="0">{{.Answer}}</pre></section>{{end}}
-{{range .Jobs}}<section id="{{.N}}"><h2><code>{{.Name}}</code> <span class="badge">{{.State}}</span></h2>{{if .Changes}}<p>{{.Changes}}</p>{{end}}{{if .Failure}}<p><b>{{.Failure}}</b></p>{{end}}{{if .Log}}<pre tabindex="0">{{.Log}}</pre><p class="dim">{{if .Cut}}The log is cut here. {{end}}<a href="/runs/{{$.Run.ID}}/jobs/{{.N}}/log">Whole log</a></p>{{else}}<p class="empty">No output yet.</p>{{end}}</section>{{end}}`,
+{{range .Jobs}}<section id="{{.N}}"><h2><code>{{.Name}}</code> <span class="badge">{{.State}}</span></h2>{{if .Changes}}<p>{{.Changes}}</p>{{end}}{{if .Failure}}<p><b>{{.Failure}}</b></p>{{end}}{{if .Log}}<pre tabindex="0">{{.Log}}</pre><p class="dim">{{if .Cut}}The log is cut here. {{end}}<a href="/runs/{{$.Run.ID}}/jobs/{{.N}}/log">Whole log</a></p>{{else}}<p class="empty">{{if $.Run.Running}}No output yet.{{else}}Nothing was run.{{end}}</p>{{end}}</section>{{end}}`,
 		"message": `<h1>{{.Title}}</h1><p>{{.Text}}</p><p><a href="/">Overview</a></p>`,
 	}
 }

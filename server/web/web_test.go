@@ -290,7 +290,7 @@ func TestRunPage(t *testing.T) {
 	waits := s.run(journal.Run{Pull: pull(3), Repo: "acme/infra", Command: "plan", Started: noon(), Ended: noon()}, journal.Job{
 		State: journal.JobWaiting, Waiting: &journal.Waiting{Pull: 118}, Job: runner.Job{Project: runner.Project{Dir: "dns", Workspace: "default"}},
 	})
-	s.page("/runs/"+waits, 200, "<code>dns</code>", "waiting for #118")
+	s.page("/runs/"+waits, 200, "<code>dns</code>", "waiting for #118", "Nothing was run.")
 	done := s.run(journal.Run{Pull: pull(4), Repo: "acme/infra", Command: "plan", Started: noon(), Ended: noon()}, journal.Job{
 		State: journal.JobDone, Result: &runner.Summary{End: runner.Succeeded, Changes: runner.Changes{Add: 2, Destroy: 1, Known: true}},
 		Job: runner.Job{Dir: "/jobs/4", Project: runner.Project{Dir: "dns", Workspace: "default"}},

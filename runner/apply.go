@@ -79,7 +79,7 @@ func (w *work) applied(stepDir string, exit terraform.Exit, facts terraform.Plan
 	if !exit.Ended.IsZero() {
 		result.Ended = exit.Ended
 	}
-	result.ErroredState = errored
+	result.ErroredState, result.LogCut = errored, w.logCut("apply", exit)
 	result.Text = terraform.Limit(text, maxApplyText)
 	succeeded := exit.Known && exit.Code == 0
 	result.Resources = log.Outcomes(facts.Resources, succeeded, exit.Known && !exit.Truncated)

@@ -9,12 +9,30 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/tidegate/tidegate/runner/supervisor"
 	"github.com/tidegate/tidegate/runner/terraform"
 )
 
 // maxLine bounds one line of a log; the rest of a longer one is left out.
 const maxLine = 1 << 20
+
+// logCut says why the log of a process has not all that it printed; "" when it has.
+func (w *work) logCut(name string, exit terraform.Exit) string {
+	switch {
+	case !exit.Truncated:
+		return ""
+	case exit.LogError != "":
+		cause := exit.LogError[strings.LastIndex(exit.LogError, ": ")+1:] // without our paths
+		return fmt.Sprintf("terraform %s printed more than could be written: %s", name, strings.TrimSpace(cause))
+	}
+	limit := w.cfg.LogLimit
+	if limit == 0 {
+		limit = supervisor.DefaultLogLimit
+	}
+	return fmt.Sprintf("terraform %s printed more than the %d KiB that are kept: the middle is left out", name, limit>>10)
+}
 
 // OpenLog opens people's text of everything that a job's processes have printed so far, under one
 // heading per process. The messages of apply -json are turned into terraform's human lines, and what

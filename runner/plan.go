@@ -166,7 +166,7 @@ func (w *work) varFile() (string, error) {
 // planned turns a plan that terraform made into a result.
 func (w *work) planned(ctx context.Context, s *step, local bool) (Result, error) {
 	result := w.result(Succeeded)
-	result.LocalState = local
+	result.LocalState, result.LogCut = local, s.cut
 	result.Text = terraform.PlanText(s.log)
 	facts, err := w.planFacts(ctx, filepath.Join(w.tmp, planName))
 	if err != nil {
@@ -243,6 +243,8 @@ func (w *work) misplaced(facts terraform.PlanFacts) *Failure {
 type step struct {
 	exit terraform.Exit
 	log  string
+	// cut says why that is not all that it printed.
+	cut string
 	// failure is why it did not succeed; nil when it did.
 	failure *Failure
 	// cancelled: it was stopped, or not even started, because the job was.
@@ -274,7 +276,7 @@ func (w *work) step(
 	if err != nil {
 		return nil, fmt.Errorf("terraform %s: %w", name, err)
 	}
-	s := &step{exit: exit}
+	s := &step{exit: exit, cut: w.logCut(name, exit)}
 	if s.log, err = c.Log(maxLog); err != nil {
 		return nil, err
 	}
@@ -323,7 +325,7 @@ func (w *work) stopped(s *step, local bool) Result {
 		return Result{}
 	}
 	result := w.result(Failed)
-	result.LocalState, result.Failure = local, s.failure
+	result.LocalState, result.LogCut, result.Failure = local, s.cut, s.failure
 	if s.cancelled {
 		result.End = Cancelled
 	}

@@ -117,6 +117,8 @@ type Result struct {
 	PlanSHA256 string `json:"plan_sha256,omitempty"`
 	// LocalState: the state of this project lies inside the checkout (no backend block).
 	LocalState bool `json:"local_state,omitempty"`
+	// LogCut says, for people, why the logs have not all that was printed. Empty when they have.
+	LogCut string `json:"log_cut,omitempty"`
 	// ErroredState is the saved copy of errored.tfstate, when terraform left one.
 	ErroredState string `json:"errored_state,omitempty"`
 }

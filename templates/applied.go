@@ -20,7 +20,7 @@ func (a Apply) Render() string {
 			rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", j.cell(), j.doneWords(), j.stateCell()))
 		}
 	}
-	tail := paragraphs(a.Notes...) + unstored(jobs) + stateLocks(jobs, a.Now) + a.lines(afterwards(jobs))
+	tail := paragraphs(a.Notes...) + unstored(jobs) + paragraphs(cutLogs(jobs)) + stateLocks(jobs, a.Now) + a.lines(afterwards(jobs))
 	return comment{head: head, rows: rows, folds: applyFolds(jobs), tail: tail, limit: a.CommentLimit, log: a.LogURL}.fit()
 }
 

@@ -65,6 +65,8 @@ type Job struct {
 	// Lock is set when it failed because its state is locked.
 	Lock   *StateLock
 	LogURL string
+	// LogCut says why its log has not all that was printed, in our words.
+	LogCut string
 	// Flags name it in a command ("-d dns").
 	Flags string
 	// Done is what an apply did.

@@ -21,7 +21,7 @@ func (p Plan) Render() string {
 	if clean := in(jobs, StateNoChanges); len(rows) > 0 && len(clean) > 0 {
 		below = fmt.Sprintf("\nWithout changes (%d): %s%s\n", len(clean), names(clean), unlocked(clean))
 	}
-	tail := paragraphs(p.Notes...) + stateLocks(jobs, p.Now) + p.lines(sentences(p.waiting(jobs), hint(jobs)))
+	tail := paragraphs(p.Notes...) + paragraphs(cutLogs(jobs)) + stateLocks(jobs, p.Now) + p.lines(sentences(p.waiting(jobs), hint(jobs)))
 	return comment{head: head, rows: rows, below: below, folds: planFolds(jobs), tail: tail, limit: p.CommentLimit, log: p.LogURL}.fit()
 }
 

@@ -126,6 +126,10 @@ func samples() map[string]string {
 			{Address: "terraform_data.gateway", Action: "replace", Outcome: "half done"},
 		},
 	}
+	logCut := ready("dns", templates.Changes{Add: 1})
+	logCut.LogCut = "terraform plan printed more than the 16384 KiB that are kept: the middle is left out"
+	applyLogCut := applied("dns", templates.Changes{Add: 1})
+	applyLogCut.LogCut = "terraform apply printed more than could be written: no space left on device"
 	lost := templates.Job{Label: "dns", State: templates.StateUnknown, LogURL: link("dns"), Flags: "-d dns", Evidence: []string{"the state's serial is 9, it was 3", "terraform's state lock is held"}}
 	again := lost
 	again.Again = true
@@ -166,6 +170,8 @@ func samples() map[string]string {
 		"plan_outputs":      plan(outputs),
 		"plan_cancelled":    plan(templates.Job{Label: "dns", State: templates.StateCancelled}),
 		"plan_cut":          plan(ready("small", templates.Changes{Add: 1}), big("big", 4000)),
+		"plan_log_cut":      plan(logCut),
+		"apply_log_cut":     apply(applied("cdn", templates.Changes{Add: 1}), applyLogCut),
 		"plan_cut_more":     plan(append(crowd(40, 400), failed)...),
 		"plan_left_out":     plan(append(crowd(120, 400), failed)...),
 		"plan_moved":        plan(moved),

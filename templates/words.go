@@ -163,3 +163,20 @@ func paragraphs(list ...string) string {
 	}
 	return b.String()
 }
+
+// cutLogs says which logs are not whole.
+func cutLogs(jobs []Job) string {
+	var cut []Job
+	for _, j := range jobs {
+		if j.LogCut != "" {
+			cut = append(cut, j)
+		}
+	}
+	switch len(cut) {
+	case 0:
+		return ""
+	case 1:
+		return "The log of " + names(cut) + " is not whole: " + Code(cut[0].LogCut) + "."
+	}
+	return "The logs of " + names(cut) + " are not whole. Of the first: " + Code(cut[0].LogCut) + "."
+}

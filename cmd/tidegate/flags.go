@@ -49,6 +49,7 @@ func options() []option {
 		{group: "Server", name: "port", holder: "PORT", def: "4141", help: "port to listen on, on all addresses"},
 		{group: "Server", name: "listen", holder: "ADDR", help: "address to listen on instead of --port, such as 127.0.0.1:4141"},
 		{group: "Server", name: "data-dir", holder: "DIR", def: "~/.tidegate", help: "everything that is kept"},
+		{group: "Server", name: "allow-network-filesystem", def: "false", help: "take a data directory on NFS, SMB or FUSE, where file locks and fsync do not hold"},
 		{group: "Server", name: "log-level", holder: "LEVEL", def: "info", help: "debug, info, warn or error"},
 		{group: "Server", name: "web-username", holder: "NAME", help: "user of the pages; with --web-password they may be reached from other hosts"},
 		{group: "Server", name: "web-password", holder: "PASSWORD", secret: true, help: "password of the pages; there is no default"},
@@ -57,6 +58,7 @@ func options() []option {
 		{group: "Running terraform", name: "tf-download", def: "true", help: "install a terraform version that is asked for and not there"},
 		{group: "Running terraform", name: "jobs", holder: "N", def: "4", help: "terraform processes at once; at most N-1 of them apply"},
 		{group: "Running terraform", name: "lock-timeout", holder: "DURATION", def: "30s", help: "how long terraform waits for a state that somebody else has locked; 0 is not at all"},
+		{group: "Running terraform", name: "job-log-limit", holder: "SIZE", def: "16MiB", help: "what is kept of the output of one terraform process: of more, the middle is left out; from 64KiB to 64MiB"},
 		{group: "Running terraform", name: "apply-requirements", holder: "LIST", help: "what every apply needs, beside what its project asks for: approved"},
 		{group: "Running terraform", name: "allow-local-state", def: "false", help: "keep the state of projects without a backend in the data directory; without it they are planned, but not applied"},
 	}

@@ -92,6 +92,9 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	if err != nil {
 		return fmt.Errorf("finding our own executable: %w", err)
 	}
+	if err := checkFilesystem(s.dataDir, s.networkFS); err != nil {
+		return &startError{err}
+	}
 	kept, err := openStores(ctx, s.dataDir, log)
 	if err != nil {
 		return &startError{err}
@@ -110,7 +113,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	engine, err := dispatch.New(dispatch.Config{
 		Journal: kept.journal, Locks: kept.locks, Work: kept.work, Log: log, Meter: meter,
 		Forges: map[string]vcs.Forge{forge.Site().Instance: forge},
-		Runner: runner.New(runner.Config{Self: self, Data: s.dataDir, Hide: s.secretFiles, DropEnv: ours(options()), Log: log, LockTimeout: s.lockTimeout, Took: meter.Took}),
+		Runner: runner.New(jobConfig(s, self, log, meter.Took)),
 		Tools:  tools,
 		Options: dispatch.Options{
 			Name: s.statusName, Words: command.Words{Executable: s.executable, Mention: s.ghUser},
@@ -159,6 +162,14 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	return group.Wait()
 }
 
+// jobConfig is what all jobs share.
+func jobConfig(s settings, self string, log *slog.Logger, took func(string, time.Duration)) runner.Config {
+	return runner.Config{
+		Self: self, Data: s.dataDir, Hide: s.secretFiles, DropEnv: ours(options()), Log: log,
+		LockTimeout: s.lockTimeout, LogLimit: s.logLimit, Took: took,
+	}
+}
+
 // openDoor lets "tidegate backup" ask this server. Without it everything else works.
 func openDoor(ctx context.Context, dir string, j *journal.Journal, log *slog.Logger) error {
 	door, err := backup.Listen(dir, log)
@@ -192,9 +203,6 @@ type stores struct {
 }
 
 func openStores(ctx context.Context, dir string, log *slog.Logger) (k stores, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return k, fmt.Errorf("--data-dir: %w", err)
-	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.close())

@@ -44,6 +44,8 @@ type settings struct {
 	localState    bool
 	reconcile     time.Duration
 	lockTimeout   time.Duration
+	networkFS     bool
+	logLimit      int64
 	polls         bool
 	recoverMaxAge time.Duration
 	secretFiles   []string
@@ -88,6 +90,7 @@ func readSettings(v values, table []option) (settings, error) {
 	}
 	s.checkNames(&bad)
 	s.readNumbers(get, &bad)
+	s.readLimits(get, &bad)
 	s.readAddresses(get, &bad)
 	s.readDataDir(get("data-dir"), &bad)
 	if err := s.level.UnmarshalText([]byte(get("log-level"))); err != nil {
@@ -168,10 +171,22 @@ func (s *settings) readNumbers(get func(string) string, bad *problems) {
 	for _, b := range []struct {
 		name string
 		to   *bool
-	}{{"tf-download", &s.download}, {"allow-local-state", &s.localState}} {
+	}{{"tf-download", &s.download}, {"allow-local-state", &s.localState}, {"allow-network-filesystem", &s.networkFS}} {
 		if *b.to, err = strconv.ParseBool(get(b.name)); err != nil {
 			bad.add("--%s: %q is neither true nor false", b.name, get(b.name))
 		}
+	}
+}
+
+// readLimits reads what bounds a job.
+func (s *settings) readLimits(get func(string) string, bad *problems) {
+	// What is read of a log at once has a bound too, in package runner.
+	const least, most = 64 << 10, 64 << 20
+	var err error
+	if s.logLimit, err = parseSize(get("job-log-limit")); err != nil {
+		bad.add("--job-log-limit: %w", err)
+	} else if s.logLimit < least || s.logLimit > most {
+		bad.add("--job-log-limit: %s is not from 64KiB to 64MiB", get("job-log-limit"))
 	}
 }
 

@@ -92,6 +92,8 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"a list for another forge", enough("--gh-hostname=ghe.acme.example"), []string{"--repo-allowlist: no rule is for ghe.acme.example"}},
 		{"no job", enough("--jobs=0"), []string{"--jobs:"}},
 		{"no duration", enough("--reconcile-interval=5", "--recover-max-age=soon", "--lock-timeout=-1s"), []string{"--reconcile-interval:", "--recover-max-age:", "--lock-timeout:"}},
+		{"no size", enough("--job-log-limit=much"), []string{"--job-log-limit:"}},
+		{"too little of a log", enough("--job-log-limit=1KiB"), []string{"--job-log-limit:"}},
 		{"too often", enough("--reconcile-interval=10ms"), []string{"--reconcile-interval:"}},
 		{"never polls", enough("--poll-interval=0"), []string{"--poll-interval:"}},
 		{"polls, and needs no webhook secret", []string{"--poll-interval=30s"}, []string{"--repo-allowlist:", "--gh-user:", "--gh-token or --gh-token-file:"}},

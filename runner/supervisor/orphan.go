@@ -24,7 +24,7 @@ type orphan struct {
 }
 
 func adopt(dir string, mark *Mark) *orphan {
-	o := &orphan{dir: dir, mark: mark, grace: defaultGrace, limit: defaultLogLimit}
+	o := &orphan{dir: dir, mark: mark, grace: defaultGrace, limit: DefaultLogLimit}
 	if spec, err := readSpec(dir); err == nil {
 		o.grace, o.limit = spec.Grace, spec.LogLimit
 	}

@@ -27,10 +27,10 @@ const (
 	troubleName     = "supervisor.log"
 )
 
-const (
-	defaultGrace    = 30 * time.Second
-	defaultLogLimit = 16 << 20
-)
+const defaultGrace = 30 * time.Second
+
+// DefaultLogLimit bounds output.log where nothing else is said, in bytes.
+const DefaultLogLimit = 16 << 20
 
 // Spec says what to run. The server writes it (Write) before terraform-exec starts us.
 type Spec struct {
@@ -41,7 +41,7 @@ type Spec struct {
 	Env []string `json:"env"`
 	// Versions is the answer to `version -json`, given without starting a process.
 	Versions string `json:"versions,omitempty"`
-	// LogLimit bounds output.log, in bytes. Zero means 16 MiB.
+	// LogLimit bounds output.log, in bytes. Zero means DefaultLogLimit.
 	LogLimit int64 `json:"log_limit,omitempty"`
 	// Grace is the time from the SIGINT to the SIGKILL, which the whole process group gets. Zero means
 	// 30 seconds.
@@ -91,7 +91,7 @@ func readSpec(dir string) (Spec, error) {
 		s.Grace = defaultGrace
 	}
 	if s.LogLimit == 0 {
-		s.LogLimit = defaultLogLimit
+		s.LogLimit = DefaultLogLimit
 	}
 	return s, nil
 }

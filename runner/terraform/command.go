@@ -45,8 +45,9 @@ type Exit struct {
 	Signal string
 	// Interrupted: it got its SIGINT. Killed: it did not heed it.
 	Interrupted, Killed bool
-	// Truncated: the log has not all that was printed.
+	// Truncated: the log has not all that was printed; LogError is why, if not for its limit.
 	Truncated bool
+	LogError  string
 	Ended     time.Time
 }
 
@@ -210,7 +211,7 @@ func Await(ctx context.Context, stepDir string) (Exit, error) {
 	exit.Known = true
 	exit.Code, exit.Signal = status.ExitCode, status.Signal
 	exit.Interrupted, exit.Killed, exit.Truncated = status.Interrupted, status.Killed, status.Truncated
-	exit.Ended = status.Ended
+	exit.Ended, exit.LogError = status.Ended, status.LogError
 	if status.Error != "" && !exit.Started {
 		return exit, errors.New("the supervisor says: " + status.Error)
 	}

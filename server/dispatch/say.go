@@ -91,7 +91,7 @@ func (e *Engine) row(s scene, j journal.Job) templates.Job {
 	if err != nil {
 		res = runner.Result{Summary: *j.Result} // it never got to run
 	}
-	r.Text = res.Text
+	r.Text, r.LogCut = res.Text, res.LogCut
 	if s.ask.changes() {
 		r.State, r.Again = applyState(j.Result.End), isLookedAt(j)
 		r.Done = done(res.Resources)

@@ -98,6 +98,12 @@ type Holder struct {
 	Ahead          int
 }
 
+// Hold is one part of a circle: Waiter waits for the lock on Label, which Holder has.
+type Hold struct {
+	Label          string
+	Holder, Waiter Holder
+}
+
 // Failure is why something failed.
 type Failure struct{ Summary, Text string }
 

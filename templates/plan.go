@@ -129,6 +129,15 @@ func LeftNote(runURL string) string {
 		"may be missing in a state that is kept elsewhere: look at what is really there before you apply."
 }
 
+// CircleNote says who holds what in a circle of pull requests that wait for each other, and how it ends.
+func CircleNote(holds []Hold) string {
+	var parts []string
+	for _, h := range holds {
+		parts = append(parts, fmt.Sprintf("%s holds %s, which %s waits for", h.Holder.link(), Code(h.Label), h.Waiter.link()))
+	}
+	return strings.Join(parts, "; ") + ". None of them can go on by itself: comment `unlock` in one of them."
+}
+
 // dangerList names what would be replaced and destroyed; of many of a kind the first.
 func dangerList(list []Danger) string {
 	var out []string

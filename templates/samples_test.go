@@ -54,6 +54,8 @@ func samples() map[string]string {
 		Label: "network", State: templates.StateWaiting, LogURL: link("network"),
 		Waiting: &templates.Holder{Ref: "#118", URL: "https://forge.example/pull/118", User: "ana", Since: nine, Ahead: 2},
 	}
+	our, their := templates.Holder{Ref: "#117", URL: "https://forge.example/pull/117"}, templates.Holder{Ref: "#118", URL: "https://forge.example/pull/118"}
+	circle := templates.CircleNote([]templates.Hold{{Label: "dns", Holder: our, Waiter: their}, {Label: "network", Holder: their, Waiter: our}})
 	failed := templates.Job{
 		Label: "billing", State: templates.StateFailed, LogURL: link("billing"),
 		Error: &templates.Failure{Summary: "Reference to undeclared resource", Text: "Error: Reference to undeclared resource\n  on billing/main.tf line 12, in resource \"aws_sns_topic_policy\" \"t\":\nA managed resource has not been declared in the root module."},
@@ -176,7 +178,7 @@ func samples() map[string]string {
 		"plan_left_out":     plan(append(crowd(120, 400), failed)...),
 		"plan_moved":        plan(moved),
 		"plan_waiting_many": plan(waiting, vpn, other, ready("api", templates.Changes{Import: 1, Forget: 1}), failed),
-		"plan_circle":       templates.Plan{Jobs: []templates.Job{waiting}, Notes: []string{"#1 holds `dns`, which #2 waits for; comment `unlock` in one of them."}, CommentLimit: 60_000, Footer: f}.Render(),
+		"plan_circle":       templates.Plan{Jobs: []templates.Job{waiting}, Notes: []string{circle}, CommentLimit: 60_000, Footer: f}.Render(),
 		"apply_one":         apply(applied("network", templates.Changes{Add: 1, Change: 1})),
 		"apply_partly":      apply(half, later, applied("dns", templates.Changes{Add: 1})),
 		"apply_unknown":     apply(lost),

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/locking"
@@ -258,13 +257,14 @@ func (e *Engine) tellCycles(ctx context.Context, s scene, cycles []locking.Cycle
 }
 
 func (e *Engine) cycleText(s scene, c locking.Cycle) string {
-	var parts []string
-	for i, p := range c.Pulls {
-		next := c.Pulls[(i+1)%len(c.Pulls)]
-		parts = append(parts, fmt.Sprintf("%s holds %s, which %s waits for",
-			s.site.PullRef(p.Number), templates.Code(c.Keys[i].Dir), s.site.PullRef(next.Number)))
+	pull := func(p locking.Pull) templates.Holder {
+		return templates.Holder{Ref: s.site.PullRef(p.Number), URL: s.site.PullURL(s.pull.Repo, p.Number)}
 	}
-	return strings.Join(parts, "; ") + ". None of them can go on by itself: comment `unlock` in one of them."
+	var holds []templates.Hold
+	for i, p := range c.Pulls {
+		holds = append(holds, templates.Hold{Label: c.Keys[i].Dir, Holder: pull(p), Waiter: pull(c.Pulls[(i+1)%len(c.Pulls)])})
+	}
+	return templates.CircleNote(holds)
 }
 
 // cycleID is another one when the same pull requests come to wait for each other again.

@@ -105,7 +105,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "30")
 	}
 	w.WriteHeader(a.status)
-	_, _ = fmt.Fprintln(w, a.text)
+	text := a.text
+	if a.outcome == Ignored {
+		text = "ignored: " + text
+	}
+	_, _ = fmt.Fprintln(w, text)
 }
 
 func (h *Handler) take(w http.ResponseWriter, r *http.Request) answer {
@@ -133,7 +137,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) answer {
 	}
 	ev, err := hook.Parse(r.Header, body)
 	if ignored := new(vcs.IgnoredError); errors.As(err, &ignored) {
-		return answer{status: http.StatusOK, outcome: Ignored, text: "ignored: " + ignored.Reason, event: ignored.Event}
+		return answer{status: http.StatusOK, outcome: Ignored, text: ignored.Reason, event: ignored.Event}
 	}
 	if err != nil {
 		return answer{status: http.StatusBadRequest, outcome: Rejected, text: err.Error()}
@@ -169,7 +173,7 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request) (body []byte, don
 func (h *Handler) accept(ctx context.Context, ev vcs.Event) answer {
 	a := answer{event: string(ev.Kind), repo: ev.Repo.FullName()}
 	if !h.Allowed(ev.Repo) {
-		a.status, a.outcome, a.text = http.StatusOK, Ignored, "ignored: the repository is not in --repo-allowlist"
+		a.status, a.outcome, a.text = http.StatusOK, Ignored, "the repository is not in --repo-allowlist"
 		return a
 	}
 	// What the forge has sent is kept even if it hangs up meanwhile.

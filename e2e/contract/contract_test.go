@@ -31,6 +31,7 @@ const (
 	permission = "/api/v3/repos/acme/infra/collaborators/ana/permission"
 	comments   = "/api/v3/repos/acme/infra/issues/1/comments"
 	statuses   = "/api/v3/repos/acme/infra/statuses/0123456789012345678901234567890123456789"
+	folding    = `{"query":"mutation($c0: ID!, $c1: ID!) {\n  c0: minimizeComment(input: {subjectId: $c0, classifier: OUTDATED}) { minimizedComment { isMinimized } }\n  c1: minimizeComment(input: {subjectId: $c1, classifier: OUTDATED}) { minimizedComment { isMinimized } }\n}","variables":{"c0":"IC_1","c1":"IC_2"}}`
 	allowed    = `{"permission":"write","role_name":"write","user":null}`
 )
 
@@ -47,10 +48,14 @@ func TestFront(t *testing.T) {
 		"a described error":       {method: "GET", path: permission, status: 404, answer: `{"message":"Not Found"}`},
 		"no answer body":          {method: "DELETE", path: "/api/v3/repos/acme/infra/issues/comments/7", status: 204},
 		"not the API":             {method: "GET", path: "/acme/infra/pull/1", status: 200, answer: `{`},
-		"GraphQL":                 {method: "POST", path: "/api/graphql", body: `{}`, status: 200, answer: `{}`},
+		"GraphQL that folds":      {method: "POST", path: "/api/graphql", body: folding, status: 200, answer: `{}`},
 		"only the prefix's start": {method: "GET", path: "/api/v3x", status: 200, answer: `{}`},
 		"an exception":            {method: "GET", path: permission, status: 401, answer: `{}`},
 
+		"GraphQL that asks":       {method: "POST", path: "/api/graphql", body: `{"query":"query { viewer { login } }"}`, status: 200, answer: `{}`, want: "folds nothing"},
+		"GraphQL and more":        {method: "POST", path: "/api/graphql", body: strings.Replace(folding, "} }", "} } deleteIssue", 1), status: 200, answer: `{}`, want: "the query is"},
+		"GraphQL without an id":   {method: "POST", path: "/api/graphql", body: strings.Replace(folding, "IC_2", "", 1), status: 200, answer: `{}`, want: "no variable c1"},
+		"GraphQL by another way":  {method: "GET", path: "/api/graphql", status: 200, answer: `{}`, want: "the description does not know it"},
 		"unknown path":            {method: "GET", path: "/api/v3/repos/acme/infra/nothing", status: 404, answer: `{}`, want: "the description does not know it"},
 		"unknown method":          {method: "DELETE", path: permission, status: 404, answer: `{}`, want: "the description does not know it"},
 		"unknown query parameter": {method: "GET", path: comments + "?perpage=1", status: 200, answer: `[]`, want: `query parameter "perpage"`},
@@ -115,7 +120,7 @@ func TestExcused(t *testing.T) {
 		{"GET", "/user", 200, false},
 	} {
 		req := httptest.NewRequestWithContext(t.Context(), tc.method, tc.path, nil)
-		if got := c.excused(req, tc.path, tc.status); got != tc.want {
+		if _, got := c.excused(req, tc.path, tc.status); got != tc.want {
 			t.Errorf("%s %s %d: excused %v, want %v", tc.method, tc.path, tc.status, got, tc.want)
 		}
 	}

@@ -39,11 +39,14 @@ func params(t *testing.T) testscript.Params {
 	if err := os.Chmod(root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	keep := os.Getenv("STORY_KEEP") != ""
+	if !keep {
+		t.Cleanup(func() { _ = os.RemoveAll(root) })
+	}
 	return testscript.Params{
 		WorkdirRoot:   root,
 		Cmds:          commands(),
-		TestWork:      os.Getenv("STORY_KEEP") != "",
+		TestWork:      keep,
 		UpdateScripts: false,
 		Setup: func(env *testscript.Env) error {
 			w := &world{

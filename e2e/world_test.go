@@ -40,7 +40,7 @@ type world struct {
 	dir   string // the story's $WORK
 	data  string
 	forge *forge
-	// states serves terraform's http backend.
+	// states serves terraform's http backend; nil outside of stories.
 	states *states
 	bin    string
 	// nobody: the server runs as a user without rights.
@@ -372,7 +372,7 @@ func (w *world) overlay(clone, from string) error {
 			}
 			return nil
 		}
-		raw = []byte(strings.NewReplacer("@STATE@", w.state(), "@WORK@", w.dir, "@HTTP@", w.states.http.URL).Replace(string(raw)))
+		raw = []byte(w.words().Replace(string(raw)))
 		to := filepath.Join(clone, rel)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
@@ -383,6 +383,15 @@ func (w *world) overlay(clone, from string) error {
 		}
 		return os.WriteFile(to, raw, 0o644)
 	})
+}
+
+// words are what stands in a story's files for what is another place each time.
+func (w *world) words() *strings.Replacer {
+	words := []string{"@STATE@", w.state(), "@WORK@", w.dir}
+	if w.states != nil {
+		words = append(words, "@HTTP@", w.states.http.URL)
+	}
+	return strings.NewReplacer(words...)
 }
 
 // state is where the stories' projects keep their state, outside of every checkout.

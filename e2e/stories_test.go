@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,7 +27,7 @@ func TestStories(t *testing.T) {
 // params are how stories run, without the stories.
 func params(t *testing.T) testscript.Params {
 	t.Helper()
-	bin := build(t)
+	bin := build(t, "-race")
 	real, err := exec.LookPath("terraform")
 	if err != nil {
 		t.Fatal("the stories need terraform in PATH: https://developer.hashicorp.com/terraform/install")
@@ -59,26 +60,27 @@ func params(t *testing.T) testscript.Params {
 	}
 }
 
-// build builds the binary that the stories run, with the race detector.
-func build(t *testing.T) string {
-	t.Helper()
+// build builds the binary that the stories run.
+func build(tb testing.TB, flags ...string) string {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "tidegate-bin-") //nolint:usetesting // a TempDir is closed to other users
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	bin := filepath.Join(dir, "tidegate")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-race", "-o", bin, "../cmd/tidegate").CombinedOutput()
+	out, err := exec.CommandContext(tb.Context(), "go", slices.Concat([]string{"build", "-o", bin}, flags, []string{"../cmd/tidegate"})...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("building tidegate: %v\n%s", err, out)
+		tb.Fatalf("building tidegate: %v\n%s", err, out)
 	}
 	return bin
 }
 
-func (w *world) setUp(env *testscript.Env, terraform string) error {
+// lay lays out the directories and the secrets of a world.
+func (w *world) lay() error {
 	for _, d := range []string{"state", "secrets", "home", "tmp", "nobody"} {
 		if err := os.MkdirAll(filepath.Join(w.dir, d), 0o755); err != nil {
 			return err
@@ -88,6 +90,13 @@ func (w *world) setUp(env *testscript.Env, terraform string) error {
 		if err := os.WriteFile(filepath.Join(w.dir, "secrets", name), []byte(v+"\n"), 0o600); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func (w *world) setUp(env *testscript.Env, terraform string) error {
+	if err := w.lay(); err != nil {
+		return err
 	}
 	env.Setenv("STATE", w.state())
 	deploy, err := filepath.Abs("../deploy")

@@ -120,6 +120,7 @@ func (e *Engine) carry(ctx context.Context, s scene, jobs []journal.Job) ([]jour
 func (e *Engine) carryApplies(ctx context.Context, s scene, jobs []journal.Job, watch *watcher) (_ []journal.Job, err error) {
 	for i := range jobs {
 		if jobs[i].State == journal.JobRunning {
+			e.Log.InfoContext(ctx, "adopted an apply of an earlier process", "job", jobs[i].Job.ID)
 			if jobs[i], err = e.adopt(ctx, s, jobs[i]); err != nil {
 				return nil, err
 			}

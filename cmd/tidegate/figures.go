@@ -26,7 +26,8 @@ type figures struct {
 	Waiters        int    `json:"waiters"`
 	// Commands are those of the queued events that somebody wrote.
 	Commands int `json:"unanswered_commands"`
-	// WritesMinute and WritesHour are what may still be written to the repository with the least room;
+	// WritesMinute and WritesHour are what may still be written to the repository with the least room, -1
+	// without a limit;
 	// Requests what the forge still lets us ask, -1 as long as it has not told.
 	WritesMinute int `json:"forge_writes_left_this_minute"`
 	WritesHour   int `json:"forge_writes_left_this_hour"`
@@ -57,7 +58,10 @@ func (s sources) figures(ctx context.Context) (figures, error) {
 	f := figures{Version: build(), RunningJobs: load.Running, WaitingForSlot: load.WaitingForSlot}
 	f.FreeBytes, f.DiskBytes = disk(s.data)
 	budget := s.engine.Budget()
-	f.WritesMinute, f.WritesHour, f.Requests = budget.Minute, budget.Hour, budget.Requests
+	f.WritesMinute, f.WritesHour, f.Requests = -1, -1, budget.Requests
+	if budget.Limited {
+		f.WritesMinute, f.WritesHour = budget.Minute, budget.Hour
+	}
 	pending, err := s.journal.Pending(ctx)
 	if err != nil {
 		return f, err
@@ -84,7 +88,7 @@ func (s sources) figures(ctx context.Context) (figures, error) {
 
 // register makes the metrics. None of them has a repository or a pull request as a label.
 func register(r *prometheus.Registry, s sources, h *webhook.Handler) {
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	r.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsGC)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&gauges{read: s.figures, hooks: h})
 }
 
@@ -130,8 +134,10 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	send("journal_bytes", "Size of the journal.", prometheus.GaugeValue, float64(f.JournalBytes))
 	send("unanswered_commands", "Commands that are not answered yet.", prometheus.GaugeValue, float64(f.Commands))
 	send("oldest_unanswered_command_age_seconds", "How long the oldest command has been here that is not answered; 0 when all are.", prometheus.GaugeValue, age(f.OldestCommand))
-	send("forge_writes_left_minute", "Comments that may still be written in this minute to the repository that has the least room.", prometheus.GaugeValue, float64(f.WritesMinute))
-	send("forge_writes_left_hour", "Comments that may still be written in this hour to the repository that has the least room.", prometheus.GaugeValue, float64(f.WritesHour))
+	if f.WritesHour >= 0 {
+		send("forge_writes_left_minute", "Comments that may still be written in this minute to the repository that has the least room.", prometheus.GaugeValue, float64(f.WritesMinute))
+		send("forge_writes_left_hour", "Comments that may still be written in this hour to the repository that has the least room.", prometheus.GaugeValue, float64(f.WritesHour))
+	}
 	if f.Requests >= 0 {
 		send("forge_requests_left", "Requests that the forge still lets the account make in this hour.", prometheus.GaugeValue, float64(f.Requests))
 	}

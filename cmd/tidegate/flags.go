@@ -44,6 +44,7 @@ func options() []option {
 		{group: "Missed webhooks", name: "reconcile-interval", holder: "DURATION", def: "5m", help: "how often the forge is asked for what no webhook told; 0 is never"},
 		{group: "Missed webhooks", name: "poll-interval", holder: "DURATION", help: "asks the forge this often and takes no webhooks: no port needs to be open, and no webhook secret is needed"},
 		{group: "Missed webhooks", name: "recover-max-age", holder: "DURATION", def: "15m", help: "an apply that was asked for longer ago, while the server could not run it, is not run but answered"},
+		{group: "Missed webhooks", name: "forge-writes-per-hour", holder: "N", def: "500", help: "comments, edits and reactions that a repository gets in an hour, and no more than 16 in 100 of them in one minute; 0 is any number, for a forge without limits"},
 
 		{group: "Server", name: "url", alias: "atlantis-url", holder: "URL", help: "where people reach this server; stands in comments and statuses. Default http://localhost:PORT"},
 		{group: "Server", name: "port", holder: "PORT", def: "4141", help: "port to listen on, on all addresses"},

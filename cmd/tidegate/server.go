@@ -119,7 +119,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 			Name: s.statusName, Words: command.Words{Executable: s.executable, Mention: s.ghUser},
 			Allowed: s.allow.Allows, Slots: s.jobs, LocalState: s.localState,
 			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
-			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, Repos: s.allow.Names(forge.Site().Instance),
+			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, WritesAnHour: s.writesAnHour, Repos: s.allow.Names(forge.Site().Instance),
 		},
 	})
 	if err != nil {

@@ -40,6 +40,7 @@ type settings struct {
 	defaultTF     string
 	download      bool
 	jobs          int
+	writesAnHour  int
 	requirements  []string
 	localState    bool
 	reconcile     time.Duration
@@ -204,6 +205,10 @@ func (s *settings) readIntervals(get func(string) string, bad *problems) {
 	}
 	s.reconcile, s.recoverMaxAge = read("reconcile-interval"), read("recover-max-age")
 	s.lockTimeout = read("lock-timeout")
+	var err error
+	if s.writesAnHour, err = strconv.Atoi(get("forge-writes-per-hour")); err != nil || s.writesAnHour < 0 || s.writesAnHour > 0 && s.writesAnHour < 25 {
+		bad.add("--forge-writes-per-hour: %q is not 0, and no number from 25 on", get("forge-writes-per-hour"))
+	}
 	if get("poll-interval") != "" {
 		s.reconcile, s.polls = read("poll-interval"), true
 		if s.reconcile == 0 {

@@ -9,18 +9,15 @@ import (
 	"github.com/tidegate/tidegate/vcs"
 )
 
-// What GitHub lets one account write, and what of it is kept for answers.
-// https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits
-const (
-	writesAMinute  = 80
-	writesAnHour   = 500
-	answersAMinute = 20
-	answersAnHour  = 125
-)
-
 // budget is what may still be written to each repository: comments, their edits and reactions. Answers
 // wait for room, in the order they come; what can be left out is, as soon as answers might need the room.
+//
+// GitHub lets an account write 80 a minute and 500 an hour; a server of one's own has other limits, or none.
+// https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits
 type budget struct {
+	// hour is how much may be written in an hour, and minute in one; 0 is without a limit.
+	hour, minute int
+
 	mu    sync.Mutex
 	repos map[vcs.RepoID]*purse
 }
@@ -31,22 +28,24 @@ type purse struct {
 	line  []chan struct{}
 }
 
-func newBudget() *budget { return &budget{repos: map[vcs.RepoID]*purse{}} }
+func newBudget(hour int) *budget {
+	return &budget{hour: hour, minute: hour * 80 / 500, repos: map[vcs.RepoID]*purse{}}
+}
 
 // left is how much may be written now, in this minute and in this hour.
-func (p *purse) left(now time.Time) (minute, hour int) {
+func (b *budget) left(p *purse, now time.Time) (minute, hour int) {
 	old, _ := slices.BinarySearchFunc(p.spent, now.Add(-time.Hour), time.Time.Compare)
 	p.spent = slices.Delete(p.spent, 0, old)
 	at, _ := slices.BinarySearchFunc(p.spent, now.Add(-time.Minute), time.Time.Compare)
-	return writesAMinute - (len(p.spent) - at), writesAnHour - len(p.spent)
+	return b.minute - (len(p.spent) - at), b.hour - len(p.spent)
 }
 
 // room is when there will be room for one more.
-func (p *purse) room(now time.Time) time.Time {
+func (b *budget) room(p *purse, now time.Time) time.Time {
 	at := now
-	minute, hour := p.left(now)
+	minute, hour := b.left(p, now)
 	if n := len(p.spent); minute <= 0 {
-		at = p.spent[n-writesAMinute].Add(time.Minute)
+		at = p.spent[n-b.minute].Add(time.Minute)
 	}
 	if hour <= 0 {
 		at = p.spent[0].Add(time.Hour)
@@ -65,6 +64,9 @@ func (b *budget) purse(repo vcs.RepoID) *purse {
 
 // answer waits until an answer may be written, and counts it. It answers the context's cause if that ends.
 func (b *budget) answer(ctx context.Context, repo vcs.RepoID) error {
+	if b.hour == 0 {
+		return nil
+	}
 	me := make(chan struct{})
 	b.mu.Lock()
 	p := b.purse(repo)
@@ -82,7 +84,7 @@ func (b *budget) answer(ctx context.Context, repo vcs.RepoID) error {
 	for {
 		b.mu.Lock()
 		now := time.Now()
-		at := p.room(now)
+		at := b.room(p, now)
 		if !at.After(now) {
 			p.spent = append(p.spent, now)
 			b.mu.Unlock()
@@ -108,11 +110,14 @@ func (b *budget) leave(p *purse, me chan struct{}) {
 
 // extra reports whether something may be written that nobody needs to have, and counts it.
 func (b *budget) extra(repo vcs.RepoID) bool {
+	if b.hour == 0 {
+		return true
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p, now := b.purse(repo), time.Now()
-	minute, hour := p.left(now)
-	if len(p.line) > 0 || minute <= answersAMinute || hour <= answersAnHour {
+	minute, hour := b.left(p, now)
+	if len(p.line) > 0 || minute <= b.minute/4 || hour <= b.hour/4 {
 		return false
 	}
 	p.spent = append(p.spent, now)
@@ -123,10 +128,10 @@ func (b *budget) extra(repo vcs.RepoID) bool {
 func (b *budget) least() (minute, hour int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	minute, hour = writesAMinute, writesAnHour
+	minute, hour = b.minute, b.hour
 	for id, p := range b.repos {
-		m, h := p.left(time.Now())
-		if h == writesAnHour && len(p.line) == 0 {
+		m, h := b.left(p, time.Now())
+		if h == b.hour && len(p.line) == 0 {
 			delete(b.repos, id)
 		}
 		minute, hour = min(minute, m), min(hour, h)
@@ -136,7 +141,8 @@ func (b *budget) least() (minute, hour int) {
 
 // Budget is what the engine may still ask of the forges, and write to them.
 type Budget struct {
-	// Minute and Hour are the writes that the repository with the least has left.
+	// Minute and Hour are the writes that the repository with the least has left, if Limited.
+	Limited      bool
 	Minute, Hour int
 	// Requests are those that the forge with the least has left; -1 when no forge tells.
 	Requests int
@@ -144,7 +150,7 @@ type Budget struct {
 
 // Budget answers for metrics and the status page.
 func (e *Engine) Budget() Budget {
-	b := Budget{Requests: -1}
+	b := Budget{Requests: -1, Limited: e.budget.hour > 0}
 	b.Minute, b.Hour = e.budget.least()
 	for _, f := range e.Forges {
 		m, ok := f.(vcs.Metered)

@@ -11,10 +11,30 @@ import (
 	"github.com/tidegate/tidegate/vcs"
 )
 
+// What GitHub allows, and what of a minute is kept for answers.
+const (
+	writesAnHour   = 500
+	writesAMinute  = 80
+	answersAMinute = 20
+)
+
+func TestWithoutALimitNobodyWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, began := newBudget(0), time.Now()
+		for range 2 * writesAnHour {
+			must(t, b.answer(t.Context(), pr(1).Repo))
+		}
+		if !b.extra(pr(1).Repo) || time.Since(began) != 0 || len(b.repos) != 0 {
+			t.Errorf("without a limit: %s were waited for, %d repositories are kept", time.Since(began), len(b.repos))
+		}
+	})
+}
+
 func TestAnswersWaitForRoom(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b, repo, began := newBudget(), pr(1).Repo, time.Now()
+		b, repo, began := newBudget(writesAnHour), pr(1).Repo, time.Now()
 		for i := range writesAnHour + 1 {
 			must(t, b.answer(t.Context(), repo))
 			switch took := time.Since(began); {
@@ -38,7 +58,7 @@ func TestAnswersWaitForRoom(t *testing.T) {
 func TestAnswersGoFirstAndInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b, repo := newBudget(), pr(1).Repo
+		b, repo := newBudget(writesAnHour), pr(1).Repo
 		for b.extra(repo) {
 		}
 		if m, h := b.least(); m != answersAMinute || h != writesAnHour-(writesAMinute-answersAMinute) {

@@ -55,6 +55,8 @@ type Options struct {
 	// RecoverMaxAge is how old an apply may be that was not run when it was asked for; 0 is any age up
 	// to how long an apply may stand in line.
 	RecoverMaxAge time.Duration
+	// WritesAnHour is how many comments, edits and reactions a forge takes for a repository; 0 is any number.
+	WritesAnHour int
 }
 
 // Config is what an Engine works with. All fields but Meter are needed.
@@ -118,7 +120,7 @@ func New(c Config) (*Engine, error) {
 		Config: c,
 		sign:   signer{key: c.Journal.MarkerKey()},
 		slots:  newSlots(c.Options.Slots),
-		budget: newBudget(),
+		budget: newBudget(c.Options.WritesAnHour),
 		spared: map[string]bool{},
 		names:  map[string]namedRepo{},
 		pace: pace{

@@ -87,6 +87,15 @@ func New(cfg Config) *Runner {
 	}
 }
 
+// RemoveUnused removes the provider packages that no job has needed since then.
+func (r *Runner) RemoveUnused(since time.Time) (int, error) {
+	n, err := r.store.RemoveUnused(since)
+	if err != nil {
+		return n, fmt.Errorf("removing unused providers: %w", err)
+	}
+	return n, nil
+}
+
 // Run carries out a job and keeps its result in job.Dir. Cancelling ctx sends terraform its one
 // SIGINT; Run still waits for the end. An error is our fault, and for an apply says nothing about
 // what was done: Recover does.

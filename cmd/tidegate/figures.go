@@ -41,6 +41,10 @@ type figures struct {
 	JournalBytes int64 `json:"journal_bytes"`
 	FreeBytes    int64 `json:"free_bytes"`
 	DiskBytes    int64 `json:"disk_bytes"`
+	// DataBytes is what the data directory held when it was measured against --data-quota; OverQuota that all of it is
+	// needed and it is too much.
+	DataBytes int64 `json:"data_bytes,omitempty"`
+	OverQuota bool  `json:"over_quota,omitempty"`
 
 	lockAges []float64 // in seconds
 }
@@ -62,6 +66,8 @@ func (s sources) figures(ctx context.Context) (figures, error) {
 	if budget.Limited {
 		f.WritesMinute, f.WritesHour = budget.Minute, budget.Hour
 	}
+	held := s.engine.Disk()
+	f.DataBytes, f.OverQuota = held.Bytes, held.Over
 	pending, err := s.journal.Pending(ctx)
 	if err != nil {
 		return f, err
@@ -141,6 +147,12 @@ func (g *gauges) Collect(out chan<- prometheus.Metric) {
 	if f.Requests >= 0 {
 		send("forge_requests_left", "Requests that the forge still lets the account make in this hour.", prometheus.GaugeValue, float64(f.Requests))
 	}
+	send("data_dir_bytes", "What the data directory held when it was measured; 0 without --data-quota.", prometheus.GaugeValue, float64(f.DataBytes))
+	over := 0.0
+	if f.OverQuota {
+		over = 1
+	}
+	send("data_dir_over_quota", "1 when the data directory is above --data-quota and all in it is needed.", prometheus.GaugeValue, over)
 	if f.FreeBytes >= 0 {
 		send("data_dir_free_bytes", "What the data directory's disk has left for us.", prometheus.GaugeValue, float64(f.FreeBytes))
 		send("data_dir_disk_bytes", "The size of the data directory's disk.", prometheus.GaugeValue, float64(f.DiskBytes))

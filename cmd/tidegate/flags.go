@@ -55,6 +55,11 @@ func options() []option {
 		{group: "Server", name: "web-username", holder: "NAME", help: "user of the pages; with --web-password they may be reached from other hosts"},
 		{group: "Server", name: "web-password", holder: "PASSWORD", secret: true, help: "password of the pages; there is no default"},
 
+		{group: "What is kept", name: "keep-runs", holder: "AGE", def: "90d", help: "how long runs of closed pull requests are kept, with their logs; 0 is for good"},
+		{group: "What is kept", name: "keep-checkouts", holder: "AGE", def: "14d", help: "how long files of an open pull request are kept in which nothing is planned any more; 0 is for good"},
+		{group: "What is kept", name: "keep-unused", holder: "AGE", def: "30d", help: "how long mirrors, tools and providers are kept that nothing has used; 0 is for good"},
+		{group: "What is kept", name: "data-quota", holder: "SIZE", def: "0", help: "what the data directory should hold at most, such as 20GiB: above it the oldest that is not needed goes first; 0 is any size"},
+
 		{group: "Running terraform", name: "default-tf-version", holder: "VERSION", help: "version for projects that name none. Default: what is in PATH"},
 		{group: "Running terraform", name: "tf-download", def: "true", help: "install a terraform version that is asked for and not there"},
 		{group: "Running terraform", name: "jobs", holder: "N", def: "4", help: "terraform processes at once; at most N-1 of them apply"},

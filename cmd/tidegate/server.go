@@ -120,6 +120,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 			Allowed: s.allow.Allows, Slots: s.jobs, LocalState: s.localState,
 			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
 			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, WritesAnHour: s.writesAnHour, Repos: s.allow.Names(forge.Site().Instance),
+			Keep: s.keep,
 		},
 	})
 	if err != nil {
@@ -154,7 +155,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 		return front.Serve(ctx)
 	})
 	group.Go(func() error { return engine.Run(working) })
-	group.Go(func() error { return openDoor(ctx, s.dataDir, kept.journal, log) })
+	group.Go(func() error { return openDoor(ctx, s.dataDir, engine, kept.journal, log) })
 	group.Go(func() error {
 		tellTool(ctx, tools, log)
 		return nil
@@ -171,14 +172,16 @@ func jobConfig(s settings, self string, log *slog.Logger, took func(string, time
 }
 
 // openDoor lets "tidegate backup" ask this server. Without it everything else works.
-func openDoor(ctx context.Context, dir string, j *journal.Journal, log *slog.Logger) error {
+func openDoor(ctx context.Context, dir string, engine *dispatch.Engine, j *journal.Journal, log *slog.Logger) error {
 	door, err := backup.Listen(dir, log)
 	if err != nil {
 		log.WarnContext(ctx, "no backup can be made while the server runs", "err", err)
 		return nil
 	}
 	return door.Serve(ctx, func(ctx context.Context, to io.Writer) error {
-		return backup.Write(ctx, to, backup.Source{Dir: dir, Journal: j, Version: build(), Log: log})
+		return engine.Undisturbed(ctx, func() error {
+			return backup.Write(ctx, to, backup.Source{Dir: dir, Journal: j, Version: build(), Log: log})
+		})
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/tidegate/tidegate/server/dispatch"
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/github"
 )
@@ -49,6 +50,7 @@ type settings struct {
 	logLimit      int64
 	polls         bool
 	recoverMaxAge time.Duration
+	keep          dispatch.Keep
 	secretFiles   []string
 	secretsInArgs []string
 	// unknownEnv are variables that look like settings and are none.
@@ -85,6 +87,7 @@ func readSettings(v values, table []option) (settings, error) {
 		bad.add("--default-tf-version: %q is not a version such as 1.11.4", s.defaultTF)
 	}
 	s.readIntervals(get, &bad)
+	s.readKeep(get, &bad)
 	s.checkForge(&bad)
 	if s.checkAPIURL(&bad) {
 		s.checkInstance(listed, &bad)

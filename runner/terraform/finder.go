@@ -211,6 +211,9 @@ func (f *Finder) find(ctx context.Context, distribution, version string) (Tool, 
 			continue
 		}
 		if version == "" || got == version {
+			if file == f.installed(distribution, got) {
+				markUsed(filepath.Dir(file))
+			}
 			return Tool{Distribution: distribution, Version: got, Path: file}, nil
 		}
 	}

@@ -135,6 +135,7 @@ func (s *ProviderStore) Lookup(need ProviderNeed) (ProviderSet, bool) {
 			return ProviderSet{}, false
 		}
 	}
+	markUsed(s.setFile(need))
 	return set, true
 }
 

@@ -53,8 +53,8 @@ func (e *Engine) answeredBefore(ctx context.Context, s scene) (done bool, err er
 	return true, e.finish(ctx, s, nil, "")
 }
 
-// ownAnswer finds our answer to what the scene asks for. A push comes to the same head again: it is
-// answered only by a run that this journal does not know, or by this one.
+// ownAnswer finds our answer to what the scene asks for. A push comes to the same head again: it is answered only
+// by this run, or by one that this journal does not know because it was restored.
 func (e *Engine) ownAnswer(ctx context.Context, s scene) (vcs.Comment, marker, error) {
 	var since time.Time
 	if s.ask.comment != nil {
@@ -71,10 +71,11 @@ func (e *Engine) ownAnswer(ctx context.Context, s scene) (vcs.Comment, marker, e
 			continue
 		}
 		if s.ask.comment == nil && m.Run != s.run.ID {
-			if _, known, err := e.Journal.Run(ctx, m.Run); known || err != nil {
-				if err = e.spare(ctx, err); err != nil {
-					return c, m, err
-				}
+			lost, err := e.lost(ctx, m.Run)
+			if err != nil {
+				return c, m, err
+			}
+			if !lost {
 				continue
 			}
 		}
@@ -83,10 +84,21 @@ func (e *Engine) ownAnswer(ctx context.Context, s scene) (vcs.Comment, marker, e
 	return vcs.Comment{}, marker{}, nil
 }
 
+// lost reports whether a run was made after the backup that the journal came out of, and is not in it.
+func (e *Engine) lost(ctx context.Context, run string) (bool, error) {
+	const skew = time.Minute
+	made, ok := journal.RunTime(run)
+	if !ok || made.Before(e.restored.Taken.Add(-skew)) || made.After(e.restored.At) {
+		return false, nil
+	}
+	_, known, err := e.Journal.Run(ctx, run)
+	return !known && err == nil, e.spare(ctx, err)
+}
+
 // abandonRestored ends the applies of a run that a backup was taken in the middle of. The job directories
 // in it are older than the end: that nothing was started, or that nobody saw the end, proves nothing.
 func (e *Engine) abandonRestored(ctx context.Context, s scene) error {
-	if s.ask.kind != askApply || !e.beforeRestore(s) {
+	if !s.ask.changes() || !e.beforeRestore(s) {
 		return nil
 	}
 	_, err := e.abandonAll(ctx, s)

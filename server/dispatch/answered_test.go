@@ -35,7 +35,8 @@ func TestWhatWasAnsweredIsDone(t *testing.T) {
 		{"a comment", marker{Run: elsewhere, Command: cmdUnlock, Source: "comment:7", Part: partAnswer}, false, false, true},
 		{"another comment", marker{Run: elsewhere, Command: cmdUnlock, Source: "comment:70", Part: partAnswer}, false, false, false},
 		{"only its progress", marker{Run: elsewhere, Command: cmdUnlock, Source: "comment:7", Part: partProgress}, false, false, false},
-		{"a push", marker{Run: elsewhere, Command: cmdPlan, Source: "push:a1", Part: partAnswer}, false, true, true},
+		{"a push", marker{Run: "after the backup", Command: cmdPlan, Source: "push:a1", Part: partAnswer}, false, true, true},
+		{"a push that was answered long ago", marker{Run: elsewhere, Command: cmdPlan, Source: "push:a1", Part: partAnswer}, false, true, false},
 		{"a push back to an old head", marker{Command: cmdPlan, Source: "push:a1", Part: partAnswer}, true, true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -47,6 +48,15 @@ func TestWhatWasAnsweredIsDone(t *testing.T) {
 					if err := e.Journal.CreateRun(e.t.Context(), journal.Run{ID: tt.mark.Run, Pull: pr(1), State: journal.RunDone}, nil); err != nil {
 						e.t.Fatal(err)
 					}
+				}
+				backup := time.Now()
+				if tt.mark.Run == "after the backup" {
+					time.Sleep(time.Second) //nolint:forbidigo // of the bubble's time
+					tt.mark.Run = e.Journal.NewRunID()
+					time.Sleep(time.Second) //nolint:forbidigo // of the bubble's time
+				}
+				if err := e.Journal.MarkRestored(e.t.Context(), journal.Restoration{Taken: backup, At: time.Now()}, "", ""); err != nil {
+					e.t.Fatal(err)
 				}
 				if tt.push {
 					ev := vcs.Event{Kind: vcs.PullPushed, Repo: aPull(1).Repo, Pull: 1, Head: "a1", At: time.Now()}

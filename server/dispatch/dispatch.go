@@ -57,6 +57,8 @@ type Options struct {
 	RecoverMaxAge time.Duration
 	// WritesAnHour is how many comments, edits and reactions a forge takes for a repository; 0 is any number.
 	WritesAnHour int
+	// Keep says how long is kept what nothing needs; the zero one keeps everything.
+	Keep Keep
 }
 
 // Config is what an Engine works with. All fields but Meter are needed.
@@ -90,8 +92,11 @@ type Engine struct {
 	names    map[string]namedRepo // that reconcile has read
 	work     sync.WaitGroup
 
+	tidying chan struct{} // holds who removes or reads what is kept
+
 	mu     sync.Mutex
 	spared map[string]bool // damaged records that the log has named
+	disk   Disk
 
 	// quit ends at once what is owed and can be owed again at the next start.
 	quit context.Context //nolint:containedctx // the life of the engine, which outlasts the callers of Release
@@ -121,8 +126,8 @@ func New(c Config) (*Engine, error) {
 		sign:   signer{key: c.Journal.MarkerKey()},
 		slots:  newSlots(c.Options.Slots),
 		budget: newBudget(c.Options.WritesAnHour),
-		spared: map[string]bool{},
-		names:  map[string]namedRepo{},
+		spared: map[string]bool{}, tidying: make(chan struct{}, 1),
+		names: map[string]namedRepo{},
 		pace: pace{
 			progress: 10 * time.Second, progressEdit: 15 * time.Second, retry: time.Second,
 			doubt: 30 * time.Second, permission: time.Minute, status: time.Minute,
@@ -161,6 +166,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	if e.Options.Reconcile > 0 {
 		e.spawn(func() { e.reconcile(work) })
+	}
+	if e.Options.Keep != (Keep{}) {
+		e.spawn(func() { e.keepTidy(work) })
 	}
 	for {
 		if err := e.collect(work); err != nil {

@@ -67,6 +67,7 @@
 //	reports/<hash>   the text of a report of more than 16 KiB as JSON, named by its SHA-256 in hex,
 //	                 0600, on disk before the record that names it, never changed
 //
-// Nothing is ever deleted yet. event_keys grows by some 80 bytes with each event, and Counts tells
-// how many there are.
+// What is old goes when somebody says so (Forget, ForgetEvents, ForgetPull): records first, files that no record
+// names after them, so that a crash in between leaves a file too many and none too few. Event keys are
+// what the same event is known by; they go last, with their events.
 package journal

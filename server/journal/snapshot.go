@@ -93,7 +93,7 @@ func (m mover) paths(paths ...*string) {
 
 func (m mover) job(j *Job) {
 	w := &j.Job
-	m.paths(&w.Dir, &w.Checkout, &w.DataDir, &w.StateDir, &w.PlanFile, &w.Tool.Path, &j.ResultFile)
+	m.paths(&w.Dir, &w.Checkout, &w.DataDir, &w.StateDir, &w.PlanFile, &w.StateFile, &w.Tool.Path, &j.ResultFile)
 }
 
 func (m mover) plan(p *Plan) { m.paths(&p.File, &p.Checkout, &p.TFData, &p.Tool.Path) }

@@ -58,6 +58,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"permit":    cmdPermit,
 		"run":       cmdRun,
 		"state":     cmdState,
+		"object":    cmdObject,
 	}
 	out := map[string]func(*testscript.TestScript, bool, []string){}
 	for name, f := range plain {

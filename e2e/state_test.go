@@ -12,18 +12,43 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tidegate/tidegate/e2e/internal/httpstate"
+	"github.com/tidegate/tidegate/e2e/internal/s3state"
 )
 
-// states is a story's server of terraform's http backend.
+// states is where a story's projects keep their state: servers of terraform's http and s3 backends.
 type states struct {
 	httpstate.Server
 	http *httptest.Server
+
+	objects s3state.Server
+	s3      *httptest.Server
 }
 
 func newStates() *states {
 	s := &states{}
-	s.http = httptest.NewServer(&s.Server)
+	s.http, s.s3 = httptest.NewServer(&s.Server), httptest.NewServer(&s.objects)
 	return s
+}
+
+func (s *states) close() {
+	s.http.Close()
+	s.s3.Close()
+}
+
+// object [put] BUCKET/KEY FILE: what the s3 backend has there.
+func cmdObject(ts *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "object [put] BUCKET/KEY FILE"); err != nil {
+		return err
+	}
+	if args[0] == "put" {
+		w.states.objects.Put(args[1], []byte(ts.ReadFile(args[2])))
+		return nil
+	}
+	raw := w.states.objects.Object(args[0])
+	if raw == nil {
+		return errors.New("there is no such object")
+	}
+	return os.WriteFile(ts.MkAbs(args[1]), raw, 0o600)
 }
 
 // state get NAME FILE, state lock NAME FILE, state seize NAME FILE, state free NAME, state refuse NAME STATUS, state asked

@@ -136,7 +136,7 @@ func (w *world) end() {
 		}
 	}
 	if w.states != nil {
-		w.states.http.Close()
+		w.states.close()
 	}
 	if w.forge != nil {
 		w.forge.close()

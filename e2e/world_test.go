@@ -40,7 +40,7 @@ type world struct {
 	dir   string // the story's $WORK
 	data  string
 	forge *forge
-	// states serves terraform's http backend; nil outside of stories.
+	// states serves terraform's http and s3 backends; nil outside of stories.
 	states *states
 	bin    string
 	// nobody: the server runs as a user without rights.
@@ -389,7 +389,7 @@ func (w *world) overlay(clone, from string) error {
 func (w *world) words() *strings.Replacer {
 	words := []string{"@STATE@", w.state(), "@WORK@", w.dir}
 	if w.states != nil {
-		words = append(words, "@HTTP@", w.states.http.URL)
+		words = append(words, "@HTTP@", w.states.http.URL, "@S3@", w.states.s3.URL)
 	}
 	return strings.NewReplacer(words...)
 }

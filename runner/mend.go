@@ -136,6 +136,8 @@ func ErroredState(jobDir string) string {
 // checkMend refuses a job that could not mean anything.
 func (j Job) checkMend() error {
 	switch {
+	case j.Release != "" && !(&StateLock{ID: j.Release}).CanForce():
+		return fmt.Errorf("job %s: %q can't be the id of a lock", j.ID, j.Release)
 	case j.Action == ForceUnlock && !(&StateLock{ID: j.LockID}).CanForce():
 		return fmt.Errorf("job %s: %q can't be the id of a lock", j.ID, j.LockID)
 	case j.Action == StatePush && !filepath.IsAbs(j.StateFile):

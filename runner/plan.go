@@ -45,6 +45,9 @@ func (w *work) plan(ctx context.Context) (Result, error) {
 	if err != nil || failed != nil {
 		return w.stopped(failed, local), err
 	}
+	if err := w.release(ctx); err != nil {
+		return Result{}, err
+	}
 	var last *step
 	for _, mode := range w.initModes() {
 		if mode != noInit {
@@ -345,6 +348,6 @@ func (w *work) refused(err *terraform.ConfigurationError) Result {
 func (w *work) result(end End) Result {
 	return Result{
 		Format:  resultFormat,
-		Summary: Summary{End: end, Started: w.started, Ended: time.Now().UTC()},
+		Summary: Summary{End: end, Started: w.started, Ended: time.Now().UTC(), Released: w.released},
 	}
 }

@@ -10,7 +10,9 @@
 //	result.json        Result, fsynced before Run returns
 //	plan.txt           a plan's text for people
 //	plan.tfplan        the plan file that was made
-//	errored.tfstate    the copy of a state that terraform could not store
+//	errored.tfstate    the copy of a state that terraform could not store, until it is stored
+//	who                what terraform calls itself in the locks it takes: user@host
+//	died.json          the processes of earlier starts of a plan that died
 //	1-init/ 2-plan/    one step directory per process (package supervisor), numbered in order
 package runner
 
@@ -107,6 +109,9 @@ func (r *Runner) Run(ctx context.Context, job Job) (Result, error) {
 	if err := w.clear(); err != nil {
 		return Result{}, err
 	}
+	if err := w.sign(); err != nil {
+		return Result{}, err
+	}
 	var result Result
 	switch {
 	case job.Action == Apply:
@@ -160,6 +165,8 @@ type work struct {
 	conf     terraform.Configuration
 	// cli is the terraform CLI configuration made for this job, "" for the operator's.
 	cli string
+	// released is the lock that was broken.
+	released string
 }
 
 func (r *Runner) begin(job Job) (*work, error) {
@@ -206,6 +213,11 @@ func (w *work) clear() error {
 	steps, err := stepDirs(w.job.Dir)
 	if err != nil {
 		return err
+	}
+	if w.job.Action == Plan {
+		if err := w.mourn(); err != nil {
+			return err
+		}
 	}
 	for _, step := range steps {
 		running, started, err := inspect(step)

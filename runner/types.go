@@ -47,6 +47,10 @@ type Job struct {
 	// LockID is the lock to break, StateFile the absolute path of the state to store.
 	LockID    string `json:"lock_id,omitempty"`
 	StateFile string `json:"state_file,omitempty"`
+	// Release is a lock of the state that is broken before it is planned: ReleaseOf, a job that is dead,
+	// has left it.
+	Release   string `json:"release,omitempty"`
+	ReleaseOf string `json:"release_of,omitempty"`
 }
 
 // End is how a job ended.
@@ -102,6 +106,8 @@ type Summary struct {
 	Ended   time.Time `json:"ended"`
 	// Evidence is what is known of a job whose End is Unknown or Interrupted, for people.
 	Evidence []string `json:"evidence,omitempty"`
+	// Released is the lock that was broken before it was planned.
+	Released string `json:"released,omitempty"`
 }
 
 // Result is what a job produced. It is kept as result.json in the job's directory.

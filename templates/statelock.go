@@ -16,6 +16,8 @@ type StateLock struct {
 	Waited time.Duration
 	// Forcible: it can be broken by a command.
 	Forcible bool
+	// Left: a job of ours that is dead has left it.
+	Left bool
 }
 
 // stateLocks says of every project whose state is locked who has done that, and what to do.
@@ -31,19 +33,28 @@ func stateLocks(jobs []Job, now time.Time) string {
 		out = append(out, sentences(
 			"**The state of "+j.name()+" is locked** "+j.Lock.words(now)+".",
 			j.Lock.waited(),
-			"When that is done, comment "+Code("plan "+j.Flags)+".",
 			j.force(),
 		))
 	}
 	return paragraphs(out...)
 }
 
-// force says how a lock is broken that nobody will give back.
+// force says what to do about a lock.
 func (j Job) force() string {
-	if !j.Lock.Forcible {
-		return ""
+	again := "When that is done, comment " + Code("plan "+j.Flags) + "."
+	switch {
+	case !j.Lock.Forcible:
+		return again
+	case j.Lock.Left:
+		return "A job of Tidegate that died has left it: comment " + Code("force-unlock "+j.Flags) + " to break that lock."
 	}
-	return "Only if whatever holds it is surely dead, comment " + Code("force-unlock "+j.Flags) + " to break that lock."
+	return again + " Only if whatever holds it is surely dead, comment " + Code("force-unlock "+j.Flags) + " to break that lock."
+}
+
+// ReleasedNote says that the lock of a state was broken; runURL is the run whose dead job has left it.
+func ReleasedNote(project, id, runURL string) string {
+	return "The state of " + Code(project) + " was still locked by " + link("a job of Tidegate that died", runURL) +
+		"; that lock (" + Code(id) + ") was broken before it was planned."
 }
 
 // unstored says of every project whose state an apply could not store where it is, and what to do.

@@ -20,6 +20,8 @@ type StateLock struct {
 	Waited time.Duration `json:"waited,omitempty"`
 	// Forcible: it can be broken with `terraform force-unlock`.
 	Forcible bool `json:"forcible,omitempty"`
+	// Left is the job of ours that has left it and is dead; "" when that is not certain.
+	Left string `json:"left,omitempty"`
 }
 
 const (

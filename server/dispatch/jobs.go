@@ -309,6 +309,9 @@ func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Check
 		e.Log.ErrorContext(ctx, "running a job", "job", j.Job.ID, "err", err)
 		return e.adopt(ctx, s, j) // the error does not say what was done
 	}
+	if err == nil {
+		res, err = e.relock(ctx, s, &j, res)
+	}
 	return e.result(ctx, s, p, out, j, res, err)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes 
 	if err != nil {
 		return err
 	}
-	answer := e.sayJobs(s, jobs, touched, append(notes, e.leftNote(s), unstored))
+	answer := e.sayJobs(s, jobs, touched, slices.Concat(notes, e.releasedNotes(jobs), []string{e.leftNote(s), unstored}))
 	states, err := e.outcome(ctx, s, jobs)
 	if err != nil {
 		return err

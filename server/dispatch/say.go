@@ -112,7 +112,7 @@ func stateLock(l *runner.StateLock) *templates.StateLock {
 	if l == nil {
 		return nil
 	}
-	return &templates.StateLock{ID: l.ID, Who: l.Who, Operation: l.Operation, Since: l.Created, Waited: l.Waited, Forcible: l.Forcible}
+	return &templates.StateLock{ID: l.ID, Who: l.Who, Operation: l.Operation, Since: l.Created, Waited: l.Waited, Forcible: l.Forcible, Left: l.Left != ""}
 }
 
 func dangerWord(action string) string {

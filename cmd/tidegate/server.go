@@ -111,7 +111,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	metrics := prometheus.NewRegistry()
 	meter := newMeter(metrics)
 	engine, err := dispatch.New(dispatch.Config{
-		Journal: kept.journal, Locks: kept.locks, Work: kept.work, Log: log, Meter: meter,
+		Journal: kept.journal, Locks: kept.locks, Work: kept.work, Log: log, Meter: meter, Hook: failpoints(),
 		Forges: map[string]vcs.Forge{forge.Site().Instance: forge},
 		Runner: runner.New(jobConfig(s, self, log, meter.Took)),
 		Tools:  tools,
@@ -214,7 +214,7 @@ func openStores(ctx context.Context, dir string, log *slog.Logger) (k stores, er
 	if k.db, err = journal.OpenFile(filepath.Join(dir, "tidegate.db"), 3*time.Second); err != nil {
 		return k, fmt.Errorf("opening the journal: %w", err)
 	}
-	if k.journal, err = journal.Open(k.db); err != nil {
+	if k.journal, err = journal.OpenWith(k.db, journal.Options{Hook: failpoints()}); err != nil {
 		return k, fmt.Errorf("opening the journal: %w", err)
 	}
 	if k.locks, err = locking.Open(k.db); err != nil {

@@ -51,11 +51,13 @@ func stageTwo(dir string, args []string) int {
 	if err := s.run(); err != nil {
 		s.status.Error = err.Error()
 	}
+	failpoint(dir, "process ended")
 	forgetEnv(dir)
 	s.status.Ended = time.Now().UTC()
 	if err := writeStatus(dir, s.status); err != nil {
 		return complain(os.Stderr, exitTrouble, fmt.Errorf("writing how it ended: %w", err))
 	}
+	failpoint(dir, "status file")
 	s.tidyUp()
 	return 0
 }
@@ -120,13 +122,16 @@ func (s *supervision) run() (err error) {
 	ready := s.ready()
 	err = ready.err
 	if err == nil && !s.status.Interrupted {
+		failpoint(s.dir, "before the mark")
 		err = s.mark(ready.landlock)
+		failpoint(s.dir, "started mark")
 	}
 	if err != nil || s.status.Interrupted {
 		s.child.abandon()
 		return err
 	}
 	s.child.proceed()
+	failpoint(s.dir, "executed")
 	s.supervise()
 	if s.child.refused != nil {
 		s.status.Started = time.Time{}

@@ -61,17 +61,35 @@ type Options struct {
 	Keep Keep
 }
 
-// Config is what an Engine works with. All fields but Meter are needed.
+// The points at which Config.Hook is called: each step of the story that is on disk, before the next.
+const (
+	AtLocked    = "locked"
+	AtRunning   = "job running"
+	AtPlanned   = "plan stored"
+	AtResult    = "result journalled"
+	AtIntent    = "report intent"
+	AtPosted    = "posted"
+	AtAnswered  = "answer journalled"
+	AtRunEnded  = "run ended"
+	AtEventDone = "event done"
+	AtDiscarded = "plan discarded"
+	AtReleased  = "lock released"
+	AtCalled    = "waiter called"
+)
+
+// Config is what an Engine works with. All fields but Meter and Hook are needed.
 type Config struct {
 	Journal *journal.Journal
 	Locks   *locking.Store
 	// Forges by instance.
-	Forges  map[string]vcs.Forge
-	Work    *workdir.Store
-	Runner  *runner.Runner
-	Tools   *terraform.Finder
-	Log     *slog.Logger
-	Meter   Meter
+	Forges map[string]vcs.Forge
+	Work   *workdir.Store
+	Runner *runner.Runner
+	Tools  *terraform.Finder
+	Log    *slog.Logger
+	Meter  Meter
+	// Hook, if not nil, is called at the engine's failpoints.
+	Hook    func(point string)
 	Options Options
 }
 
@@ -132,6 +150,9 @@ func New(c Config) (*Engine, error) {
 			progress: 10 * time.Second, progressEdit: 15 * time.Second, retry: time.Second,
 			doubt: 30 * time.Second, permission: time.Minute, status: time.Minute,
 		},
+	}
+	if e.Hook == nil {
+		e.Hook = func(string) {}
 	}
 	e.quit, e.end = context.WithCancel(context.Background())
 	e.lanes = newLanes(e.spawn)

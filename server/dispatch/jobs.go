@@ -50,6 +50,7 @@ func (e *Engine) lock(ctx context.Context, s scene) ([]journal.Job, []string, er
 	if err != nil {
 		return nil, nil, fmt.Errorf("taking locks: %w", err)
 	}
+	e.Hook(AtLocked)
 	blocked := map[locking.Key]locking.Blocked{}
 	for _, b := range grant.Blocked {
 		blocked[b.Key] = b
@@ -304,6 +305,7 @@ func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Check
 	if err := e.Journal.PutJob(ctx, j); err != nil {
 		return j, err
 	}
+	e.Hook(AtRunning)
 	res, err := e.run(ctx, s, j.Job)
 	if err != nil && s.ask.changes() && ctx.Err() == nil {
 		e.Log.ErrorContext(ctx, "running a job", "job", j.Job.ID, "err", err)
@@ -377,6 +379,7 @@ func (e *Engine) result(ctx context.Context, s scene, p project.Project, out wor
 		err = e.applied(ctx, s, j, res)
 	case s.ask.plans():
 		err = e.planned(ctx, s, p, out, &j, res)
+		e.Hook(AtPlanned)
 	}
 	if err != nil {
 		return j, err
@@ -394,7 +397,9 @@ func (e *Engine) ended(ctx context.Context, j journal.Job, r runner.Summary) (jo
 	default: // as it should be
 	}
 	j.State, j.Result, j.Ended = journal.JobDone, &r, time.Now().UTC()
-	return j, e.Journal.PutJob(ctx, j)
+	err := e.Journal.PutJob(ctx, j)
+	e.Hook(AtResult)
+	return j, err
 }
 
 // bounded cuts evidence to what a record can hold; the whole of it is in the job's directory.

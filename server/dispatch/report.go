@@ -88,10 +88,12 @@ func (e *Engine) finish(ctx context.Context, s scene, answer say, outcome string
 		if err := e.Journal.PutReport(ctx, r); err != nil {
 			return fmt.Errorf("journalling the answer: %w", err)
 		}
+		e.Hook(AtIntent)
 	}
 	if r, err = e.post(ctx, s.forge, s.pull, r, intended); err != nil {
 		return err
 	}
+	e.Hook(AtAnswered)
 	if r.Comment != 0 {
 		if err := e.Journal.ReportPlans(ctx, s.run.ID, r.Comment, r.Posted); err != nil {
 			return err
@@ -101,9 +103,11 @@ func (e *Engine) finish(ctx context.Context, s scene, answer say, outcome string
 	if err := e.Journal.EndRun(ctx, s.run.ID, templates.Summary(r.Body), time.Now().UTC()); err != nil {
 		return err
 	}
+	e.Hook(AtRunEnded)
 	if err := e.Journal.EventDone(ctx, s.ev.Seq, s.run.ID, outcome); err != nil {
 		return err
 	}
+	e.Hook(AtEventDone)
 	e.lanes.next(ctx)
 	return nil
 }
@@ -123,6 +127,7 @@ func (e *Engine) post(ctx context.Context, f vcs.Forge, pull vcs.Pull, r journal
 		c, err := e.attempt(ctx, f, pull, r, doubted)
 		switch {
 		case err == nil:
+			e.Hook(AtPosted)
 			r.Comment, r.Node, r.Posted = c.ID, c.Node, c.CreatedAt
 			e.took(Answered, time.Since(r.Intended))
 			return r, e.Journal.PutReport(ctx, r)

@@ -124,12 +124,14 @@ func (e *Engine) letGo(ctx context.Context, s scene, why string) (locking.Freed,
 	if err := errors.Join(e.markAutoplan(ctx, s.pull.ID(), "", "", ""), e.beginAnew(ctx, s)); err != nil {
 		return none, nil, err
 	}
+	e.Hook(AtDiscarded)
 	freed, err := e.Locks.Release(ctx, locking.Release{
 		Pull: lockPull(s.pull.ID()), All: true, Why: why, By: s.ask.user, At: time.Now().UTC(), Waiters: true,
 	})
 	if err != nil {
 		return none, nil, fmt.Errorf("releasing locks: %w", err)
 	}
+	e.Hook(AtReleased)
 	if s.known {
 		if freed, err = e.freedFor(ctx, s, why); err != nil {
 			return none, nil, err
@@ -184,6 +186,7 @@ func (e *Engine) callNext(ctx context.Context) error {
 		if _, _, err := e.Journal.AddInternal(ctx, *in, "turn/"+e.Journal.NewRunID()); err != nil {
 			errs = append(errs, fmt.Errorf("calling %s: %w", in.Pull, err))
 		}
+		e.Hook(AtCalled)
 	}
 	return errors.Join(errs...)
 }

@@ -10,7 +10,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X main.version=$(VERSION)
 export TIDEGATE_CACHE := $(CACHE)
 
-.PHONY: help build demo test test-tools race e2e fuzz lint fmt check measure-start mutants screenshots docs clean
+.PHONY: help build demo test test-tools race e2e chaos fuzz lint fmt check measure-start mutants screenshots docs clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ race: test ## The same as test
 
 e2e: test-tools ## Run the stories only. STORY=name runs one
 	$(GO) test -race -timeout 30m ./e2e/... $(if $(STORY),-run 'TestStories/$(STORY)$$' -v)
+
+KILLS ?= 20
+SEED  ?= 1
+chaos: test-tools ## Kill the server and its jobs KILLS times while people work, decided by SEED; look for what was lost or done twice
+	$(GO) run ./e2e/chaos -kills $(KILLS) -seed $(SEED)
 
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
 	@./.ci/fuzz $(FUZZTIME)

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tidegate/tidegate/e2e/internal/httpstate"
+	"github.com/tidegate/tidegate/vcs/devforge"
+)
+
+const (
+	owner, name = "acme", "infra"
+	person, bot = "ana", "tidegate"
+	secret      = "the-webhook-secret"
+	patience    = 3 * time.Minute // a bound for hangs
+	tick        = 20 * time.Millisecond
+	projects    = 6 // the even ones keep their state far away
+)
+
+// world is what everything happens in.
+type world struct {
+	dir, bin, addr string
+	forge          *devforge.Forge
+	http           *httptest.Server
+	states         httpstate.Server
+	stateHTTP      *httptest.Server
+
+	mu     sync.Mutex // server
+	server *exec.Cmd
+	dead   chan struct{} // closed when server has ended
+	born   time.Time
+
+	git sync.Mutex // the one clone
+
+	said   sync.Mutex // what follows
+	pulls  []int
+	asked  []asked
+	bad    []string
+	groups int // how often everything was killed
+}
+
+// asked is a command that somebody has written.
+type asked struct {
+	pull int
+	id   int64
+	text string
+}
+
+func newWorld(o options) (*world, error) {
+	w := &world{dir: o.dir, bin: o.bin}
+	for _, d := range []string{"state", "failpoints", "home", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(w.dir, d), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	for file, v := range map[string]string{"token": bot + "-token", "secret": secret} {
+		if err := os.WriteFile(filepath.Join(w.dir, file), []byte(v), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	lis, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
+	if err != nil {
+		return nil, err
+	}
+	w.addr = lis.Addr().String()
+	if err := errors.Join(lis.Close(), w.found()); err != nil {
+		return nil, err
+	}
+	files := map[string]string{}
+	for i := range projects {
+		files[fmt.Sprintf("p%d/main.tf", i)] = "terraform {\n" + w.backend(i) + "}\n"
+	}
+	return w, w.push("main", files)
+}
+
+// found makes the forge.
+func (w *world) found() (err error) {
+	w.forge, err = devforge.New(devforge.Config{Dir: filepath.Join(w.dir, "forge"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	w.http = httptest.NewServer(w.forge.Faulty(w.forge.Handler()))
+	w.stateHTTP = httptest.NewServer(&w.states)
+	w.forge.SetURL(w.http.URL)
+	return errors.Join(
+		w.forge.CreateUser(person, person+"-password", person+"-token"), w.forge.CreateUser(bot, bot+"-password", bot+"-token"),
+		w.forge.CreateRepo(owner, name), w.forge.SetPermission(owner, name, person, "write"), w.forge.SetPermission(owner, name, bot, "write"),
+		w.forge.AddHook(owner, name, "http://"+w.addr+"/events", secret),
+	)
+}
+
+func (w *world) backend(i int) string {
+	if i%2 == 0 {
+		return httpstate.Config(w.stateHTTP.URL, fmt.Sprint("p", i))
+	}
+	return fmt.Sprintf("  backend \"local\" {\n    path = %q\n  }\n", w.stateFile(i))
+}
+
+func (w *world) stateFile(i int) string {
+	return filepath.Join(w.dir, "state", fmt.Sprintf("p%d.tfstate", i))
+}
+
+// start starts a server, and does not wait for it.
+func (w *world) start(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	log, err := os.OpenFile(filepath.Join(w.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	//nolint:noctx // it is killed, again and again
+	cmd := exec.Command(w.bin, "server", "--repo-allowlist", strings.TrimPrefix(w.http.URL, "http://")+"/"+owner+"/*",
+		"--gh-api-url", w.http.URL+"/api/v3", "--gh-user", bot, "--gh-token-file", filepath.Join(w.dir, "token"),
+		"--gh-webhook-secret-file", filepath.Join(w.dir, "secret"), "--listen", w.addr, "--data-dir", w.data(),
+		"--log-level", "debug", "--reconcile-interval", "10s", "--forge-writes-per-hour", "0", "--lock-timeout", "2s")
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.dir, "home"), "TMPDIR=" + filepath.Join(w.dir, "tmp"),
+		"TIDEGATE_FAILPOINTS=" + filepath.Join(w.dir, "failpoints"), "CHAOS_NONCE=" + w.dir,
+	}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	dead := make(chan struct{})
+	go func() {
+		defer close(dead)
+		_ = cmd.Wait()
+	}()
+	w.server, w.dead, w.born = cmd, dead, time.Now()
+	return nil
+}
+
+func (w *world) data() string { return filepath.Join(w.dir, "data") }
+
+func (w *world) end() {
+	for _, p := range append(w.processes(), process{pid: w.server.Process.Pid}) {
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	}
+	<-w.dead
+	w.forge.Close()
+	w.http.CloseClientConnections()
+	w.http.Close()
+	w.stateHTTP.Close()
+}
+
+// ask asks an HTTP server, and decodes the answer into out, if given.
+func ask(ctx context.Context, method, url, user string, body, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+user+"-token")
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 400 {
+		return fmt.Errorf("%s %s: %d %s", method, url, resp.StatusCode, got)
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(got, out)
+}
+
+func (w *world) api(ctx context.Context, method, path string, body, out any) error {
+	return ask(ctx, method, w.http.URL+"/api/v3/repos/"+owner+"/"+name+path, person, body, out)
+}
+
+// push lays files over a branch, which is made from main.
+func (w *world) push(branch string, files map[string]string) error {
+	w.git.Lock()
+	defer w.git.Unlock()
+	clone := filepath.Join(w.dir, "clone")
+	run := func(args ...string) error {
+		cmd := exec.Command("git", append([]string{"-C", clone, "-c", "user.name=Ana", "-c", "user.email=ana@acme.example"}, args...)...) //nolint:noctx // short
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.dir, "home"), "GIT_CONFIG_NOSYSTEM=1"}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("git %v: %w\n%s", args, err, out)
+		}
+		return nil
+	}
+	if _, err := os.Stat(clone); err != nil {
+		url := strings.Replace(w.http.URL, "http://", "http://"+person+":"+person+"-password@", 1) + "/" + owner + "/" + name + ".git"
+		if err := errors.Join(os.MkdirAll(clone, 0o755), run("init", "-q", "-b", "main"), run("remote", "add", "origin", url)); err != nil {
+			return err
+		}
+	} else if err := errors.Join(run("fetch", "-q", "origin"), run("checkout", "-q", "-f", "-B", branch, "origin/main")); err != nil {
+		return err
+	}
+	_ = run("reset", "-q", "--hard", "origin/"+branch) // it may be new
+	for file, text := range files {
+		path := filepath.Join(clone, file)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(run("add", "-A"), run("commit", "-q", "-m", "more"), run("push", "-q", "origin", "HEAD:refs/heads/"+branch))
+}

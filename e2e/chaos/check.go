@@ -204,10 +204,10 @@ func (w *world) checkStates() {
 }
 
 // print tells the answers by their kind.
-func (w *world) print(out io.Writer) {
+func (w *world) print(ctx context.Context, out io.Writer) {
 	kinds := map[string]int{}
 	for _, pull := range w.pulls {
-		list, _ := w.comments(context.Background(), pull)
+		list, _ := w.comments(ctx, pull)
 		for _, c := range list {
 			if c.final() {
 				_, kind, _ := strings.Cut(headline(c.Body), ": ")

@@ -151,11 +151,11 @@ func (w *world) processes() []process {
 	var out []process
 	all, _ := filepath.Glob("/proc/[0-9]*")
 	for _, at := range all {
-		cmdline, err := os.ReadFile(filepath.Join(at, "cmdline"))
+		cmdline, err := os.ReadFile(filepath.Join(at, "cmdline")) //nolint:gosec // of /proc
 		if err != nil || len(cmdline) == 0 || bytes.Contains(cmdline, []byte("\x00server\x00")) {
 			continue
 		}
-		environ, _ := os.ReadFile(filepath.Join(at, "environ"))
+		environ, _ := os.ReadFile(filepath.Join(at, "environ")) //nolint:gosec // of /proc
 		cwd, _ := os.Readlink(filepath.Join(at, "cwd"))
 		if !bytes.Contains(environ, []byte("CHAOS_NONCE="+w.dir)) && !bytes.Contains(environ, []byte(w.data())) &&
 			!bytes.Contains(cmdline, []byte(w.data())) && !bytes.HasPrefix([]byte(cwd), []byte(w.data())) {

@@ -86,7 +86,7 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	bad := w.check(ctx)
 	k.print(out)
-	w.print(out)
+	w.print(ctx, out)
 	for _, b := range bad {
 		_, _ = fmt.Fprintln(out, "VIOLATION:", b)
 	}

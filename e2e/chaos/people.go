@@ -191,7 +191,7 @@ func (c comment) answers(id int64) bool {
 	return c.final() && strings.Contains(c.Body, fmt.Sprintf(" source=comment:%d ", id))
 }
 
-var runOf = regexp.MustCompile(` run=([0-9A-Z]{26}) `) //nolint:gochecknoglobals // a constant
+var runOf = regexp.MustCompile(` run=([0-9A-Z]{26}) `)
 
 func (c comment) run() string {
 	if m := runOf.FindStringSubmatch(c.Body); m != nil {

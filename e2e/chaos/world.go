@@ -26,8 +26,8 @@ import (
 const (
 	owner, name = "acme", "infra"
 	person, bot = "ana", "tidegate"
-	secret      = "the-webhook-secret"
-	patience    = 3 * time.Minute // a bound for hangs
+	secret      = "the-webhook-secret" //nolint:gosec // of this run alone
+	patience    = 3 * time.Minute      // a bound for hangs
 	tick        = 20 * time.Millisecond
 	projects    = 6 // the even ones keep their state far away
 )

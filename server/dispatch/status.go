@@ -34,6 +34,20 @@ func (e *Engine) pending(s scene, jobs int) []vcs.Status {
 	}
 }
 
+// endPending are the statuses that end what is still pending on a closed pull request: nothing comes any more.
+func (e *Engine) endPending(s scene, rec journal.PullRecord) (plan, apply vcs.Status) {
+	end := func(command, done string) vcs.Status {
+		st := e.status(s, command, vcs.Failure, fmt.Sprintf("%s before it was %s", s.pull.State, done))
+		written := rec.Statuses[st.Context]
+		if !strings.HasPrefix(written, s.pull.Head.SHA+"|"+string(vcs.Pending)+"|") {
+			return vcs.Status{}
+		}
+		st.URL = written[strings.LastIndexByte(written, '|')+1:] // a close has no page of its own
+		return st
+	}
+	return end(cmdPlan, "planned"), end(cmdApply, "applied")
+}
+
 // statuses writes those that are not zero and not written already. A forge that does not take them
 // within a while does not hold up the answer: that is worth more. It answers those that were not taken.
 func (e *Engine) statuses(ctx context.Context, s scene, list ...vcs.Status) (left []vcs.Status) {

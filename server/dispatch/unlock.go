@@ -61,15 +61,14 @@ func (e *Engine) cleanUp(ctx context.Context, s scene) (verdict, error) {
 	} else if err := e.notice(ctx, s.pull.ID(), "unstored", strconv.FormatUint(s.ev.Seq, 10), unstoredNotice(s, kept)); err != nil {
 		return verdict{}, err
 	}
+	v := verdict{outcome: fmt.Sprintf("%s: %s released, %s discarded", s.pull.State,
+		count(len(freed.Locks), "lock"), count(len(plans), "plan"))}
 	err = e.editPull(ctx, s.pull.ID(), func(rec *journal.PullRecord) (bool, error) {
 		rec.CleanedUp = true
+		v.plan, v.apply = e.endPending(s, *rec)
 		return true, nil
 	})
-	if err != nil {
-		return verdict{}, err
-	}
-	return verdict{outcome: fmt.Sprintf("%s: %s released, %s discarded", s.pull.State,
-		count(len(freed.Locks), "lock"), count(len(plans), "plan"))}, nil
+	return v, err
 }
 
 // mayCut asks the forge whether an unlock or a close may end the plan that is in its way.

@@ -34,7 +34,7 @@ type PullRecord struct {
 	Since string `json:"since,omitempty"`
 	// CleanedUp: it was closed, and nothing is kept of it.
 	CleanedUp bool `json:"cleaned_up,omitempty"`
-	// Statuses are the last written ones by context, as state|description|sha: what is written
+	// Statuses are the last written ones by context, as sha|state|description|url: what is written
 	// already is not written again.
 	Statuses map[string]string `json:"statuses,omitempty"`
 }

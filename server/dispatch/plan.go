@@ -45,19 +45,20 @@ func (e *Engine) merge(ctx context.Context, s scene) (m workdir.Merge, v verdict
 	if errors.As(err, &conflict) {
 		return m, verdict{
 			answer: e.sayConflict(s, conflict.Files), outcome: "merge conflict",
-			plan: e.status(s, cmdPlan, vcs.Failure, "conflicts with "+s.pull.Base.Ref),
+			plan: e.status(s, cmdPlan, vcs.Failure, "conflicts with "+s.pull.Base.Ref), apply: e.unplanned(s),
 		}, true, nil
 	}
 	if errors.Is(err, workdir.ErrUnrelated) {
 		return m, verdict{
 			answer:  sayRefusal(title(s.ask.name)+" not run: the branches have no history in common", "They can't be merged, so there is nothing that could be planned."),
 			outcome: "no history in common", plan: e.status(s, cmdPlan, vcs.Failure, "no history in common with "+s.pull.Base.Ref),
+			apply: e.unplanned(s),
 		}, true, nil
 	}
 	if gone := new(workdir.RefGoneError); errors.As(err, &gone) {
 		return m, verdict{
 			answer:  sayRefusal(title(s.ask.name)+" not run: a branch is gone", "The repository has no "+templates.Code(gone.Ref)+" any more. Nothing was run, and no lock was taken."),
-			outcome: "a branch is gone", plan: e.status(s, cmdPlan, vcs.Failure, "a branch is gone"),
+			outcome: "a branch is gone", plan: e.status(s, cmdPlan, vcs.Failure, "a branch is gone"), apply: e.unplanned(s),
 		}, true, nil
 	}
 	if err != nil {
@@ -120,7 +121,8 @@ func (e *Engine) decidePlan(ctx context.Context, s scene) (verdict, error) {
 	if bad := new(project.ProblemsError); errors.As(err, &bad) {
 		return verdict{
 			answer: e.sayProblems(s, m, bad), outcome: "configuration",
-			plan: e.status(s, cmdPlan, vcs.Failure, fmt.Sprintf("%s has %s", bad.File, count(len(bad.Problems), "problem"))),
+			plan:  e.status(s, cmdPlan, vcs.Failure, fmt.Sprintf("%s has %s", bad.File, count(len(bad.Problems), "problem"))),
+			apply: e.unplanned(s),
 		}, e.skipTurn(ctx, s)
 	}
 	if err != nil {

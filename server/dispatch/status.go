@@ -30,7 +30,7 @@ func (e *Engine) pending(s scene, jobs int) []vcs.Status {
 	}
 	return []vcs.Status{
 		e.status(s, cmdPlan, vcs.Pending, "planning "+count(jobs, "project")),
-		e.status(s, cmdApply, vcs.Pending, "waiting for the plan"),
+		e.unplanned(s),
 	}
 }
 
@@ -46,6 +46,11 @@ func (e *Engine) endPending(s scene, rec journal.PullRecord) (plan, apply vcs.St
 		return st
 	}
 	return end(cmdPlan, "planned"), end(cmdApply, "applied")
+}
+
+// unplanned is the status of an apply that nothing is planned for yet.
+func (e *Engine) unplanned(s scene) vcs.Status {
+	return e.status(s, cmdApply, vcs.Pending, "waiting for the plan")
 }
 
 // statuses writes those that are not zero and not written already. A forge that does not take them

@@ -40,7 +40,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"get":       cmdGet,
 		"post":      cmdPost,
 		"deliver":   cmdDeliver,
-		"redeliver": func(_ *testscript.TestScript, w *world, _ []string) error { return w.forge.redeliver() },
+		"redeliver": cmdRedeliver,
 		"waitfile":  cmdWaitFile,
 		"count":     cmdCount,
 		"strays":    cmdStrays,
@@ -59,6 +59,9 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"run":       cmdRun,
 		"state":     cmdState,
 		"object":    cmdObject,
+
+		"rendered":   cmdRendered,
+		"nocommands": cmdNoCommands,
 	}
 	out := map[string]func(*testscript.TestScript, bool, []string){}
 	for name, f := range plain {
@@ -394,6 +397,17 @@ func send(ts *testscript.TestScript, w *world, event string, body []byte, sign, 
 		return fmt.Errorf("the answer is %d %s", resp.StatusCode, text)
 	}
 	return nil
+}
+
+// redeliver: every webhook so far comes once more under its own id, and then once more under another.
+func cmdRedeliver(_ *testscript.TestScript, w *world, _ []string) error {
+	for _, newIDs := range []bool{false, true} {
+		if err := w.idle(); err != nil { // one that is under way is not sent again
+			return err
+		}
+		w.forge.RedeliverAll(owner, name, newIDs)
+	}
+	return w.idle()
 }
 
 // late N ACTION: the first webhook of that action on a pull request comes once more, as a new one.

@@ -137,12 +137,6 @@ func (f *forge) cloneURL(user string) string {
 func (f *forge) target(events string) { f.MoveHooks(owner, name, events) }
 func (f *forge) undelivered() int     { return f.Undelivered() }
 
-func (f *forge) redeliver() error {
-	f.RedeliverAll(owner, name, false)
-	f.RedeliverAll(owner, name, true)
-	return nil
-}
-
 func (f *forge) setDraft(pull int, draft bool) error { return f.SetDraft(owner, name, pull, draft) }
 func (f *forge) folded(pull int) (int, error)        { return f.FoldedComments(owner, name, pull), nil }
 

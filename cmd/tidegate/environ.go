@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidegate/tidegate/cmd/tidegate/internal/pid1"
 	"github.com/tidegate/tidegate/runner/supervisor"
 )
 
@@ -44,7 +45,7 @@ func withoutLinks(lookup func(string) (string, bool)) func(string) (string, bool
 // its default.
 func unknownEnv(environ []string, table []option) []string {
 	known := knownEnv(table)
-	known[supervisor.EnvDir] = true
+	known[supervisor.EnvDir], known[pid1.EnvGrace] = true, true
 	var out []string
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")

@@ -52,6 +52,7 @@ func options() []option {
 		{group: "Server", name: "data-dir", holder: "DIR", def: "~/.tidegate", help: "everything that is kept"},
 		{group: "Server", name: "allow-network-filesystem", def: "false", help: "take a data directory on NFS, SMB or FUSE, where file locks and fsync do not hold"},
 		{group: "Server", name: "log-level", holder: "LEVEL", def: "info", help: "debug, info, warn or error"},
+		{group: "Server", name: "shutdown-grace", holder: "DURATION", def: "10m", help: "how long running plans and applies may go on after SIGTERM; 0 is not at all. Under `tidegate init` no longer than its --grace, which is 25s in a container"},
 		{group: "Server", name: "web-username", holder: "NAME", help: "user of the pages; with --web-password they may be reached from other hosts"},
 		{group: "Server", name: "web-password", holder: "PASSWORD", secret: true, help: "password of the pages; there is no default"},
 

@@ -120,7 +120,8 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 			Allowed: s.allow.Allows, Slots: s.jobs, LocalState: s.localState,
 			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
 			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, WritesAnHour: s.writesAnHour, Repos: s.allow.Names(forge.Site().Instance),
-			Keep: s.keep,
+			Keep:  s.keep,
+			Grace: s.grace, InterruptAfter: s.interrupt,
 		},
 	})
 	if err != nil {
@@ -143,18 +144,19 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 		User: s.webUser, Password: s.webPassword.read, Private: s.private, Log: log,
 	}, lis)
 	greet(log, s, level.String(), lis.Addr())
-	// The listener stops first, then the engine; what is kept is closed by the defer above.
+	// The engine stops first: webhooks are taken in as long as running work has its grace. Then the
+	// listener; what is kept is closed by the defer above.
 	group, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, func() {
-		log.Info("stopping: plans are interrupted, applies go on and are found again at the next start", "jobs", engine.Load().Running)
+		log.Info("stopping: nothing begins any more; another signal ends at once", "jobs", engine.Load().Running, "grace", s.grace)
 	})()
-	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopWork()
+	listening, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
+	group.Go(func() error { return front.Serve(listening) })
 	group.Go(func() error {
-		defer stopWork()
-		return front.Serve(ctx)
+		defer hangUp()
+		return engine.Run(ctx)
 	})
-	group.Go(func() error { return engine.Run(working) })
 	group.Go(func() error { return openDoor(ctx, s.dataDir, engine, kept.journal, log) })
 	group.Go(func() error {
 		tellTool(ctx, tools, log)

@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/tidegate/tidegate/cmd/tidegate/internal/pid1"
 	"github.com/tidegate/tidegate/server/dispatch"
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/github"
@@ -46,6 +47,8 @@ type settings struct {
 	localState    bool
 	reconcile     time.Duration
 	lockTimeout   time.Duration
+	grace         time.Duration
+	interrupt     time.Duration // when in the grace; 0 is never
 	networkFS     bool
 	logLimit      int64
 	polls         bool
@@ -88,6 +91,7 @@ func readSettings(v values, table []option) (settings, error) {
 	}
 	s.readIntervals(get, &bad)
 	s.readKeep(get, &bad)
+	s.boundGrace(v.lookup)
 	s.checkForge(&bad)
 	if s.checkAPIURL(&bad) {
 		s.checkInstance(listed, &bad)
@@ -212,12 +216,24 @@ func (s *settings) readIntervals(get func(string) string, bad *problems) {
 	if s.writesAnHour, err = strconv.Atoi(get("forge-writes-per-hour")); err != nil || s.writesAnHour < 0 || s.writesAnHour > 0 && s.writesAnHour < 25 {
 		bad.add("--forge-writes-per-hour: %q is not 0, and no number from 25 on", get("forge-writes-per-hour"))
 	}
+	s.grace = read("shutdown-grace")
 	if get("poll-interval") != "" {
 		s.reconcile, s.polls = read("poll-interval"), true
 		if s.reconcile == 0 {
 			bad.add("--poll-interval: 0 would never ask")
 		}
 	}
+}
+
+// boundGrace keeps the grace within that of an init around us, which ends everything: then applies can't be
+// left to their supervisors.
+func (s *settings) boundGrace(lookup func(string) (string, bool)) {
+	text, ok := lookup(pid1.EnvGrace)
+	grace, err := time.ParseDuration(text)
+	if !ok || err != nil {
+		return
+	}
+	s.grace, s.interrupt = min(s.grace, grace), pid1.InterruptAfter(grace)
 }
 
 func (s *settings) readAddresses(get func(string) string, bad *problems) {

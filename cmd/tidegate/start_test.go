@@ -274,7 +274,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 			if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !ws.Signaled() {
 				t.Errorf("it ended with %v\n%s", cmd.ProcessState, text)
 			}
-			if !strings.Contains(text, "stopping: plans are interrupted") {
+			if !strings.Contains(text, "stopping: nothing begins any more") {
 				t.Errorf("it does not say that it stops:\n%s", text)
 			}
 			return

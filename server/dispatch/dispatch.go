@@ -59,6 +59,11 @@ type Options struct {
 	WritesAnHour int
 	// Keep says how long is kept what nothing needs; the zero one keeps everything.
 	Keep Keep
+	// Grace is how long running work may go on when the server stops; 0 is not at all.
+	Grace time.Duration
+	// InterruptAfter is when in the grace running applies get their SIGINT. 0 is never: they are left to
+	// their supervisors.
+	InterruptAfter time.Duration
 }
 
 // The points at which Config.Hook is called: each step of the story that is on disk, before the next.
@@ -119,6 +124,7 @@ type Engine struct {
 	// quit ends at once what is owed and can be owed again at the next start.
 	quit context.Context //nolint:containedctx // the life of the engine, which outlasts the callers of Release
 	end  context.CancelFunc
+	halt *halt
 }
 
 // pace holds the waits of the engine.
@@ -146,6 +152,7 @@ func New(c Config) (*Engine, error) {
 		budget: newBudget(c.Options.WritesAnHour),
 		spared: map[string]bool{}, tidying: make(chan struct{}, 1),
 		names: map[string]namedRepo{},
+		halt:  newHalt(),
 		pace: pace{
 			progress: 10 * time.Second, progressEdit: 15 * time.Second, retry: time.Second,
 			doubt: 30 * time.Second, permission: time.Minute, status: time.Minute,
@@ -165,11 +172,9 @@ func New(c Config) (*Engine, error) {
 	return e, nil
 }
 
-// errStopping is why work ends when the server stops. What it ends is gone on with at the next start.
-var errStopping = errors.New("the server is stopping")
-
-// Run works until ctx ends, then interrupts what runs (applies are left to their supervisors and
-// adopted at the next start), waits for everything it started, and returns.
+// Run works until ctx ends. Then nothing begins any more, and what runs has Options.Grace to come to its
+// answer; after that plans are interrupted, applies are left to their supervisors, and it returns when
+// everything it started has ended.
 func (e *Engine) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer func() {
@@ -186,10 +191,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		return err
 	}
 	if e.Options.Reconcile > 0 {
-		e.spawn(func() { e.reconcile(work) })
+		e.spawn(func() { e.reconcile(ctx) })
 	}
 	if e.Options.Keep != (Keep{}) {
-		e.spawn(func() { e.keepTidy(work) })
+		e.spawn(func() { e.keepTidy(ctx) })
 	}
 	for {
 		if err := e.collect(work); err != nil {
@@ -197,6 +202,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+			e.drain()
 			return nil
 		case <-e.Journal.Arrived():
 		}

@@ -166,7 +166,7 @@ func (e *Engine) oneApply(ctx context.Context, s scene, c *consent, all []journa
 	if c.why != "" {
 		return e.ended(ctx, j, *notStarted(c.why))
 	}
-	give, err := e.slots.take(s.stop, s.pull.ID(), s.ask.rank()) //nolint:contextcheck // stop is derived from ctx
+	give, err := e.slot(s) //nolint:contextcheck // stop is derived from ctx
 	if err != nil {
 		return e.cut(ctx, s, j)
 	}
@@ -276,7 +276,7 @@ func (e *Engine) quiesce(ctx context.Context, jobs []journal.Job, workspace stri
 
 // one carries one plan to its end: slot, tool, directory, mark in the journal, run, result.
 func (e *Engine) one(ctx context.Context, s scene, st stage, out workdir.Checkout, j journal.Job) (journal.Job, error) {
-	give, err := e.slots.take(s.stop, s.pull.ID(), s.ask.rank()) //nolint:contextcheck // stop is derived from ctx
+	give, err := e.slot(s) //nolint:contextcheck // stop is derived from ctx
 	if err != nil {
 		return e.cut(ctx, s, j)
 	}
@@ -320,40 +320,18 @@ func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Check
 // errDetached: the server stops, and leaves an apply to its supervisor.
 var errDetached = errors.New("left to its supervisor")
 
-// run runs a job. A plan ends with its run. An apply is never cut by us: when the server stops it is
-// left running, and the next one adopts it; the goroutine that watched it ends with the process.
+// run runs a job. A plan ends with its run. An apply is not: what the stop of the server does not wait for
+// is left running, and the next one adopts it.
 func (e *Engine) run(ctx context.Context, s scene, j runner.Job) (runner.Result, error) {
 	if !s.ask.changes() {
 		return e.Runner.Run(s.stop, j) //nolint:contextcheck // stop is derived from ctx
 	}
-	return detachable(ctx, func() (runner.Result, error) { return e.Runner.Run(context.WithoutCancel(ctx), j) })
-}
-
-func detachable(ctx context.Context, f func() (runner.Result, error)) (runner.Result, error) {
-	type end struct {
-		res runner.Result
-		err error
-	}
-	ended := make(chan end, 1)
-	go func() {
-		var got end
-		got.err = guarded(func() (err error) {
-			got.res, err = f()
-			return err
-		})
-		ended <- got
-	}()
-	select {
-	case got := <-ended:
-		return got.res, got.err
-	case <-ctx.Done():
-		return runner.Result{}, errDetached
-	}
+	return e.detachable(ctx, func(calm context.Context) (runner.Result, error) { return e.Runner.Run(calm, j) })
 }
 
 // adopt goes on with an apply that was begun, by an earlier process or with an error of ours.
 func (e *Engine) adopt(ctx context.Context, s scene, j journal.Job) (journal.Job, error) {
-	res, err := detachable(ctx, func() (runner.Result, error) { return e.Runner.Recover(context.WithoutCancel(ctx), j.Job) })
+	res, err := e.detachable(ctx, func(calm context.Context) (runner.Result, error) { return e.Runner.Recover(calm, j.Job) })
 	if err != nil && !errors.Is(err, errDetached) {
 		e.Log.ErrorContext(ctx, "finding out how an apply ended", "job", j.Job.ID, "err", err)
 		res, err = runner.Result{Summary: runner.Summary{End: runner.Unknown, Evidence: []string{
@@ -425,6 +403,9 @@ func over(stop context.Context, why error) context.Context {
 func (e *Engine) cut(ctx context.Context, s scene, j journal.Job) (journal.Job, error) {
 	if ctx.Err() != nil {
 		return j, context.Cause(ctx)
+	}
+	if e.halt.closing.Err() != nil && s.stop.Err() == nil {
+		return j, errStopping
 	}
 	if errors.Is(context.Cause(s.stop), errSuperseded) { //nolint:contextcheck // stop is derived from ctx
 		j.State, j.Ended = journal.JobSuperseded, time.Now().UTC()

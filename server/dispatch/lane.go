@@ -37,6 +37,7 @@ type lanes struct {
 	let    sync.Cond // signalled when a hold ends
 	byPull map[vcs.PullID]*lane
 	held   map[vcs.PullID]int
+	closed bool
 }
 
 // lane is the line of one pull request. It is there as long as something of it is worked on.
@@ -79,6 +80,9 @@ func newLanes(spawn func(func())) *lanes {
 func (ls *lanes) take(ctx context.Context, id vcs.PullID, it item) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
+	if ls.closed {
+		return // its event waits for the next start
+	}
 	l := ls.byPull[id]
 	if it.ask.kind == askHelp || it.ask.kind == askWrong {
 		ls.spawn(func() { ls.tell(ctx, ctx, it) })
@@ -177,13 +181,20 @@ func (ls *lanes) drive(ctx, one context.Context, id vcs.PullID, l *lane) {
 func (ls *lanes) advance(ctx context.Context, id vcs.PullID, l *lane) context.Context {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	if len(l.queue) == 0 || ctx.Err() != nil {
+	if len(l.queue) == 0 || ctx.Err() != nil || ls.closed {
 		delete(ls.byPull, id)
 		return nil
 	}
 	it := l.queue[0]
 	l.queue = l.queue[1:]
 	return l.start(ctx, it)
+}
+
+// close lets nothing begin any more. What stands in line waits for the next start.
+func (ls *lanes) close() {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.closed = true
 }
 
 // hold keeps plans and applies of a pull request from beginning until the returned function is called.

@@ -147,7 +147,7 @@ func (e *Engine) carryMends(ctx context.Context, s scene, jobs []journal.Job) (_
 }
 
 func (e *Engine) oneMend(ctx context.Context, s scene, j journal.Job) (journal.Job, error) {
-	give, err := e.slots.take(s.stop, s.pull.ID(), s.ask.rank()) //nolint:contextcheck // stop is derived from ctx
+	give, err := e.slot(s) //nolint:contextcheck // stop is derived from ctx
 	if err != nil {
 		return e.cut(ctx, s, j)
 	}

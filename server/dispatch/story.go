@@ -53,7 +53,7 @@ func (e *Engine) tell(ctx, stop context.Context, it item) {
 	wait := e.pace.retry
 	for try := 1; ; try++ {
 		err := guarded(func() error { return e.handle(ctx, stop, it) })
-		if err == nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || errors.Is(err, errStopping) {
 			return
 		}
 		log.ErrorContext(ctx, "carrying an event to its answer", "try", try, "err", err)
@@ -63,7 +63,7 @@ func (e *Engine) tell(ctx, stop context.Context, it item) {
 			}
 			log.ErrorContext(ctx, "telling of an internal error", "err", err)
 		}
-		if sleep(ctx, wait) != nil {
+		if e.halt.closing.Err() != nil || sleep(ctx, wait) != nil {
 			return
 		}
 		wait = min(wait*2, time.Minute)

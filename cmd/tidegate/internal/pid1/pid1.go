@@ -29,6 +29,27 @@ const (
 	exitConfig = 78
 )
 
+// EnvGrace tells the server the grace of the init that started it.
+const EnvGrace = "TIDEGATE_INIT_GRACE"
+
+// InterruptAfter is when in a grace what still runs gets its SIGINT: 15 s before the end, which is the time
+// terraform has to save its state and the server to tell of it. Server and init both go by it.
+func InterruptAfter(grace time.Duration) time.Duration {
+	const last = 15 * time.Second
+	return grace - min(last, grace*3/5)
+}
+
+// defaultGrace is what a container has. Elsewhere nobody is in such a hurry.
+func defaultGrace() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("TIDEGATE_SHUTDOWN_GRACE")); err == nil && d >= 0 {
+		return d
+	}
+	if os.Getpid() == 1 {
+		return 25 * time.Second
+	}
+	return 10 * time.Minute
+}
+
 // crashWindow is the time in which only so many crashes are put up with.
 const crashWindow = time.Minute
 
@@ -75,7 +96,7 @@ func parse(args []string, errs io.Writer) (config, error) {
 		_, _ = fmt.Fprintln(errs, "Usage: tidegate init [flags] -- tidegate server ...")
 		fs.PrintDefaults()
 	}
-	fs.DurationVar(&cfg.grace, "grace", 25*time.Second, "time that running terraform processes have after the server has stopped; then they are interrupted")
+	fs.DurationVar(&cfg.grace, "grace", defaultGrace(), "time from SIGTERM to the end; what still runs is interrupted 15 s before")
 	fs.DurationVar(&cfg.backoff, "backoff", 500*time.Millisecond, "pause before a crashed server is started again; doubled each time")
 	fs.IntVar(&cfg.crashes, "crashes", 5, "crashes within a minute after which to give up")
 	if err := fs.Parse(args); err != nil {
@@ -100,6 +121,8 @@ type process struct {
 	server   int
 	ended    int
 	stopping bool
+	// since is when the stop began.
+	since time.Time
 }
 
 // keepRunning answers the code that the last server ended with.
@@ -138,6 +161,7 @@ func (p *process) runServer() int {
 	}
 	// A group of its own: what a terminal sends to ours, it gets from us, once.
 	server, err := os.StartProcess(path, p.cfg.command, &os.ProcAttr{
+		Env:   append(os.Environ(), EnvGrace+"="+p.cfg.grace.String()),
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
 	})
@@ -163,7 +187,7 @@ func (p *process) forward(s os.Signal) {
 	if p.stopping {
 		return
 	}
-	p.stopping = true
+	p.stopping, p.since = true, time.Now()
 	p.cfg.log.Info("stopping the server", "signal", s.String())
 	if number, ok := s.(syscall.Signal); ok {
 		// It is not reaped yet, so the pid is its own.
@@ -200,7 +224,7 @@ func (p *process) pause(d time.Duration) {
 		case <-p.children:
 			p.reap()
 		case <-p.stop:
-			p.stopping = true
+			p.stopping, p.since = true, time.Now()
 		case <-over:
 			return
 		}

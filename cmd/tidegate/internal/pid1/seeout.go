@@ -10,12 +10,15 @@ import (
 // lookEvery is for supervisors that are not our children yet, whose end nobody tells us.
 const lookEvery = 200 * time.Millisecond
 
-// seeOut waits until no supervisor lives. After the grace, or another signal, each is asked once to
+// seeOut waits until no supervisor lives. When the grace is nearly over, or at another signal, each is asked once to
 // interrupt its process; it ends the process by itself when that does not help.
 func (p *process) seeOut() {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	grace := time.After(p.cfg.grace)
+	if p.since.IsZero() {
+		p.since = time.Now()
+	}
+	grace := time.After(time.Until(p.since.Add(InterruptAfter(p.cfg.grace))))
 	asked := map[int]bool{}
 	hurry, told := false, false
 	for {

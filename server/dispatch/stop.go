@@ -1,0 +1,99 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tidegate/tidegate/runner"
+)
+
+// errStopping is why work ends when the server stops. What it ends is gone on with at the next start.
+var errStopping = errors.New("the server is stopping")
+
+// halt is how far a stop has come.
+type halt struct {
+	// closing ends when nothing may begin any more, hurry when running applies are interrupted.
+	closing, hurry context.Context //nolint:containedctx // the life of the engine, not of a call
+	close, rush    context.CancelFunc
+}
+
+func newHalt() *halt {
+	h := &halt{}
+	h.closing, h.close = context.WithCancel(context.Background())
+	h.hurry, h.rush = context.WithCancel(context.Background())
+	return h
+}
+
+// drain lets nothing begin, and waits for what runs until the grace is over.
+func (e *Engine) drain() {
+	e.halt.close()
+	e.lanes.close()
+	if e.Options.Grace == 0 {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		e.work.Wait()
+		close(done)
+	}()
+	grace := time.NewTimer(e.Options.Grace)
+	defer grace.Stop()
+	var rush <-chan time.Time
+	if e.Options.InterruptAfter > 0 {
+		t := time.NewTimer(e.Options.InterruptAfter)
+		defer t.Stop()
+		rush = t.C
+	}
+	for {
+		select {
+		case <-done:
+			return
+		case <-rush:
+			e.Log.Warn("interrupting the applies that still run")
+			e.halt.rush()
+		case <-grace.C:
+			return
+		}
+	}
+}
+
+// slot waits for a slot, as long as anything may begin.
+func (e *Engine) slot(s scene) (give func(), err error) {
+	ctx, cancel := context.WithCancelCause(s.stop)
+	defer cancel(nil)
+	defer context.AfterFunc(e.halt.closing, func() { cancel(errStopping) })()
+	give, err = e.slots.take(ctx, s.pull.ID(), s.ask.rank())
+	if err == nil && e.halt.closing.Err() != nil {
+		give()
+		return nil, errStopping
+	}
+	return give, err
+}
+
+// detachable runs an apply, or waits for one, in a goroutine that ends with the process: when the server
+// stops, it is left running. f's context ends only when running applies are interrupted.
+func (e *Engine) detachable(ctx context.Context, f func(context.Context) (runner.Result, error)) (runner.Result, error) {
+	type end struct {
+		res runner.Result
+		err error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		calm, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		defer context.AfterFunc(e.halt.hurry, cancel)() //nolint:contextcheck // a stop of the engine, not a context to inherit
+		var got end
+		got.err = guarded(func() (err error) {
+			got.res, err = f(calm)
+			return err
+		})
+		ended <- got
+	}()
+	select {
+	case got := <-ended:
+		return got.res, got.err
+	case <-ctx.Done():
+		return runner.Result{}, errDetached
+	}
+}

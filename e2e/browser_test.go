@@ -23,6 +23,7 @@ import (
 func TestBrowser(t *testing.T) {
 	t.Parallel()
 	d := startDemo(t, build(t))
+	d.hangUp(t)
 	b := openBrowser(t)
 	run := strings.TrimSuffix(d.tidegate, "/") + b.firstRun(t, d)
 	for _, p := range []struct {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -26,9 +28,12 @@ It needs git 2.38 or newer and terraform or tofu in PATH; no account and no netw
 			if err != nil {
 				return fmt.Errorf("finding our own executable: %w", err)
 			}
-			o.Self, o.Out = self, c.OutOrStdout()
 			ctx, stop := signal.NotifyContext(c.Context(), farewells()...)
 			defer stop()
+			// Caught, not ignored, which what we start would inherit. A client of the forge that hangs up
+			// causes it, too, so that it says nothing of our reader.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+			o.Self, o.Out = self, reader{c.OutOrStdout(), stop}
 			return demo.Run(ctx, o)
 		},
 	}
@@ -38,12 +43,25 @@ It needs git 2.38 or newer and terraform or tofu in PATH; no account and no netw
 	return c
 }
 
-// farewells are the signals of a terminal that is gone, and of a pipe that nobody reads any more.
-// They would end us without the server that we have started.
+// farewells are the signals of a terminal that is gone. They would end us without the server that we have
+// started.
 func farewells() []os.Signal {
-	all := []os.Signal{syscall.SIGPIPE}
-	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
-		all = append(all, syscall.SIGHUP)
+	if signal.Ignored(syscall.SIGHUP) { // as under nohup
+		return []os.Signal{os.Interrupt}
 	}
-	return all
+	return []os.Signal{os.Interrupt, syscall.SIGHUP}
+}
+
+// reader is whoever reads what the demo tells, and gone is called when nobody does any more.
+type reader struct {
+	io.Writer
+	gone context.CancelFunc
+}
+
+func (r reader) Write(p []byte) (int, error) {
+	n, err := r.Writer.Write(p)
+	if err != nil {
+		r.gone()
+	}
+	return n, err
 }

@@ -143,7 +143,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 		Ready: kept.journal.Ping, Status: func(ctx context.Context) (any, error) { return from.figures(ctx) },
 		User: s.webUser, Password: s.webPassword.read, Private: s.private, Log: log,
 	}, lis)
-	greet(log, s, level.String(), lis.Addr())
+	greet(log, s, level, lis.Addr())
 	// The engine stops first: webhooks are taken in as long as running work has its grace. Then the
 	// listener; what is kept is closed by the defer above.
 	group, ctx := errgroup.WithContext(ctx)
@@ -244,9 +244,16 @@ func (k stores) close() error {
 	return errors.Join(errs...)
 }
 
-func greet(log *slog.Logger, s settings, level string, addr net.Addr) {
+func greet(log *slog.Logger, s settings, level supervisor.Level, addr net.Addr) {
 	log.Info("tidegate is ready", "version", build(), "listen", addr.String(), "url", s.url, "data", s.dataDir)
-	log.Info("isolation of terraform", "level", level)
+	if level.Holds() {
+		log.Info("isolation of terraform", "held", level.String())
+	} else {
+		log.Warn("isolation of terraform", "held", level.String())
+	}
+	if tcp, ok := addr.(*net.TCPAddr); s.webUser == "" && (!ok || !tcp.IP.IsLoopback() || !s.private) {
+		log.Warn("the pages, which comments and statuses lead to, are closed", "open them with", "--web-username and --web-password-file")
+	}
 	for _, name := range s.unknownEnv {
 		log.Warn("an environment variable looks like a setting and is none", "name", name, "see", "tidegate server --help")
 	}

@@ -50,7 +50,10 @@ func (n NothingTouched) Render() string {
 // Render writes the comment.
 func (t TargetUnknown) Render() string {
 	var b strings.Builder
-	b.WriteString("### " + t.Command + " not run: there is no such project\n" + Fence("", strings.TrimSpace(t.Headline+"\n"+t.Detail)) + "\n\n")
+	b.WriteString("### " + t.Command + " not run: " + headline(t.Headline) + "\n")
+	if t.Detail != "" {
+		b.WriteString(Fence("", t.Detail) + "\n\n")
+	}
 	if t.Suggestion != "" {
 		b.WriteString("Did you mean " + Code(strings.ToLower(t.Command)+" "+t.Flag+" "+t.Suggestion) + "?\n\n")
 	}
@@ -108,6 +111,9 @@ func (u Unlocked) Render() string {
 	if len(u.Labels) == 0 && u.Left == 0 {
 		return "### Unlock: this pull request holds no lock\n\n" + paragraphs(u.Note) + u.lines("")
 	}
+	if len(u.Labels) == 0 && u.Plans == 0 {
+		return "### Unlocked: this pull request waits for nothing any more\nTo plan again, comment `plan`.\n\n" + paragraphs(u.Note) + u.lines("")
+	}
 	var names []string
 	for _, l := range u.Labels {
 		names = append(names, Code(l))
@@ -138,16 +144,19 @@ func (h Help) Render() string {
 	return b.String() + "\n" + h.lines("")
 }
 
+// headline is a sentence with foreign words in it, in code as a whole.
+func headline(s string) string { return Code(strings.ReplaceAll(s, "`", "'")) }
+
 // Render writes the comment.
 func (w Wrong) Render() string {
-	text := w.Headline
-	if w.Detail != "" {
-		text += "\n" + w.Detail
+	out := "### Command not understood: " + headline(w.Headline) + "\n"
+	text := w.Detail
+	if w.Usage != "" && w.Usage != w.Suggestion {
+		text += "\nUsage: " + w.Usage
 	}
-	if w.Usage != "" {
-		text += "\n\nUsage: " + w.Usage
+	if text = strings.TrimSpace(text); text != "" {
+		out += Fence("", text) + "\n\n"
 	}
-	out := "### Command not understood\n" + Fence("", text) + "\n\n"
 	if w.Suggestion != "" {
 		out += "Did you mean " + Code(w.Suggestion) + "?\n\n"
 	}

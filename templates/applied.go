@@ -65,7 +65,10 @@ func (j Job) score() string {
 	if len(j.Done) == 0 {
 		return ""
 	}
-	s := fmt.Sprintf("%d of %s %s done", done, counted(len(j.Done), "change"), isAre(done))
+	if done == 0 && half == 0 {
+		return "nothing is done. "
+	}
+	s := fmt.Sprintf("%d of %s %s done", done, counted(len(j.Done), "change"), isAre(len(j.Done)))
 	nth, ok := map[int]string{1: "second", 2: "third", 3: "fourth", 4: "fifth"}[done]
 	switch {
 	case half == 1 && ok && done == len(j.Done)-1:
@@ -189,6 +192,9 @@ func afterwards(jobs []Job) string {
 			word = "plans"
 		}
 		out = append(out, "The "+word+" of "+names(kept)+" "+isAre(len(kept))+" kept, and "+isAre(len(kept))+" checked again before "+itThey(len(kept))+" applied.")
+	}
+	if all(jobs, StateApplied) {
+		out = append(out, "What was applied stays locked until this pull request is merged or closed.")
 	}
 	return sentences(out...)
 }

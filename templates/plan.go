@@ -95,8 +95,10 @@ func intro(jobs []Job) string {
 			match = "matches"
 		}
 		return names(jobs) + " already " + match + " the configuration. There is nothing to apply" + unlocked(jobs) + "\n"
-	case len(jobs) == 1 && jobs[0].State == StateReady && !jobs[0].Changes.Known:
+	case len(jobs) == 1 && jobs[0].State == StateReady && !jobs[0].Changes.Known && !jobs[0].LocalState:
 		return "What this plan changes can't be read from it; terraform's own text tells it. Ready to apply.\n"
+	case len(jobs) == 1 && jobs[0].State == StateReady && jobs[0].LocalState:
+		return "Nothing is replaced or destroyed, but it can't be applied as it is.\n"
 	case len(jobs) == 1 && jobs[0].State == StateReady:
 		return "Nothing is replaced or destroyed. Ready to apply.\n"
 	}
@@ -118,9 +120,9 @@ func unlocked(jobs []Job) string {
 	case 0:
 		return ", and " + whose + " free again."
 	case len(jobs):
-		return ". " + strings.ToUpper(whose[:1]) + whose[1:] + " kept until the merge, for an apply may have changed something."
+		return ". " + strings.ToUpper(whose[:1]) + whose[1:] + " kept until the merge, because this pull request has applied there."
 	}
-	return ". Their locks are free again, but for those of projects that an apply may have changed."
+	return ". Their locks are free again, but for those of projects that this pull request has applied."
 }
 
 // LeftNote says on a plan that it follows an apply whose end nobody saw; runURL is where that is told.
@@ -262,6 +264,12 @@ func hint(jobs []Job) string {
 		out = append(out, "Push a fix for "+names(failed)+", and it is planned again.")
 	case len(failed) > 1:
 		out = append(out, "Push a fix for what failed, and it is planned again.")
+	}
+	if len(jobs) == len(in(jobs, StateWaiting)) {
+		out = append(out, "To stop waiting, comment `unlock`.")
+	}
+	if len(jobs) == len(in(jobs, StateCancelled)) {
+		out = append(out, "To plan again, comment `plan`.")
 	}
 	return sentences(out...)
 }

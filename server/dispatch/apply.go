@@ -158,9 +158,9 @@ func (e *Engine) unready(s scene, st standing) *refusal {
 	case st.job.State == journal.JobWaiting:
 		return no(fmt.Sprintf("waiting for %s", s.site.PullRef(st.job.Waiting.Pull)), "it is planned by itself when that lock is free")
 	case st.plan == nil:
-		return no("not planned", "its last plan did not succeed; plan it again")
+		return no("not planned", "its last plan did not succeed; push a fix, or comment `plan`")
 	case st.plan.State != journal.PlanReady:
-		return no(string(st.plan.State), "its plan can't be applied any more; plan it again")
+		return no("not planned", gone(st.plan.State)+"; comment `plan`")
 	case st.plan.Report == 0:
 		return no("not seen", "the forge did not take the comment that shows its plan; plan it again")
 	case !s.ask.comment.After(st.plan.ReportedAt, st.plan.Report):
@@ -169,6 +169,18 @@ func (e *Engine) unready(s scene, st standing) *refusal {
 		return no("no backend", "its state would be lost with the checkout. Give the project a backend, or start the server with `--allow-local-state` and plan again")
 	}
 	return nil
+}
+
+// gone is why a plan can't be applied any more.
+func gone(s journal.PlanState) string {
+	switch s {
+	case journal.PlanDiscarded:
+		return "its plan was discarded with its lock"
+	case journal.PlanSuperseded:
+		return "its plan was replaced by one that did not succeed"
+	case journal.PlanStale, journal.PlanReady, journal.PlanNoChanges, journal.PlanApplied:
+	}
+	return "its plan is used up, or what it was made from has changed"
 }
 
 // moved answers what is not any more as it was planned.

@@ -265,9 +265,9 @@ func (e *Engine) sayNoPlan(s scene, all []standing) say {
 	}
 	var have []string
 	for _, st := range all {
-		have = append(have, templates.Code(flags(st.project, true)))
+		have = append(have, templates.Code(cmdApply+" "+flags(st.project, false)))
 	}
-	return sayRefusal("Apply not run: no plan is for "+templates.Code(s.ask.cmd.Line), "There are plans for: "+strings.Join(have, ", ")+".")
+	return sayRefusal("Apply not run: no plan is for "+templates.Code(s.ask.cmd.Line), "What is planned here: "+strings.Join(have, ", ")+".")
 }
 
 func (e *Engine) sayAllDone(scene) say {

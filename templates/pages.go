@@ -120,6 +120,7 @@ const parts = `{{define "runs"}}<div class="scroll"><table><thead><tr><th>Run</t
 {{range .}}<tr><td><a href="/runs/{{.ID}}">{{.Command}}</a>{{if .User}} <span class="dim">by {{.User}}</span>{{end}}</td>
 <td><a href="{{.PullURL}}">{{.Repo}} #{{.Number}}</a> <span class="dim">{{.PullTitle}}</span></td>
 <td>{{if .Running}}<span class="badge run">running</span>{{else}}{{.Summary}}{{end}}</td><td class="dim">{{clock .Started}}{{if .Took}}, {{span .Took}}{{end}}</td></tr>{{end}}</tbody></table></div>{{end}}
+{{define "waiting"}}{{$some := false}}<ul>{{range $l := .}}{{range .Waiters}}{{$some = true}}<li><a href="{{.PullURL}}">{{$l.Repo}} #{{.Number}}</a> <span class="dim">{{.PullTitle}}</span> waits for <code>{{$l.Dir}}</code>{{if not .Since.IsZero}} <span class="dim">since {{clock .Since}}</span>{{end}}</li>{{end}}{{end}}</ul>{{if not $some}}<p class="empty">Nobody waits for a lock.</p>{{end}}{{end}}
 {{define "locks"}}<div class="scroll"><table><thead><tr><th>Project</th><th>Held by</th><th>Since</th><th>Waiting</th><th></th></tr></thead><tbody>
 {{range .}}<tr><td><code>{{.Dir}}</code>{{if ne .Workspace "default"}} <span class="dim">({{.Workspace}})</span>{{end}}{{if .Project}} <span class="dim">{{.Project}}</span>{{end}}<br><span class="dim">{{.Repo}}</span></td>
 <td><a href="{{.PullURL}}">#{{.Number}}</a> {{.PullTitle}} <span class="dim">by {{.User}}</span></td><td class="dim">{{clock .Since}}</td>
@@ -130,6 +131,7 @@ func bodies() map[string]string {
 	return map[string]string{
 		"index": `<h1>Overview</h1><p class="dim">{{if .LastWebhook.IsZero}}No webhook has come yet.{{else}}Last webhook {{ago .Now .LastWebhook}} ago.{{end}}</p>
 <h2>Running</h2>{{if .Running}}{{template "runs" .Running}}{{else}}<p class="empty">Nothing runs.</p>{{end}}
+<h2>Waiting</h2>{{template "waiting" .Locks}}
 <h2>Locks</h2>{{if .Locks}}{{template "locks" .Locks}}{{else}}<p class="empty">Nothing is locked.</p>{{end}}
 <h2>Last runs</h2>{{if .Recent}}{{template "runs" .Recent}}{{else}}<p class="empty">There was no run yet.</p>{{end}}
 <h2>Deliveries that led to nothing</h2>{{if .Ignored}}<div class="scroll"><table><thead><tr><th>When</th><th>Event</th><th>Why</th></tr></thead><tbody>{{range .Ignored}}<tr><td class="dim">{{clock .At}}</td><td>{{.Event}} <span class="dim">{{.Repo}}</span></td><td>{{.Outcome}}: {{.Reason}}</td></tr>{{end}}</tbody></table></div>{{else}}<p class="empty">None.</p>{{end}}`,

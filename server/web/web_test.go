@@ -160,7 +160,7 @@ func network() locking.Key {
 func TestEmpty(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	s.page("/", 200, "<h1>Overview</h1>", "No webhook has come yet.", "Nothing runs.", "Nothing is locked.", "There was no run yet.", "None.", "v9.9.9")
+	s.page("/", 200, "<h1>Overview</h1>", "No webhook has come yet.", "Nothing runs.", "Nobody waits for a lock.", "Nothing is locked.", "There was no run yet.", "None.", "v9.9.9")
 	s.page("/locks", 200, "<h1>Locks</h1>", "Nothing is locked.")
 }
 
@@ -203,6 +203,7 @@ func TestLocksAndWaiters(t *testing.T) {
 	s.lock(2, "raj", unnamed) // everything in the directory: it waits for the named one
 	s.lock(3, "kim", network())
 	s.page("/locks", 200, "<code>network</code>", "by kim", "nobody")
+	s.page("/", 200, "<h2>Waiting</h2>", `href="https://github.com/acme/infra/pull/raj">acme/infra #2</a>`, "waits for <code>network</code>")
 	s.page("/locks", 200, "(prod)", "net", "by ana", `href="https://github.com/acme/infra/pull/raj">#2`, "/locks/"+named.ID())
 }
 

@@ -39,6 +39,9 @@ type Options struct {
 	Allowed func(vcs.Repo) bool
 	// Slots is how many terraform processes may run at once; 0 means 1.
 	Slots int
+	// QueuePull and QueueRepo are how many commands may wait on a pull request and in a repository; 0 is any
+	// number. One more is answered at once, and not run.
+	QueuePull, QueueRepo int
 	// LocalState keeps the state of projects without a backend in the data directory. Without it
 	// their applies are refused.
 	LocalState bool
@@ -163,6 +166,7 @@ func New(c Config) (*Engine, error) {
 	}
 	e.quit, e.end = context.WithCancel(context.Background())
 	e.lanes = newLanes(e.spawn)
+	e.lanes.room = room{pull: c.Options.QueuePull, repo: c.Options.QueueRepo}
 	e.lanes.tell, e.lanes.drop, e.lanes.may = e.tell, e.drop, e.mayCut
 	e.lanes.next = func(ctx context.Context) {
 		if err := e.callNext(ctx); err != nil && ctx.Err() == nil {

@@ -32,6 +32,8 @@ type lanes struct {
 	next func(ctx context.Context)
 	// spawn starts a goroutine that somebody waits for.
 	spawn func(func())
+	// room is how many commands may wait.
+	room room
 
 	mu     sync.Mutex
 	let    sync.Cond // signalled when a hold ends
@@ -52,6 +54,9 @@ type item struct {
 	ask ask
 	// beside: an apply of the same pull request runs at the same time.
 	beside bool
+	// crowd is why there is no room for it to wait, if there is none; squeezed, that room was made for it.
+	crowd    string
+	squeezed bool
 }
 
 // push: an autoplan that stands for the head as it is, as each later one does.
@@ -113,6 +118,10 @@ func (ls *lanes) take(ctx context.Context, id vcs.PullID, it item) {
 	case askNothing, askApply, askMend, askHelp, askWrong:
 	}
 	if !it.hurries() {
+		if it.takesRoom() && !it.squeezed && ls.crowd(id) != "" {
+			ls.spawn(func() { ls.squeeze(ctx, id, it) })
+			return
+		}
 		l.queue = append(l.queue, it)
 		return
 	}

@@ -260,6 +260,11 @@ func (e *Engine) decide(ctx context.Context, s scene) (verdict, error) {
 	if done {
 		return v, e.skipTurn(ctx, s)
 	}
+	if s.crowd != "" {
+		return verdict{
+			answer: sayRefusal(title(s.ask.name)+" not run: "+s.crowd, "It was not put in line behind them. Comment again when some of them are answered."), outcome: s.crowd,
+		}, nil
+	}
 	switch s.ask.kind {
 	case askPlan:
 		return e.decidePlan(ctx, s)

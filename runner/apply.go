@@ -80,12 +80,13 @@ func (w *work) applied(stepDir string, exit terraform.Exit, facts terraform.Plan
 		result.Ended = exit.Ended
 	}
 	result.ErroredState, result.LogCut = errored, w.logCut("apply", exit)
+	result.Killed = exit.Killed || exit.Starved()
 	result.Text = terraform.Limit(text, maxApplyText)
 	succeeded := exit.Known && exit.Code == 0
 	result.Resources = log.Outcomes(facts.Resources, succeeded, exit.Known && !exit.Truncated)
 	result.Changes = doneChanges(result.Resources, facts.Changes, succeeded)
 	if !succeeded {
-		result.Failure = w.waited(applyFailure(exit, log, raw))
+		result.Failure = w.why("apply", exit, raw, w.waited(applyFailure(exit, log, raw)))
 	}
 	if result.End == Unknown || result.End == Interrupted || errored != "" {
 		result.Evidence = w.evidence(stepDir, errored)
@@ -119,8 +120,10 @@ func applyEnd(exit terraform.Exit, log *terraform.ApplyLog) End {
 		return Unknown
 	case exit.Code == 0:
 		return Succeeded
-	case exit.Interrupted && !log.Started && !log.Changed && !exit.Killed:
+	case exit.Interrupted && !log.Started && !log.Changed && !exit.Killed && exit.Timeout == 0:
 		return Cancelled
+	case exit.Timeout > 0 && !log.Started && !log.Changed && !exit.Killed:
+		return Failed
 	case exit.Interrupted || exit.Signal != "":
 		return Interrupted
 	case log.Changed:

@@ -67,7 +67,7 @@ func (w *work) mended(stepDir string, exit terraform.Exit) (Result, error) {
 		}
 	case Failed, Interrupted:
 		failure := terraform.ErrorText(raw, endWords(string(w.job.Action), exit))
-		result.Failure = w.waited(&failure)
+		result.Failure = w.why(string(w.job.Action), exit, raw, w.waited(&failure))
 	case Unknown:
 		result.Evidence = w.evidence(stepDir, "")
 	case Errored, Cancelled, PartlyApplied, NotStarted:

@@ -290,14 +290,23 @@ func (w *work) step(
 	switch {
 	case !exit.Known:
 		return nil, fmt.Errorf("terraform %s: nobody saw how it ended", name)
-	case slices.Contains(codes, exit.Code):
+	case slices.Contains(codes, exit.Code) && !w.planDied(name, s):
 	case exit.Interrupted:
 		s.failure, s.cancelled = cancelledFailure(), true
 	default:
 		failure := terraform.ErrorText(s.log, endWords(name, exit))
-		s.failure = w.waited(&failure)
+		s.failure = w.why(name, exit, s.log, w.waited(&failure))
 	}
 	return s, nil
+}
+
+// planDied reports a plan that ended with Go's own code for a fatal error, which is also plan's for changes.
+func (w *work) planDied(name string, s *step) bool {
+	if name != "plan" || s.exit.Code != exitChanges || !terraform.OutOfMemory(s.log) {
+		return false
+	}
+	_, err := os.Lstat(filepath.Join(w.tmp, planName))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // waited adds to a lock that was not got how long it was waited for.

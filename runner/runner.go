@@ -59,6 +59,12 @@ type Config struct {
 	LogLimit int64
 	// LockTimeout is how long terraform waits for the lock of a state. Zero means not at all.
 	LockTimeout time.Duration
+	// PlanTimeout is how long a plan may take, with all of its processes; ApplyTimeout how long the process
+	// of any other job may run, by its own supervisor's clock. Then they are interrupted. Zero: for ever.
+	PlanTimeout, ApplyTimeout time.Duration
+	// Memory is what each process of a job may have of memory of its own, in bytes, OpenFiles how many files at
+	// once. Zero: no limit.
+	Memory, OpenFiles int64
 	// Took hears how long each process took: "init", "plan", "apply" and others. Nil: nobody does.
 	Took func(step string, d time.Duration)
 }
@@ -119,7 +125,7 @@ func (r *Runner) Run(ctx context.Context, job Job) (Result, error) {
 	case job.Action.Mends():
 		result, err = w.mend(ctx)
 	default:
-		result, err = w.plan(ctx)
+		result, err = w.planInTime(ctx)
 	}
 	if refused, ok := errors.AsType[*terraform.ConfigurationError](err); ok {
 		result, err = w.refused(refused), nil
@@ -252,11 +258,15 @@ func (w *work) command(step string, env []string) (terraform.Command, error) {
 	if err != nil {
 		return terraform.Command{}, err
 	}
+	var timeout time.Duration
+	if w.job.Action != Plan {
+		timeout = w.cfg.ApplyTimeout
+	}
 	return terraform.Command{
 		Self: w.cfg.Self, Tool: w.job.Tool, Dir: w.dir,
 		StepDir: filepath.Join(w.job.Dir, fmt.Sprintf("%d-%s", len(steps)+1, step)),
 		Env:     env, Sandbox: w.sandbox(), Grace: w.cfg.Grace, LogLimit: w.cfg.LogLimit,
-		LockTimeout: w.cfg.LockTimeout,
+		LockTimeout: w.cfg.LockTimeout, Timeout: timeout, Memory: w.cfg.Memory, OpenFiles: w.cfg.OpenFiles,
 	}, nil
 }
 

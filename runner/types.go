@@ -108,6 +108,8 @@ type Summary struct {
 	Evidence []string `json:"evidence,omitempty"`
 	// Released is the lock that was broken before it was planned.
 	Released string `json:"released,omitempty"`
+	// Killed: an apply was ended by SIGKILL. What it did last may be missing in its state.
+	Killed bool `json:"killed,omitempty"`
 }
 
 // Result is what a job produced. It is kept as result.json in the job's directory.

@@ -76,8 +76,11 @@ func (j Job) score() string {
 	case half > 0:
 		s += fmt.Sprintf(", %d %s half done", half, isAre(half))
 	}
-	if j.Unstored {
+	switch {
+	case j.Unstored:
 		return s + ". "
+	case j.Killed:
+		return s + ", as far as its log tells. It was killed: what it did last may be missing in its state. "
 	}
 	return s + ", and the state says so. "
 }

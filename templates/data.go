@@ -77,6 +77,8 @@ type Job struct {
 	Kept bool
 	// Again: it is planned again by itself.
 	Again bool
+	// Killed: it was ended by SIGKILL, so that its state may not have all that was done.
+	Killed bool
 	// Unstored: terraform could not store its state, which is kept here.
 	Unstored bool
 	// LocalState: its state would lie in the checkout.

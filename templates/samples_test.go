@@ -152,6 +152,17 @@ func samples() map[string]string {
 	stopped := half
 	stopped.State, stopped.Error = templates.StateInterrupted, nil
 	stopped.Evidence = []string{"terraform was interrupted and ended with exit code 1"}
+	timed := stopped
+	timed.Error = &templates.Failure{
+		Summary: "stopped after 45 minutes by --apply-timeout",
+		Text:    "Stopped after 45 minutes by --apply-timeout. It was interrupted once, and stopped by itself.\n\nThe last lines of its log:\nterraform_data.gateway: Still creating... [44m50s elapsed]",
+	}
+	starved := stopped
+	starved.Killed = true
+	starved.Error = &templates.Failure{
+		Summary: "terraform was killed, most likely for want of memory",
+		Text:    "Terraform was killed, most likely for want of memory. terraform apply was ended by SIGKILL, and nobody here has sent it.",
+	}
 	later := templates.Job{Label: "api", State: templates.StateNotStarted, LogURL: link("api"), Flags: "-d api", Error: &templates.Failure{Summary: "its plan is gone", Text: "its plan is gone; plan it again"}}
 	plan := func(jobs ...templates.Job) string {
 		return templates.Plan{Jobs: jobs, CommentLimit: 60_000, Footer: footer("plan", "push:a1b2c3d")}.Render()
@@ -199,6 +210,8 @@ func samples() map[string]string {
 		"plan_left":         templates.Plan{Jobs: []templates.Job{keptClean}, Notes: []string{templates.LeftNote("https://tg.example/runs/01K8")}, CommentLimit: 60_000, Footer: footer("plan", "apply:01K8")}.Render(),
 		"plan_kept":         plan(ready("network", templates.Changes{Add: 1}), keptClean, clean("audit")),
 		"apply_interrupted": apply(stopped),
+		"apply_timeout":     apply(timed),
+		"apply_killed":      apply(starved),
 		"apply_kept":        apply(half, templates.Job{Label: "api", State: templates.StateNotStarted, LogURL: link("api"), Flags: "-d api"}),
 		"apply_refused":     templates.ApplyRefused{Rows: []templates.Refused{{Label: "network", State: "stale", Why: "what it was made from has changed since; plan it again", Moved: []string{"network/main.tf"}}, {Label: "dns", Flags: "-d dns"}}, Footer: footer("apply", "comment:7")}.Render(),
 		"apply_refused_one": templates.ApplyRefused{Rows: []templates.Refused{{Label: "network", State: "not approved", Why: "it needs an approving review"}}, Footer: footer("apply", "comment:7")}.Render(),

@@ -117,7 +117,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 		Tools:  tools,
 		Options: dispatch.Options{
 			Name: s.statusName, Words: command.Words{Executable: s.executable, Mention: s.ghUser},
-			Allowed: s.allow.Allows, Slots: s.jobs, LocalState: s.localState,
+			Allowed: s.allow.Allows, Slots: s.jobs, QueuePull: s.queuePull, QueueRepo: s.queueRepo, LocalState: s.localState,
 			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
 			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, WritesAnHour: s.writesAnHour, Repos: s.allow.Names(forge.Site().Instance),
 			Keep:  s.keep,
@@ -169,7 +169,9 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 func jobConfig(s settings, self string, log *slog.Logger, took func(string, time.Duration)) runner.Config {
 	return runner.Config{
 		Self: self, Data: s.dataDir, Hide: s.secretFiles, DropEnv: ours(options()), Log: log,
-		LockTimeout: s.lockTimeout, LogLimit: s.logLimit, Took: took,
+		LockTimeout: s.lockTimeout, LogLimit: s.logLimit,
+		PlanTimeout: s.planTimeout, ApplyTimeout: s.applyTimeout,
+		Memory: s.jobMemory, OpenFiles: s.jobFiles, Took: took,
 	}
 }
 

@@ -49,8 +49,14 @@ type settings struct {
 	lockTimeout   time.Duration
 	grace         time.Duration
 	interrupt     time.Duration // when in the grace; 0 is never
+	planTimeout   time.Duration
+	applyTimeout  time.Duration
 	networkFS     bool
 	logLimit      int64
+	jobMemory     int64
+	jobFiles      int64
+	queuePull     int
+	queueRepo     int
 	polls         bool
 	recoverMaxAge time.Duration
 	keep          dispatch.Keep
@@ -196,6 +202,22 @@ func (s *settings) readLimits(get func(string) string, bad *problems) {
 	} else if s.logLimit < least || s.logLimit > most {
 		bad.add("--job-log-limit: %s is not from 64KiB to 64MiB", get("job-log-limit"))
 	}
+	for _, q := range []struct {
+		name string
+		to   *int
+	}{{"max-queue-per-pull", &s.queuePull}, {"max-queue-per-repo", &s.queueRepo}} {
+		if *q.to, err = strconv.Atoi(get(q.name)); err != nil || *q.to < 0 {
+			bad.add("--%s: %q is not a number from 0 on", q.name, get(q.name))
+		}
+	}
+	if s.jobMemory, err = parseSize(get("job-memory")); err != nil {
+		bad.add("--job-memory: %w", err)
+	} else if s.jobMemory != 0 && s.jobMemory < 64<<20 {
+		bad.add("--job-memory: terraform does not start with less than 64MiB")
+	}
+	if s.jobFiles, err = strconv.ParseInt(get("job-open-files"), 10, 64); err != nil || s.jobFiles != 0 && s.jobFiles < 64 {
+		bad.add("--job-open-files: %q is neither 0 nor a number from 64 on", get("job-open-files"))
+	}
 }
 
 func (s *settings) readIntervals(get func(string) string, bad *problems) {
@@ -217,6 +239,7 @@ func (s *settings) readIntervals(get func(string) string, bad *problems) {
 		bad.add("--forge-writes-per-hour: %q is not 0, and no number from 25 on", get("forge-writes-per-hour"))
 	}
 	s.grace = read("shutdown-grace")
+	s.planTimeout, s.applyTimeout = read("plan-timeout"), read("apply-timeout")
 	if get("poll-interval") != "" {
 		s.reconcile, s.polls = read("poll-interval"), true
 		if s.reconcile == 0 {

@@ -192,6 +192,10 @@ func sandboxStage(dir string, args []string) int {
 	if n, _ := goOn.Read(make([]byte, 1)); n != 1 {
 		return exitTrouble
 	}
+	if err := spec.limit(); err != nil {
+		_, _ = fmt.Fprint(report, err)
+		return exitTrouble
+	}
 	err = syscall.Exec(spec.Argv0, append([]string{spec.Argv0}, args...), spec.Env)
 	_, _ = fmt.Fprintf(report, "executing %s: %v", spec.Argv0, err)
 	return exitTrouble

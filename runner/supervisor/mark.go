@@ -32,6 +32,8 @@ type Status struct {
 	Ended   time.Time `json:"ended"`
 	// Interrupted: the one SIGINT was sent, or the process was not executed because it was asked for.
 	Interrupted bool `json:"interrupted"`
+	// Timeout is the Spec's, if the process was interrupted because its time was over.
+	Timeout time.Duration `json:"timeout_ns,omitempty"`
 	// Killed: the grace was over, and the process group got SIGKILL.
 	Killed bool `json:"killed"`
 	// LogBytes is what was printed; Truncated says that output.log has not all of it, LogError why,

@@ -17,8 +17,9 @@ type orphan struct {
 	mark  *Mark
 	grace time.Duration
 	limit int64
-	pipe  int      // -1: can't be read
-	log   *os.File // nil: can't be written
+	over  time.Time // of its time; zero: never
+	pipe  int       // -1: can't be read
+	log   *os.File  // nil: can't be written
 	size  int64
 	dead  bool // the SIGKILL was sent
 }
@@ -27,6 +28,9 @@ func adopt(dir string, mark *Mark) *orphan {
 	o := &orphan{dir: dir, mark: mark, grace: defaultGrace, limit: DefaultLogLimit}
 	if spec, err := readSpec(dir); err == nil {
 		o.grace, o.limit = spec.Grace, spec.LogLimit
+		if spec.Timeout > 0 {
+			o.over = mark.At.Add(spec.Timeout)
+		}
 	}
 	o.pipe = openOutputOf(mark.PID)
 	log, err := open(dir, outputName, os.O_WRONLY|os.O_APPEND)
@@ -45,6 +49,10 @@ func (o *orphan) tend(now time.Time) {
 	o.drain()
 	if o.dead {
 		return
+	}
+	if !o.over.IsZero() && now.After(o.over) {
+		o.over = time.Time{}
+		_ = Interrupt(o.dir) // tried again by whoever stops the job
 	}
 	asked, err := os.Lstat(filepath.Join(o.dir, interruptedName))
 	if err != nil || now.Sub(asked.ModTime()) < o.grace || !alive(o.mark) {

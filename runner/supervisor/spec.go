@@ -45,8 +45,14 @@ type Spec struct {
 	LogLimit int64 `json:"log_limit,omitempty"`
 	// Grace is the time from the SIGINT to the SIGKILL, which the whole process group gets. Zero means
 	// 30 seconds.
-	Grace   time.Duration `json:"grace_ns,omitempty"`
-	Sandbox Sandbox       `json:"sandbox"`
+	Grace time.Duration `json:"grace_ns,omitempty"`
+	// Timeout is when the process gets its SIGINT if it still runs, counted from its started mark. Zero: never.
+	Timeout time.Duration `json:"timeout_ns,omitempty"`
+	// Memory is what the process, and each that it starts, may have of memory of its own, in bytes; OpenFiles how
+	// many files at once. Zero: as much as the server.
+	Memory    int64   `json:"memory,omitempty"`
+	OpenFiles int64   `json:"open_files,omitempty"`
+	Sandbox   Sandbox `json:"sandbox"`
 }
 
 // Sandbox says what of the file system the process may not reach. All paths are absolute. Of nested
@@ -116,8 +122,10 @@ func (s Spec) check() error {
 		return fmt.Errorf("the spec has format %d, this program knows %d", s.Format, Format)
 	case !filepath.IsAbs(s.Argv0) || strings.ContainsRune(s.Argv0, 0):
 		return fmt.Errorf("the program %q is not an absolute path", s.Argv0)
-	case s.Grace < 0 || s.LogLimit < 0:
-		return errors.New("grace and log limit can't be negative")
+	case s.Grace < 0 || s.LogLimit < 0 || s.Timeout < 0:
+		return errors.New("grace, log limit and timeout can't be negative")
+	case s.Memory < 0 || s.OpenFiles < 0:
+		return errors.New("memory and open files can't be negative")
 	}
 	for i, e := range s.Env {
 		name, _, ok := strings.Cut(e, "=")

@@ -208,7 +208,10 @@ func (s *supervision) unmark() error {
 
 // supervise waits for the end, and sees to the interrupt.
 func (s *supervision) supervise() {
-	var heed, grace <-chan time.Time
+	var heed, grace, over <-chan time.Time
+	if s.spec.Timeout > 0 {
+		over = time.After(time.Until(s.status.Started.Add(s.spec.Timeout)))
+	}
 	for {
 		select {
 		case <-s.child.exited:
@@ -216,6 +219,12 @@ func (s *supervision) supervise() {
 			return
 		case <-s.asked:
 			if !s.status.Interrupted {
+				s.interrupt(true)
+				grace = time.After(s.spec.Grace)
+			}
+		case <-over:
+			if !s.status.Interrupted {
+				s.status.Timeout = s.spec.Timeout
 				s.interrupt(true)
 				grace = time.After(s.spec.Grace)
 			}

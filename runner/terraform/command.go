@@ -32,6 +32,10 @@ type Command struct {
 	LogLimit int64
 	// LockTimeout is how long terraform waits for the lock of the state. Zero: not at all.
 	LockTimeout time.Duration
+	// Timeout is when it gets its SIGINT, whoever watches it then. Zero: never.
+	Timeout time.Duration
+	// Memory and OpenFiles bound each process. Zero: not at all.
+	Memory, OpenFiles int64
 }
 
 // Exit is how a process ended.
@@ -45,6 +49,8 @@ type Exit struct {
 	Signal string
 	// Interrupted: it got its SIGINT. Killed: it did not heed it.
 	Interrupted, Killed bool
+	// Timeout is the time that was over, if it got it for that.
+	Timeout time.Duration
 	// Truncated: the log has not all that was printed; LogError is why, if not for its limit.
 	Truncated bool
 	LogError  string
@@ -53,6 +59,9 @@ type Exit struct {
 
 // ok reports that terraform itself says that all went well.
 func (e Exit) ok() bool { return e.Known && e.Code == 0 }
+
+// Starved reports that it was killed by none of us: in nearly all cases by a system without memory.
+func (e Exit) Starved() bool { return e.Known && e.Signal == "SIGKILL" && !e.Killed }
 
 // LogName is the log's name in a step directory.
 const LogName = "output.log"
@@ -167,7 +176,8 @@ func (c Command) prepare() (*tfexec.Terraform, error) {
 	}
 	spec := supervisor.Spec{
 		Argv0: c.Tool.Path, Env: c.Env, Versions: c.Tool.versionsAnswer(),
-		LogLimit: c.LogLimit, Grace: c.Grace, Sandbox: c.Sandbox,
+		LogLimit: c.LogLimit, Grace: c.Grace, Timeout: c.Timeout,
+		Memory: c.Memory, OpenFiles: c.OpenFiles, Sandbox: c.Sandbox,
 	}
 	if err := spec.Write(c.StepDir); err != nil {
 		return nil, err
@@ -211,6 +221,7 @@ func Await(ctx context.Context, stepDir string) (Exit, error) {
 	exit.Known = true
 	exit.Code, exit.Signal = status.ExitCode, status.Signal
 	exit.Interrupted, exit.Killed, exit.Truncated = status.Interrupted, status.Killed, status.Truncated
+	exit.Timeout = status.Timeout
 	exit.Ended, exit.LogError = status.Ended, status.LogError
 	if status.Error != "" && !exit.Started {
 		return exit, errors.New("the supervisor says: " + status.Error)

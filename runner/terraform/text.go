@@ -244,6 +244,24 @@ func ErrorText(log, fallback string) Failure {
 	return failure
 }
 
+// OutOfMemory reports that a log has what a Go program prints that gets no more memory, be it terraform or one
+// of its providers.
+func OutOfMemory(log string) bool {
+	for line := range strings.SplitSeq(log, "\n") {
+		line = strings.TrimLeft(line, "│ \t")
+		for _, words := range []string{
+			"fatal error: runtime: out of memory", "fatal error: runtime: cannot allocate memory",
+			"fatal error: out of memory", "runtime: out of memory: ", "fatal error: failed to reserve page summary memory",
+			"runtime: cannot allocate memory", "fatal error: cannot allocate memory",
+		} {
+			if strings.HasPrefix(line, words) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Tail is the last n lines of a log that are not empty, cleaned.
 func Tail(log string, n int) string {
 	var lines []string

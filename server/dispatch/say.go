@@ -94,7 +94,7 @@ func (e *Engine) row(s scene, j journal.Job) templates.Job {
 	r.Text, r.LogCut = res.Text, res.LogCut
 	if s.ask.changes() {
 		r.State, r.Again = applyState(j.Result.End), isLookedAt(j)
-		r.Done = done(res.Resources)
+		r.Done, r.Killed = done(res.Resources), j.Result.Killed
 		r.Unstored = runner.ErroredState(j.Job.Dir) != ""
 		return r
 	}

@@ -1,0 +1,86 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tidegate/tidegate/runner/terraform"
+)
+
+// errPlanTime is why a plan is interrupted.
+var errPlanTime = errors.New("the time for a plan is over")
+
+// lastLines is how much of a log stands in the failure of who was stopped.
+const lastLines = 20
+
+// planInTime is plan, within the time that a plan may take.
+func (w *work) planInTime(ctx context.Context) (Result, error) {
+	if w.cfg.PlanTimeout <= 0 {
+		return w.plan(ctx)
+	}
+	timed, end := context.WithTimeoutCause(ctx, w.cfg.PlanTimeout, errPlanTime)
+	defer end()
+	result, err := w.plan(timed)
+	if err != nil || result.End != Cancelled || !errors.Is(context.Cause(timed), errPlanTime) {
+		return result, err
+	}
+	var log string
+	if steps, err := stepDirs(w.job.Dir); err == nil && len(steps) > 0 {
+		log, _ = terraform.ReadLog(steps[len(steps)-1], maxLog) // its last lines are only an addition
+	}
+	result.End = Failed
+	result.Failure = stopFailure(fmt.Sprintf("stopped after %s by --plan-timeout", timeWords(w.cfg.PlanTimeout)),
+		"Nothing was changed.", log)
+	return result, nil
+}
+
+// why is the failure of a process: what ended it from outside, where something did, before terraform's words.
+func (w *work) why(name string, exit terraform.Exit, raw string, own *Failure) *Failure {
+	switch {
+	case exit.Timeout > 0:
+		return stopFailure(fmt.Sprintf("stopped after %s by --apply-timeout", timeWords(exit.Timeout)), stopWords(exit), raw)
+	case exit.Starved():
+		return stopFailure("terraform was killed, most likely for want of memory", "terraform "+name+" was ended by SIGKILL, "+
+			"and nobody here has sent it: most likely the memory of the machine or of the container was used up. "+
+			"Give it more memory, let fewer jobs run at once (--jobs), or make this project smaller.", raw)
+	case exit.Known && exit.Code != 0 && terraform.OutOfMemory(raw):
+		return stopFailure("terraform ran out of memory", "terraform "+name+" or a provider got no more memory from the system. "+
+			"Give it more (--job-memory, if that is set, or the machine's), or make this project smaller.", raw)
+	}
+	return own
+}
+
+func stopWords(exit terraform.Exit) string {
+	if exit.Killed {
+		return "It did not heed the interrupt, and was killed: what it has done last may be missing in its state."
+	}
+	return "It was interrupted once, and stopped by itself."
+}
+
+func stopFailure(summary, words, log string) *Failure {
+	text := summary + ". " + words
+	if last := terraform.Tail(log, lastLines); last != "" {
+		text += "\n\nThe last lines of its log:\n" + last
+	}
+	return &Failure{Summary: summary, Text: strings.ToUpper(text[:1]) + text[1:]}
+}
+
+// timeWords is a time for people: "45 minutes", "2 hours", "1m30s".
+func timeWords(d time.Duration) string {
+	for _, u := range []struct {
+		of   time.Duration
+		name string
+	}{{time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
+		switch n := d / u.of; {
+		case d%u.of != 0:
+		case n == 1:
+			return "1 " + u.name
+		default:
+			return fmt.Sprintf("%d %ss", n, u.name)
+		}
+	}
+	return d.String()
+}

@@ -27,7 +27,7 @@ demo: ## Show everything on this machine: a forge, a repository, two pull reques
 	@$(BIN) demo $(ARGS)
 
 test: test-tools ## Install what the tests need, then run all of them, with the race detector
-	$(GO) test -race -timeout 30m ./...
+	$(GO) test -race -timeout 45m ./...
 
 test-tools:
 	@./.ci/test-tools
@@ -35,7 +35,7 @@ test-tools:
 race: test ## The same as test
 
 e2e: test-tools ## Run the stories only. STORY=name runs one
-	$(GO) test -race -timeout 30m ./e2e/... $(if $(STORY),-run 'TestStories/$(STORY)$$' -v)
+	$(GO) test -race -timeout 45m ./e2e/... $(if $(STORY),-run 'TestStories/$(STORY)$$' -v)
 
 KILLS ?= 20
 SEED  ?= 1

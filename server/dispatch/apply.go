@@ -158,9 +158,9 @@ func (e *Engine) unready(s scene, st standing) *refusal {
 	case st.job.State == journal.JobWaiting:
 		return no(fmt.Sprintf("waiting for %s", s.site.PullRef(st.job.Waiting.Pull)), "it is planned by itself when that lock is free")
 	case st.plan == nil:
-		return no("not planned", "its last plan did not succeed; push a fix, or comment `plan`")
+		return no("not planned", "its last plan did not succeed; push a fix, or plan it again")
 	case st.plan.State != journal.PlanReady:
-		return no("not planned", gone(st.plan.State)+"; comment `plan`")
+		return no("not planned", gone(st.plan.State)+"; plan it again")
 	case st.plan.Report == 0:
 		return no("not seen", "the forge did not take the comment that shows its plan; plan it again")
 	case !s.ask.comment.After(st.plan.ReportedAt, st.plan.Report):

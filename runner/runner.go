@@ -53,7 +53,8 @@ type Config struct {
 	Environ []string
 	// Log is told what operators may want to know. Nil: nobody.
 	Log *slog.Logger
-	// Grace is how long terraform has after the SIGINT. Zero means 30 seconds.
+	// Grace is how long terraform has after the SIGINT: a plan after any, every other job only after that of
+	// ApplyTimeout, because who kills an apply may lose its state. Zero means 30 seconds.
 	Grace time.Duration
 	// LogLimit bounds the log of one process, in bytes. Zero means 16 MiB.
 	LogLimit int64
@@ -265,7 +266,7 @@ func (w *work) command(step string, env []string) (terraform.Command, error) {
 	return terraform.Command{
 		Self: w.cfg.Self, Tool: w.job.Tool, Dir: w.dir,
 		StepDir: filepath.Join(w.job.Dir, fmt.Sprintf("%d-%s", len(steps)+1, step)),
-		Env:     env, Sandbox: w.sandbox(), Grace: w.cfg.Grace, LogLimit: w.cfg.LogLimit,
+		Env:     env, Sandbox: w.sandbox(), Grace: w.cfg.Grace, Patient: w.job.Action != Plan, LogLimit: w.cfg.LogLimit,
 		LockTimeout: w.cfg.LockTimeout, Timeout: timeout, Memory: w.cfg.Memory, OpenFiles: w.cfg.OpenFiles,
 	}, nil
 }

@@ -162,6 +162,41 @@ func TestGraceEndsInSIGKILLToTheGroup(t *testing.T) {
 	gone(t, grandchild)
 }
 
+// Who kills an apply may lose its state: however long it takes after its interrupt, it is waited for.
+func TestPatienceHasNoSIGKILL(t *testing.T) {
+	t.Parallel()
+	s := newStep(t, "count")
+	s.spec.Grace, s.spec.Patient = time.Nanosecond, true
+	one := s.start(t)
+	s.hear(t)
+	must(t, supervisor.Interrupt(s.dir))
+	s.expect(t, "got interrupt")
+	for range 20 {
+		s.roundTrip(t, "again")
+	}
+	s.send(t, "end")
+	if code := exitOf(t, one); code != 0 {
+		t.Errorf("stage one = %d, want 0", code)
+	}
+	if _, status := s.inspect(t, supervisor.Ended); !status.Interrupted || status.Killed {
+		t.Errorf("status = %+v, want interrupted and not killed", status)
+	}
+}
+
+func TestPatienceEndsWithItsTime(t *testing.T) {
+	t.Parallel()
+	s := newStep(t, "stubborn")
+	s.spec.Grace, s.spec.Patient, s.spec.Timeout = time.Millisecond, true, time.Millisecond
+	one := s.start(t)
+	if code := exitOf(t, one); code != 128+9 {
+		t.Errorf("stage one = %d, want 137", code)
+	}
+	_, status := s.inspect(t, supervisor.Ended)
+	if !status.Killed || status.Timeout != time.Millisecond {
+		t.Errorf("status = %+v, want killed for its time", status)
+	}
+}
+
 func TestProcessEndedByASignal(t *testing.T) {
 	t.Parallel()
 	s := newStep(t, "die")

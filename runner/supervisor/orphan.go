@@ -18,6 +18,8 @@ type orphan struct {
 	grace time.Duration
 	limit int64
 	over  time.Time // of its time; zero: never
+	// patient: it is killed only after its time is over, not after every interrupt.
+	patient bool
 	pipe  int       // -1: can't be read
 	log   *os.File  // nil: can't be written
 	size  int64
@@ -27,7 +29,7 @@ type orphan struct {
 func adopt(dir string, mark *Mark) *orphan {
 	o := &orphan{dir: dir, mark: mark, grace: defaultGrace, limit: DefaultLogLimit}
 	if spec, err := readSpec(dir); err == nil {
-		o.grace, o.limit = spec.Grace, spec.LogLimit
+		o.grace, o.limit, o.patient = spec.Grace, spec.LogLimit, spec.Patient
 		if spec.Timeout > 0 {
 			o.over = mark.At.Add(spec.Timeout)
 		}
@@ -51,11 +53,11 @@ func (o *orphan) tend(now time.Time) {
 		return
 	}
 	if !o.over.IsZero() && now.After(o.over) {
-		o.over = time.Time{}
+		o.over, o.patient = time.Time{}, false
 		_ = Interrupt(o.dir) // tried again by whoever stops the job
 	}
 	asked, err := os.Lstat(filepath.Join(o.dir, interruptedName))
-	if err != nil || now.Sub(asked.ModTime()) < o.grace || !alive(o.mark) {
+	if err != nil || o.patient || now.Sub(asked.ModTime()) < o.grace || !alive(o.mark) {
 		return
 	}
 	o.dead = true

@@ -46,6 +46,9 @@ type Spec struct {
 	// Grace is the time from the SIGINT to the SIGKILL, which the whole process group gets. Zero means
 	// 30 seconds.
 	Grace time.Duration `json:"grace_ns,omitempty"`
+	// Patient: no SIGKILL follows an interrupt that was asked for, however long the process takes. Only the one
+	// that Timeout calls for has its Grace.
+	Patient bool `json:"patient,omitempty"`
 	// Timeout is when the process gets its SIGINT if it still runs, counted from its started mark. Zero: never.
 	Timeout time.Duration `json:"timeout_ns,omitempty"`
 	// Memory is what the process, and each that it starts, may have of memory of its own, in bytes; OpenFiles how

@@ -220,12 +220,14 @@ func (s *supervision) supervise() {
 		case <-s.asked:
 			if !s.status.Interrupted {
 				s.interrupt(true)
-				grace = time.After(s.spec.Grace)
+				grace = s.patience()
 			}
 		case <-over:
 			if !s.status.Interrupted {
-				s.status.Timeout = s.spec.Timeout
 				s.interrupt(true)
+			}
+			if grace == nil {
+				s.status.Timeout = s.spec.Timeout
 				grace = time.After(s.spec.Grace)
 			}
 		case <-s.signals:
@@ -235,13 +237,21 @@ func (s *supervision) supervise() {
 		case <-heed:
 			if !s.status.Interrupted {
 				s.interrupt(!s.ear.heard())
-				grace = time.After(s.spec.Grace)
+				grace = s.patience()
 			}
 		case <-grace:
 			s.status.Killed = true
 			s.child.killGroup()
 		}
 	}
+}
+
+// patience is when an interrupt that was asked for is followed by SIGKILL; nil is never.
+func (s *supervision) patience() <-chan time.Time {
+	if s.spec.Patient {
+		return nil
+	}
+	return time.After(s.spec.Grace)
 }
 
 // interrupt sends the one SIGINT, unless the process has had it from elsewhere.

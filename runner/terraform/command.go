@@ -30,6 +30,8 @@ type Command struct {
 	// supervisor's defaults.
 	Grace    time.Duration
 	LogLimit int64
+	// Patient: no SIGKILL follows an interrupt, but for the one of Timeout.
+	Patient bool
 	// LockTimeout is how long terraform waits for the lock of the state. Zero: not at all.
 	LockTimeout time.Duration
 	// Timeout is when it gets its SIGINT, whoever watches it then. Zero: never.
@@ -176,7 +178,7 @@ func (c Command) prepare() (*tfexec.Terraform, error) {
 	}
 	spec := supervisor.Spec{
 		Argv0: c.Tool.Path, Env: c.Env, Versions: c.Tool.versionsAnswer(),
-		LogLimit: c.LogLimit, Grace: c.Grace, Timeout: c.Timeout,
+		LogLimit: c.LogLimit, Grace: c.Grace, Patient: c.Patient, Timeout: c.Timeout,
 		Memory: c.Memory, OpenFiles: c.OpenFiles, Sandbox: c.Sandbox,
 	}
 	if err := spec.Write(c.StepDir); err != nil {

@@ -10,7 +10,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X main.version=$(VERSION)
 export TIDEGATE_CACHE := $(CACHE)
 
-.PHONY: help build demo test test-tools race e2e chaos fuzz lint fmt check measure-start mutants screenshots docs clean
+.PHONY: help build demo test test-tools race e2e chaos fuzz lint fmt check measure-start soak mutants screenshots docs clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ demo-checks: build ## Play the demo through, and see it fail without terraform
 
 measure-start: test-tools ## Measure how soon a killed server is there again, with 10,000 runs in its journal
 	$(GO) test -run '^$$' -bench 'BenchmarkStart$$' -benchtime 5x ./e2e
+
+SOAK_PULLS ?= 2000
+soak: test-tools ## Send SOAK_PULLS (2000) pull requests through a server and see that none of them stays in its memory
+	SOAK_PULLS=$(SOAK_PULLS) $(GO) test -run '^$$' -bench 'BenchmarkSoak$$' -benchtime 1x -timeout 6h ./e2e
 
 mutants: test-tools ## Break the code in known ways; each must turn a test red
 	$(GO) run ./.ci/mutants $(ARGS)

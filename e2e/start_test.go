@@ -90,20 +90,20 @@ func (w *world) killed(b *testing.B) (ready, adopted time.Duration) {
 }
 
 // newBareWorld is a world without a story.
-func newBareWorld(b *testing.B) *world {
-	b.Helper()
-	w := &world{dir: b.TempDir(), bin: build(b), seen: map[int64]bool{}}
+func newBareWorld(tb testing.TB) *world {
+	tb.Helper()
+	w := &world{dir: tb.TempDir(), bin: build(tb), seen: map[int64]bool{}}
 	w.data = filepath.Join(w.dir, "data")
-	must(b, w.lay())
-	w.forge, w.states = newForge(b, w.dir), newStates()
-	b.Cleanup(w.end)
+	must(tb, w.lay())
+	w.forge, w.states = newForge(tb, w.dir), newStates()
+	tb.Cleanup(w.end)
 	return w
 }
 
-func must(b *testing.B, err error) {
-	b.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

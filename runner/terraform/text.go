@@ -215,6 +215,9 @@ func squeeze(lines []string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
+// onlyIntroduces begins the error that terraform 1.x prints before the one that made init fail.
+const onlyIntroduces = "Terraform encountered problems during initiali"
+
 // ErrorText finds the errors in the output of a command that failed. When it names none, the last
 // lines of the output are the text and the fallback is the summary.
 func ErrorText(log, fallback string) Failure {
@@ -226,7 +229,7 @@ func ErrorText(log, fallback string) Failure {
 		switch {
 		case isError:
 			inError = true
-			if summary == "" {
+			if summary == "" || strings.HasPrefix(summary, onlyIntroduces) {
 				summary = rest
 			}
 		case strings.HasPrefix(line, "Warning: ") || isProgress(line) || isLead(line):

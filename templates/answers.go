@@ -94,7 +94,7 @@ func (a ApplyRefused) Render() string {
 		}
 		b.WriteString("\n- " + Code(r.Label) + ": " + r.Why)
 		for _, m := range r.Moved {
-			b.WriteString("\n  - " + Code(m))
+			b.WriteString("\n  - " + sentence(m, Code))
 		}
 	}
 	for _, r := range a.Rows {

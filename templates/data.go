@@ -169,7 +169,8 @@ type TargetUnknown struct {
 // Refused is one project that is not applied.
 type Refused struct {
 	Label, Workspace, Flags, State, Why string
-	Moved                               []string
+	// Moved are sentences of ours in which foreign text stands between backticks.
+	Moved []string
 }
 
 // ApplyRefused is the answer when nothing is applied.

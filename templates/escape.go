@@ -59,11 +59,14 @@ func Code(s string) string {
 func Cell(s string) string { return strings.ReplaceAll(Code(s), "|", "\\|") }
 
 // mixed is a sentence of ours, inside a table, in which foreign text stands between backticks.
-func mixed(s string) string {
+func mixed(s string) string { return sentence(s, Cell) }
+
+// sentence is a sentence of ours in which foreign text stands between backticks; code writes that.
+func sentence(s string, code func(string) string) string {
 	var b strings.Builder
 	for i, part := range strings.Split(s, "`") {
 		if i%2 == 1 {
-			b.WriteString(Cell(part))
+			b.WriteString(code(part))
 			continue
 		}
 		for _, r := range breakMarker(clean(part, false)) {

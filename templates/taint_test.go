@@ -60,7 +60,7 @@ func forms(s string) map[string]renderer {
 		"conflict":  templates.Conflict{Command: "Plan", BaseRef: s, Files: []string{s, s}, Footer: f},
 		"nothing":   templates.NothingTouched{Files: 2, Flags: s, Footer: f},
 		"target":    templates.TargetUnknown{Command: "Plan", Headline: s, Detail: s, There: []string{s, s}, Flag: "-d", Suggestion: s, Footer: f},
-		"refused":   templates.ApplyRefused{Rows: []templates.Refused{{Label: s, Flags: s, State: "stale", Why: "why", Moved: []string{s}}, {Label: s, Flags: s}}, Footer: f},
+		"refused":   templates.ApplyRefused{Rows: []templates.Refused{{Label: s, Flags: s, State: "stale", Why: "why", Moved: []string{"files in `" + strings.ReplaceAll(s, "`", "'") + "` changed"}}, {Label: s, Flags: s}}, Footer: f},
 		"unlocked":  templates.Unlocked{Labels: []string{s, s}, Plans: 1, Footer: f},
 		"wrong":     templates.Wrong{Headline: s, Detail: s, Usage: s, Suggestion: s, Footer: f},
 		"internal":  templates.Internal{Run: s, Footer: f},

@@ -96,8 +96,10 @@ type JobRow struct {
 // RunPage is one run with its jobs.
 type RunPage struct {
 	Page
-	Run                RunRow
-	Head, Base, Source string
+	Run        RunRow
+	Head, Base string
+	// Source is what caused the run, in words; empty when that is not known.
+	Source string
 	// Refused is why the forge does not take the answer, and Answer the answer; empty when it stands there.
 	Refused, Answer string
 	Jobs            []JobRow
@@ -136,9 +138,9 @@ func bodies() map[string]string {
 <h2>Last runs</h2>{{if .Recent}}{{template "runs" .Recent}}{{else}}<p class="empty">There was no run yet.</p>{{end}}
 <h2>Deliveries that led to nothing</h2>{{if .Ignored}}<div class="scroll"><table><thead><tr><th>When</th><th>Event</th><th>Why</th></tr></thead><tbody>{{range .Ignored}}<tr><td class="dim">{{clock .At}}</td><td>{{.Event}} <span class="dim">{{.Repo}}</span></td><td>{{.Outcome}}: {{.Reason}}</td></tr>{{end}}</tbody></table></div>{{else}}<p class="empty">None.</p>{{end}}`,
 		"locks":   `<h1>Locks</h1>{{if .Locks}}{{template "locks" .Locks}}{{else}}<p class="empty">Nothing is locked.</p>{{end}}`,
-		"release": `<h1>Release this lock?</h1><p><code>{{.Lock.Dir}}</code> of {{.Lock.Repo}} is held by <a href="{{.Lock.PullURL}}">#{{.Lock.Number}}</a> {{.Lock.PullTitle}}.</p><p>Its plan is discarded, the pull request is told, and the next in line is planned.</p><form method="post" action="/locks/{{.Lock.ID}}/release"><button class="button danger">Release the lock</button> <a href="/locks">Keep it</a></form>`,
+		"release": `<h1>Release this lock?</h1><p><code>{{.Lock.Dir}}</code>{{if .Lock.Project}}, project <code>{{.Lock.Project}}</code>,{{end}}{{if ne .Lock.Workspace "default"}} in workspace <code>{{.Lock.Workspace}}</code>{{end}} of {{.Lock.Repo}} is held by <a href="{{.Lock.PullURL}}">#{{.Lock.Number}}</a> {{.Lock.PullTitle}} since {{clock .Lock.Since}}.</p><p>Its plan is discarded, and the pull request is told. {{if .Lock.Waiters}}These wait; the first that can is planned: {{range .Lock.Waiters}}<a href="{{.PullURL}}">#{{.Number}}</a> {{end}}{{else}}Nobody waits for it.{{end}}</p><form method="post" action="/locks/{{.Lock.ID}}/release"><button class="button danger">Release the lock</button> <a href="/locks">Keep it</a></form>`,
 		"run": `<h1>{{.Run.Command}} on <a href="{{.Run.PullURL}}">{{.Run.Repo}} #{{.Run.Number}}</a></h1><p>{{if .Run.Running}}<span class="badge run">running</span>{{else}}{{.Run.Summary}}{{end}}</p>
-<p class="dim">{{.Run.PullTitle}} · {{.Source}}{{if .Run.User}} · {{.Run.User}}{{end}} · {{clock .Run.Started}}{{if .Head}} · commit <code>{{.Head}}</code>{{end}}{{if .Base}} onto <code>{{.Base}}</code>{{end}}</p>
+<p class="dim">{{.Run.PullTitle}} {{if .Source}}· {{.Source}}{{if .Run.User}} of {{.Run.User}}{{end}} {{else if .Run.User}}· by {{.Run.User}} {{end}}· {{clock .Run.Started}}{{if .Run.Took}}, {{span .Run.Took}}{{end}}{{if .Head}} · commit <code title="{{.Head}}">{{sha .Head}}</code>{{end}}{{if .Base}} onto <code title="{{.Base}}">{{sha .Base}}</code>{{end}}</p>
 {{if .Refused}}<section id="answer"><h2>The forge does not take this answer</h2><p>{{.Refused}}</p><p>It does not stand on the pull request, and is not posted again. It reads:</p><pre tabindex="0">{{.Answer}}</pre></section>{{end}}
 {{range .Jobs}}<section id="{{.N}}"><h2><code>{{.Name}}</code> <span class="badge">{{.State}}</span></h2>{{if .Changes}}<p>{{.Changes}}</p>{{end}}{{if .Failure}}<p><b>{{.Failure}}</b></p>{{end}}{{if .Log}}<pre tabindex="0">{{.Log}}</pre><p class="dim">{{if .Cut}}The log is cut here. {{end}}<a href="/runs/{{$.Run.ID}}/jobs/{{.N}}/log">Whole log</a></p>{{else}}<p class="empty">{{if $.Run.Running}}No output yet.{{else}}Nothing was run.{{end}}</p>{{end}}</section>{{end}}`,
 		"message": `<h1>{{.Title}}</h1><p>{{.Text}}</p><p><a href="/">Overview</a></p>`,
@@ -152,6 +154,7 @@ var pages = sync.OnceValue(func() map[string]*template.Template { //nolint:goche
 		out[name] = template.Must(template.New("page").Funcs(template.FuncMap{
 			"clock": func(t time.Time) string { return t.UTC().Format("2 Jan 15:04:05 UTC") },
 			"span":  took,
+			"sha":   shortSHA,
 			"ago":   func(now, then time.Time) string { return took(now.Sub(then)) },
 		}).Parse(layout + parts + `{{define "body"}}` + body + `{{end}}`))
 	}

@@ -46,7 +46,7 @@ type ask struct {
 	user  string
 	// comment is nil unless a person asked in one.
 	comment *vcs.Comment
-	// source says what caused it: push:<sha>, comment:<id>, unlock:#<n>.
+	// source says what caused it: push:<sha>, comment:<id>, apply:<run>, unlock.
 	source string
 	// auto: nobody typed it.
 	auto bool

@@ -40,7 +40,7 @@ type Run struct {
 	Targeted bool `json:"targeted,omitempty"`
 	// Line is the command as it was typed.
 	Line string `json:"line,omitempty"`
-	// Source is push:<sha>, comment:<id> or unlock:#<n>.
+	// Source is push:<sha>, comment:<id>, apply:<run> or unlock.
 	Source string `json:"source,omitempty"`
 	// Head, Base, Merge and Tree are what it works on; BaseRef is a branch name.
 	Head    string    `json:"head,omitempty"`

@@ -228,14 +228,15 @@ func (p *pages) locks(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *pages) ask(w http.ResponseWriter, r *http.Request) {
-	l, ok, err := p.Locks.Get(r.Context(), chi.URLParam(r, "id"))
+	rows, err := p.lockRows(r.Context())
+	i := slices.IndexFunc(rows, func(l templates.LockRow) bool { return l.ID == chi.URLParam(r, "id") })
 	switch {
 	case err != nil:
 		p.fault(w, r, err)
-	case !ok:
+	case i < 0:
 		p.message(w, http.StatusNotFound, "No such lock", "It was released meanwhile.")
 	default:
-		p.show(w, r, templates.ReleasePage{Page: p.page("Release a lock", false), Lock: lockRow(l)})
+		p.show(w, r, templates.ReleasePage{Page: p.page("Release a lock", false), Lock: rows[i]})
 	}
 }
 
@@ -274,14 +275,14 @@ func (p *pages) run(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	row := runRow(run)
-	page := templates.RunPage{Page: p.page(run.Command+" on "+run.Repo, row.Running), Run: row, Head: run.Head, Base: run.Base, Source: run.Source}
+	page := templates.RunPage{Page: p.page(run.Command+" on "+run.Repo, row.Running), Run: row, Head: run.Head, Base: run.Base, Source: source(run.Source)}
 	if page.Refused, page.Answer, err = p.refused(r, run.ID); err != nil {
 		p.fault(w, r, err)
 		return
 	}
 	room := max(maxLog/max(len(jobs), 1), minLog)
 	for _, j := range jobs {
-		page.Jobs = append(page.Jobs, p.jobRow(j, room))
+		page.Jobs = append(page.Jobs, p.jobRow(run.Command, j, room))
 	}
 	p.show(w, r, page)
 }
@@ -322,13 +323,13 @@ func (p *pages) log(w http.ResponseWriter, r *http.Request) {
 }
 
 // jobRow shows at most room bytes of the job's log.
-func (p *pages) jobRow(j journal.Job, room int) templates.JobRow {
+func (p *pages) jobRow(command string, j journal.Job, room int) templates.JobRow {
 	row := templates.JobRow{N: j.N, Name: name(j.Job.Project), State: string(j.State)}
 	if j.State == journal.JobWaiting && j.Waiting != nil {
 		row.State = fmt.Sprintf("waiting for #%d", j.Waiting.Pull)
 	}
 	if j.Result != nil {
-		row.State = string(j.Result.End)
+		row.State = ended(command, j.Result)
 		if c := j.Result.Changes; c.Known {
 			row.Changes = templates.Changes(c).String()
 		}
@@ -347,6 +348,39 @@ func (p *pages) jobRow(j journal.Job, room int) templates.JobRow {
 	}
 	row.Log = string(bytes.ToValidUTF8(raw, []byte("\uFFFD")))
 	return row
+}
+
+// ended words how a job ended: what the runner calls succeeded is planned or applied to people.
+func ended(command string, r *runner.Summary) string {
+	switch {
+	case r.End != runner.Succeeded:
+		return string(r.End)
+	case command == "plan" && r.Changes.Known && r.Changes == (runner.Changes{Known: true}):
+		return "no changes"
+	case command == "plan":
+		return "planned"
+	case command == "apply":
+		return "applied"
+	default:
+		return "done"
+	}
+}
+
+// source words what caused a run; journal.Run says how it is recorded.
+func source(s string) string {
+	kind, _, _ := strings.Cut(s, ":")
+	switch kind {
+	case "push":
+		return "by a push"
+	case "comment":
+		return "by a comment"
+	case "unlock":
+		return "after a lock was released"
+	case "apply":
+		return "after an apply that nobody saw end"
+	default:
+		return ""
+	}
 }
 
 func name(p runner.Project) string {

@@ -212,7 +212,7 @@ func TestRelease(t *testing.T) {
 	s := open(t)
 	s.lock(1, "ana", network())
 	id := network().ID()
-	s.page("/locks/"+id, 200, "Release this lock?", "<code>network</code> of acme/infra", "#1", "Title of ana", `<form method="post" action="/locks/`+id+`/release">`)
+	s.page("/locks/"+id, 200, "Release this lock?", "<code>network</code> of acme/infra", "#1", "Title of ana", "since 1 Mar", "Nobody waits for it.", `<form method="post" action="/locks/`+id+`/release">`)
 	s.page("/locks/nothing", 404, "No such lock")
 
 	for _, c := range []struct {
@@ -273,14 +273,14 @@ func TestRunPage(t *testing.T) {
 	s.logs["/jobs/1"] = "Initializing the backend...\nPlan: 1 to add\n"
 	id := s.run(journal.Run{
 		Pull: pull(1), Repo: "acme/infra", PullTitle: "A bigger gateway", PullURL: "https://github.com/acme/infra/pull/1", User: "ana", Command: "plan",
-		Head: "0123abc", Base: "4567def", Source: "comment:5", Summary: "Plan for `network`: failed", Started: noon(), Ended: noon().Add(time.Second),
+		Head: "0123abc9999", Base: "4567def", Source: "comment:5", Summary: "Plan for `network`: failed", Started: noon(), Ended: noon().Add(time.Second),
 	}, journal.Job{
 		State:  journal.JobDone,
 		Job:    runner.Job{Dir: "/jobs/1", Project: runner.Project{Dir: "network", Workspace: "prod", Name: "net"}},
 		Result: &runner.Summary{End: runner.Failed, Failure: &runner.Failure{Summary: "Invalid reference"}},
 	})
 	body := s.page("/runs/"+id, 200, "plan on", `href="https://github.com/acme/infra/pull/1"`, "acme/infra #1", "Plan for `network`: failed", "A bigger gateway",
-		"comment:5", "ana", "0123abc", "4567def", "net (network), workspace prod", "failed", "Invalid reference", "<pre", "Initializing the backend...\nPlan: 1 to add\n</pre>")
+		"by a comment of ana", "12:00:00 UTC, 1 s", `<code title="0123abc9999">0123abc</code>`, "4567def", "net (network), workspace prod", "failed", "Invalid reference", "<pre", "Initializing the backend...\nPlan: 1 to add\n</pre>")
 	if strings.Contains(body, "refresh.js") || strings.Contains(body, "The log is cut") {
 		t.Errorf("a run that has ended loads anew, or is cut:\n%s", body)
 	}
@@ -296,7 +296,12 @@ func TestRunPage(t *testing.T) {
 		State: journal.JobDone, Result: &runner.Summary{End: runner.Succeeded, Changes: runner.Changes{Add: 2, Destroy: 1, Known: true}},
 		Job: runner.Job{Dir: "/jobs/4", Project: runner.Project{Dir: "dns", Workspace: "default"}},
 	})
-	s.page("/runs/"+done, 200, "<p>2 add, 1 destroy</p>")
+	s.page("/runs/"+done, 200, `<span class="badge">planned</span>`, "<p>2 add, 1 destroy</p>")
+	applied := s.run(journal.Run{Pull: pull(4), Repo: "acme/infra", Command: "apply", Started: noon(), Ended: noon()}, journal.Job{
+		State: journal.JobDone, Result: &runner.Summary{End: runner.Succeeded, Changes: runner.Changes{Add: 2, Known: true}},
+		Job: runner.Job{Dir: "/jobs/4", Project: runner.Project{Dir: "dns", Workspace: "default"}},
+	})
+	s.page("/runs/"+applied, 200, `<span class="badge">applied</span>`)
 }
 
 // What the forge does not take is read here, as text, whatever stands in it.

@@ -131,7 +131,7 @@ func (u Unlocked) Render() string {
 
 // Render writes the comment.
 func (u UnlockRefused) Render() string {
-	return "### Unlock refused: an apply is running\nWhat is being applied stays locked. Ask again when the apply is answered.\n\n" + u.lines("")
+	return "### Unlock refused: an apply is running\nWhat is being applied stays locked. Ask again when the apply is answered; to stop it, comment `cancel`.\n\n" + u.lines("")
 }
 
 // Render writes the comment.

@@ -34,7 +34,7 @@ func (a Apply) headline(jobs []Job) string {
 	}
 	return fmt.Sprintf("### Apply for %d projects: %s\n", len(jobs), tally(jobs, [2]string{StateApplied, "applied"},
 		[2]string{StatePartlyApplied, "partly applied"}, [2]string{StateFailed, "failed"}, [2]string{StateInterrupted, "interrupted"},
-		[2]string{StateUnknown, "unknown"}, [2]string{StateNotStarted, "not started"}))
+		[2]string{StateUnknown, "unknown"}, [2]string{StateNotStarted, "not started"}, [2]string{StateCancelled, "cancelled"}))
 }
 
 // stopped says of an apply that did not come to its end what that means.
@@ -189,12 +189,12 @@ func afterwards(jobs []Job) string {
 		out = append(out, "Nothing of what failed was changed. Mend the cause, then comment "+Code("plan "+failed[0].Flags)+".")
 	}
 	kept := slices.DeleteFunc(in(jobs, StateNotStarted), func(j Job) bool { return j.Error != nil })
+	kept = append(kept, in(jobs, StateCancelled)...)
+	if all(jobs, StateCancelled) {
+		out = append(out, "Nothing was changed, and the "+plural(len(jobs), "plan")+" "+isAre(len(jobs))+" kept. To apply all the same, comment `apply`.")
+	}
 	if len(kept) > 0 && len(kept) < len(jobs) {
-		word := "plan"
-		if len(kept) > 1 {
-			word = "plans"
-		}
-		out = append(out, "The "+word+" of "+names(kept)+" "+isAre(len(kept))+" kept, and "+isAre(len(kept))+" checked again before "+itThey(len(kept))+" applied.")
+		out = append(out, "The "+plural(len(kept), "plan")+" of "+names(kept)+" "+isAre(len(kept))+" kept, and "+isAre(len(kept))+" checked again before "+itThey(len(kept))+" applied.")
 	}
 	if all(jobs, StateApplied) {
 		out = append(out, "What was applied stays locked until this pull request is merged or closed.")

@@ -78,7 +78,7 @@ func order(jobs []Job) []Job {
 			return 0
 		case len(j.Dangers) > 0 || j.Changes.Destroy+j.Changes.Replace > 0:
 			return 1
-		case j.State == StateWaiting || j.State == StateNotStarted:
+		case j.State == StateWaiting || j.State == StateNotStarted || j.State == StateCancelled:
 			return 2
 		case j.State == StateNoChanges:
 			return 4
@@ -146,6 +146,13 @@ func counted(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return what
+	}
+	return what + "s"
 }
 
 // sentences puts what is not empty behind one another.

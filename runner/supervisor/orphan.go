@@ -20,10 +20,10 @@ type orphan struct {
 	over  time.Time // of its time; zero: never
 	// patient: it is killed only after its time is over, not after every interrupt.
 	patient bool
-	pipe  int       // -1: can't be read
-	log   *os.File  // nil: can't be written
-	size  int64
-	dead  bool // the SIGKILL was sent
+	pipe    int      // -1: can't be read
+	log     *os.File // nil: can't be written
+	size    int64
+	dead    bool // the SIGKILL was sent
 }
 
 func adopt(dir string, mark *Mark) *orphan {

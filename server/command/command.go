@@ -22,6 +22,7 @@ const (
 	NamePlan   Name = "plan"
 	NameApply  Name = "apply"
 	NameUnlock Name = "unlock"
+	NameCancel Name = "cancel"
 	NameHelp   Name = "help"
 	// NameForceUnlock and NameStatePush are terraform's own words for what they do.
 	NameForceUnlock Name = "force-unlock"
@@ -197,14 +198,14 @@ func onlyNames(l lexed) bool {
 }
 
 // targets: it takes the flags that name what it is for.
-func (n Name) targets() bool { return n == NamePlan || n == NameApply || n.forOne() }
+func (n Name) targets() bool { return n == NamePlan || n == NameApply || n == NameCancel || n.forOne() }
 
 // forOne: it is for one project, which has to be named.
 func (n Name) forOne() bool { return n == NameForceUnlock || n == NameStatePush }
 
 func (n Name) known() bool {
 	switch n {
-	case NamePlan, NameApply, NameUnlock, NameForceUnlock, NameStatePush, NameHelp:
+	case NamePlan, NameApply, NameCancel, NameUnlock, NameForceUnlock, NameStatePush, NameHelp:
 		return true
 	default:
 		return false
@@ -213,14 +214,14 @@ func (n Name) known() bool {
 
 func names() []string {
 	return []string{
-		string(NamePlan), string(NameApply), string(NameUnlock), string(NameForceUnlock), string(NameStatePush), string(NameHelp),
+		string(NamePlan), string(NameApply), string(NameCancel), string(NameUnlock), string(NameForceUnlock), string(NameStatePush), string(NameHelp),
 	}
 }
 
 // isLater reports commands that users of Atlantis know and that are not here.
 func isLater(word string) bool {
 	switch word {
-	case "version", "cancel", "import", "state", "approve_policies":
+	case "version", "import", "state", "approve_policies":
 		return true
 	default:
 		return false

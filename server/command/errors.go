@@ -33,7 +33,7 @@ func (e *Error) Error() string {
 // Usage is how a command is written, in one line.
 func Usage(n Name) string {
 	switch n {
-	case NamePlan, NameApply, NameForceUnlock, NameStatePush:
+	case NamePlan, NameApply, NameCancel, NameForceUnlock, NameStatePush:
 		return string(n) + " [-d DIR] [-w WORKSPACE] | " + string(n) + " -p PROJECT"
 	case NameUnlock:
 		return "unlock"
@@ -54,6 +54,7 @@ func Help() []HelpRow {
 		{"plan -p PROJECT", "plan the project of that name"},
 		{"apply", "apply every plan, if all of them are ready"},
 		{"apply -d DIR, -w WORKSPACE, -p PROJECT", "apply what is named, as with plan"},
+		{"cancel", "stop what runs here and drop what waits; -d DIR, -w WORKSPACE, -p PROJECT as with plan"},
 		{"unlock", "give up this pull request's locks and plans"},
 		{"force-unlock -d DIR", "break the lock of a state that a dead terraform has left"},
 		{"state push -d DIR", "store the state that an apply could not store"},
@@ -100,7 +101,7 @@ func unexpected(n Name, typed string) *Error {
 	switch {
 	case Name(lower(typed)).known():
 		e.Detail = "One command for each comment."
-	case n != NamePlan && n != NameApply:
+	case !n.targets() || n.forOne():
 		e.Detail, e.Suggestion = "It takes nothing after it.", string(n)
 	default:
 		if dir, why := cleanDir(typed); why == "" && !strings.ContainsFunc(typed, isSpecial) {

@@ -19,6 +19,7 @@ const (
 	askApply
 	askUnlock
 	askMend // a state: force-unlock, state push
+	askCancel
 	askHelp
 	askWrong  // a command that can't be read
 	askClosed // clean up
@@ -29,6 +30,7 @@ const (
 	cmdPlan    = "plan"
 	cmdApply   = "apply"
 	cmdUnlock  = "unlock"
+	cmdCancel  = "cancel"
 	cmdHelp    = "help"
 	cmdClose   = "close"
 	cmdRelease = "release"
@@ -138,6 +140,8 @@ func (e *Engine) readComment(ev journal.Event) ask {
 		a.kind = askApply
 	case cmdUnlock:
 		a.kind = askUnlock
+	case cmdCancel:
+		a.kind = askCancel
 	case cmdForceUnlock, cmdStatePush:
 		a.kind = askMend
 	default:

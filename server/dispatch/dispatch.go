@@ -83,6 +83,7 @@ const (
 	AtDiscarded = "plan discarded"
 	AtReleased  = "lock released"
 	AtCalled    = "waiter called"
+	AtCancelled = "cancel journalled"
 )
 
 // Config is what an Engine works with. All fields but Meter and Hook are needed.
@@ -107,6 +108,7 @@ type Engine struct {
 	sign  signer
 	slots *slots
 	lanes *lanes
+	live  *live
 	// budget is what may be written to the forges.
 	budget *budget
 	dirs   keyed
@@ -152,6 +154,7 @@ func New(c Config) (*Engine, error) {
 		Config: c,
 		sign:   signer{key: c.Journal.MarkerKey()},
 		slots:  newSlots(c.Options.Slots),
+		live:   newLive(),
 		budget: newBudget(c.Options.WritesAnHour),
 		spared: map[string]bool{}, tidying: make(chan struct{}, 1),
 		names: map[string]namedRepo{},

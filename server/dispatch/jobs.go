@@ -166,6 +166,11 @@ func (e *Engine) oneApply(ctx context.Context, s scene, c *consent, all []journa
 	if c.why != "" {
 		return e.ended(ctx, j, *notStarted(c.why))
 	}
+	s, end, err := e.heed(ctx, s, j)
+	if err != nil {
+		return j, err
+	}
+	defer end()
 	give, err := e.slot(s) //nolint:contextcheck // stop is derived from ctx
 	if err != nil {
 		return e.cut(ctx, s, j)
@@ -276,6 +281,11 @@ func (e *Engine) quiesce(ctx context.Context, jobs []journal.Job, workspace stri
 
 // one carries one plan to its end: slot, tool, directory, mark in the journal, run, result.
 func (e *Engine) one(ctx context.Context, s scene, st stage, out workdir.Checkout, j journal.Job) (journal.Job, error) {
+	s, end, err := e.heed(ctx, s, j)
+	if err != nil {
+		return j, err
+	}
+	defer end()
 	give, err := e.slot(s) //nolint:contextcheck // stop is derived from ctx
 	if err != nil {
 		return e.cut(ctx, s, j)
@@ -326,12 +336,17 @@ func (e *Engine) run(ctx context.Context, s scene, j runner.Job) (runner.Result,
 	if !s.ask.changes() {
 		return e.Runner.Run(s.stop, j) //nolint:contextcheck // stop is derived from ctx
 	}
-	return e.detachable(ctx, func(calm context.Context) (runner.Result, error) { return e.Runner.Run(calm, j) })
+	return e.detachable(ctx, s.stop, func(calm context.Context) (runner.Result, error) { return e.Runner.Run(calm, j) })
 }
 
 // adopt goes on with an apply that was begun, by an earlier process or with an error of ours.
 func (e *Engine) adopt(ctx context.Context, s scene, j journal.Job) (journal.Job, error) {
-	res, err := e.detachable(ctx, func(calm context.Context) (runner.Result, error) { return e.Runner.Recover(calm, j.Job) })
+	s, end, err := e.heed(ctx, s, j)
+	if err != nil {
+		return j, err
+	}
+	defer end()
+	res, err := e.detachable(ctx, s.stop, func(calm context.Context) (runner.Result, error) { return e.Runner.Recover(calm, j.Job) })
 	if err != nil && !errors.Is(err, errDetached) {
 		e.Log.ErrorContext(ctx, "finding out how an apply ended", "job", j.Job.ID, "err", err)
 		res, err = runner.Result{Summary: runner.Summary{End: runner.Unknown, Evidence: []string{
@@ -410,6 +425,9 @@ func (e *Engine) cut(ctx context.Context, s scene, j journal.Job) (journal.Job, 
 	if errors.Is(context.Cause(s.stop), errSuperseded) { //nolint:contextcheck // stop is derived from ctx
 		j.State, j.Ended = journal.JobSuperseded, time.Now().UTC()
 		return j, e.Journal.PutJob(ctx, j)
+	}
+	if isCancelled(s.stop) { //nolint:contextcheck // stop is derived from ctx
+		return e.dropJob(ctx, s, j)
 	}
 	return e.ended(ctx, j, runner.Summary{End: runner.Cancelled})
 }

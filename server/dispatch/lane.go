@@ -89,7 +89,7 @@ func (ls *lanes) take(ctx context.Context, id vcs.PullID, it item) {
 		return // its event waits for the next start
 	}
 	l := ls.byPull[id]
-	if it.ask.kind == askHelp || it.ask.kind == askWrong {
+	if it.ask.kind == askHelp || it.ask.kind == askWrong || it.ask.kind == askCancel {
 		ls.spawn(func() { ls.tell(ctx, ctx, it) })
 		return
 	}
@@ -115,7 +115,7 @@ func (ls *lanes) take(ctx context.Context, id vcs.PullID, it item) {
 			ls.spawn(func() { ls.drop(ctx, it, errSuperseded.Error()) })
 			return
 		}
-	case askNothing, askApply, askMend, askHelp, askWrong:
+	case askNothing, askApply, askMend, askCancel, askHelp, askWrong:
 	}
 	if !it.hurries() {
 		if it.takesRoom() && !it.squeezed && ls.crowd(id) != "" {
@@ -142,6 +142,23 @@ func (ls *lanes) cut(now active, it item, why error) {
 			}
 		})
 	}
+}
+
+// clear takes what is meant out of a line, and lets each be told at once.
+func (ls *lanes) clear(ctx context.Context, id vcs.PullID, meant func(item) bool) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.byPull[id]
+	if l == nil || ls.closed {
+		return
+	}
+	l.queue = slices.DeleteFunc(l.queue, func(q item) bool {
+		if meant(q) {
+			ls.spawn(func() { ls.tell(ctx, ctx, q) })
+			return true
+		}
+		return false
+	})
 }
 
 // supersede ends the autoplans that it makes pointless. It reports false when it is pointless itself,

@@ -147,6 +147,11 @@ func (e *Engine) carryMends(ctx context.Context, s scene, jobs []journal.Job) (_
 }
 
 func (e *Engine) oneMend(ctx context.Context, s scene, j journal.Job) (journal.Job, error) {
+	s, end, err := e.heed(ctx, s, j)
+	if err != nil {
+		return j, err
+	}
+	defer end()
 	give, err := e.slot(s) //nolint:contextcheck // stop is derived from ctx
 	if err != nil {
 		return e.cut(ctx, s, j)

@@ -308,7 +308,7 @@ func TestAPanicInAJobIsAnswered(t *testing.T) {
 
 func TestAPanicInAnApplyIsAnError(t *testing.T) {
 	t.Parallel()
-	_, err := (&Engine{halt: newHalt()}).detachable(t.Context(), func(context.Context) (runner.Result, error) { panic("poisoned") })
+	_, err := (&Engine{halt: newHalt()}).detachable(t.Context(), t.Context(), func(context.Context) (runner.Result, error) { panic("poisoned") })
 	if err == nil || !strings.Contains(err.Error(), "poisoned") {
 		t.Errorf("detachable() = %v, want the panic", err)
 	}

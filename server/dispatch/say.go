@@ -142,8 +142,10 @@ func applyState(end runner.End) string {
 		return templates.StateApplied
 	case runner.PartlyApplied:
 		return templates.StatePartlyApplied
-	case runner.NotStarted, runner.Cancelled:
+	case runner.NotStarted:
 		return templates.StateNotStarted
+	case runner.Cancelled:
+		return templates.StateCancelled
 	case runner.Interrupted:
 		return templates.StateInterrupted
 	case runner.Unknown:

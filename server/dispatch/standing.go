@@ -288,11 +288,14 @@ func (e *Engine) settle(ctx context.Context, s scene, jobs []journal.Job) error 
 	if err := e.free(ctx, s, free, "nothing is planned for it"); err != nil {
 		return err
 	}
-	if s.stop.Err() != nil || targeted(s.ask) {
+	if s.stop.Err() != nil || targeted(s.ask) || slices.ContainsFunc(jobs, wasCancelled) {
 		return nil
 	}
 	return e.markAutoplan(ctx, s.pull.ID(), s.run.Head, s.run.Base, s.run.ID)
 }
+
+// wasCancelled: somebody, or a stop, has ended it before it did anything.
+func wasCancelled(j journal.Job) bool { return j.Result != nil && j.Result.End == runner.Cancelled }
 
 func targeted(a ask) bool { return a.turn != nil || a.left != nil || a.cmd.Targeted() }
 

@@ -98,11 +98,13 @@ func (e *Engine) outcome(ctx context.Context, s scene, jobs []journal.Job) ([]vc
 	if err != nil {
 		return nil, err
 	}
-	var ready, waiting, clean, applied, bad int
+	var ready, waiting, clean, applied, bad, cancelled int
 	for _, st := range all {
 		switch {
 		case st.job.State == journal.JobWaiting:
 			waiting++
+		case st.plan == nil && wasCancelled(st.job):
+			cancelled++
 		case st.plan == nil:
 			bad++
 		case st.plan.State == journal.PlanApplied:
@@ -117,8 +119,11 @@ func (e *Engine) outcome(ctx context.Context, s scene, jobs []journal.Job) ([]vc
 	}
 	var out []vcs.Status
 	if s.ask.kind != askApply {
-		out = append(out, e.status(s, cmdPlan, planState(bad, waiting), planText(ready+applied, bad, waiting, clean)))
+		out = append(out, e.status(s, cmdPlan, planState(bad+cancelled, waiting), planText([]counted{
+			{bad, "failed"}, {cancelled, "cancelled"}, {waiting, "waiting"}, {ready + applied, "ready"}, {clean, "without changes"},
+		})))
 	}
+	bad += cancelled
 	apply := e.status(s, cmdApply, vcs.Pending, fmt.Sprintf("%d of %s applied", applied, count(applied+ready+bad+waiting, "project")))
 	switch {
 	case s.ask.kind == askApply && anyUnapplied(jobs):
@@ -151,16 +156,18 @@ func planState(bad, waiting int) vcs.StatusState {
 	}
 }
 
-func planText(ready, bad, waiting, clean int) string {
+// counted is how many projects are what.
+type counted struct {
+	n    int
+	what string
+}
+
+func planText(list []counted) string {
 	var parts []string
-	add := func(n int, what string) {
-		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+	for _, c := range list {
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.what))
 		}
 	}
-	add(bad, "failed")
-	add(waiting, "waiting")
-	add(ready, "ready")
-	add(clean, "without changes")
 	return strings.Join(parts, ", ")
 }

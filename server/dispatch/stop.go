@@ -60,6 +60,9 @@ func (e *Engine) drain() {
 
 // slot waits for a slot, as long as anything may begin.
 func (e *Engine) slot(s scene) (give func(), err error) {
+	if s.stop.Err() != nil {
+		return nil, context.Cause(s.stop)
+	}
 	ctx, cancel := context.WithCancelCause(s.stop)
 	defer cancel(nil)
 	defer context.AfterFunc(e.halt.closing, func() { cancel(errStopping) })()
@@ -72,8 +75,8 @@ func (e *Engine) slot(s scene) (give func(), err error) {
 }
 
 // detachable runs an apply, or waits for one, in a goroutine that ends with the process: when the server
-// stops, it is left running. f's context ends only when running applies are interrupted.
-func (e *Engine) detachable(ctx context.Context, f func(context.Context) (runner.Result, error)) (runner.Result, error) {
+// stops, it is left running. f's context ends only when running applies are interrupted, or this one is cancelled.
+func (e *Engine) detachable(ctx, stop context.Context, f func(context.Context) (runner.Result, error)) (runner.Result, error) {
 	type end struct {
 		res runner.Result
 		err error
@@ -83,6 +86,11 @@ func (e *Engine) detachable(ctx context.Context, f func(context.Context) (runner
 		calm, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		defer cancel()
 		defer context.AfterFunc(e.halt.hurry, cancel)() //nolint:contextcheck // a stop of the engine, not a context to inherit
+		defer context.AfterFunc(stop, func() {
+			if isCancelled(stop) {
+				cancel()
+			}
+		})()
 		var got end
 		got.err = guarded(func() (err error) {
 			got.res, err = f(calm)

@@ -35,7 +35,7 @@ type say func(templates.Footer) string
 // verdict is what was decided before any job runs. Without jobs the answer is given at once; without
 // an answer too, outcome says in the records why nothing happened.
 type verdict struct {
-	// run is the run's record with what it works on; only with jobs.
+	// run is the run's record, where what was decided stands in it; with jobs always.
 	run     journal.Run
 	jobs    []journal.Job
 	answer  say
@@ -120,6 +120,9 @@ func (e *Engine) handle(ctx, stop context.Context, it item) error {
 		s.stop = over(s.stop, errClosed) // it was closed while nobody worked on it
 	}
 	if err := e.abandonRestored(ctx, s); err != nil {
+		return err
+	}
+	if err := e.dropCancelled(ctx, s); err != nil {
 		return err
 	}
 	jobs, notes, err := e.lock(ctx, s)
@@ -249,9 +252,12 @@ func (e *Engine) decide(ctx context.Context, s scene) (verdict, error) {
 	switch s.ask.kind {
 	case askClosed:
 		return e.cleanUp(ctx, s)
-	case askPlan, askApply, askUnlock, askMend, askHelp, askWrong:
+	case askPlan, askApply, askUnlock, askMend, askCancel, askHelp, askWrong:
 	case askNothing:
 		return verdict{outcome: s.ask.why}, nil
+	}
+	if s.run.Cancels != nil { // allowed and begun by a process that is gone
+		return e.cancel(ctx, s)
 	}
 	v, done, err := e.may(ctx, s)
 	if err != nil {
@@ -259,6 +265,9 @@ func (e *Engine) decide(ctx context.Context, s scene) (verdict, error) {
 	}
 	if done {
 		return v, e.skipTurn(ctx, s)
+	}
+	if v, done, err := e.decideCancelled(ctx, s); done || err != nil {
+		return v, err
 	}
 	if s.crowd != "" {
 		return verdict{
@@ -274,6 +283,8 @@ func (e *Engine) decide(ctx context.Context, s scene) (verdict, error) {
 		return e.unlock(ctx, s)
 	case askMend:
 		return e.decideMend(ctx, s)
+	case askCancel:
+		return e.cancel(ctx, s)
 	case askWrong:
 		return verdict{answer: sayWrong(s.ask.wrong)}, nil
 	case askHelp, askNothing, askClosed:
@@ -292,7 +303,7 @@ func (e *Engine) may(ctx context.Context, s scene) (v verdict, done bool, err er
 	switch {
 	case !e.Options.Allowed(s.pull.Repo):
 		return verdict{outcome: "the repository is not in --repo-allowlist"}, true, nil
-	case s.pull.State != vcs.Open && s.ask.kind != askUnlock && s.ask.kind != askMend && s.ask.kind != askHelp && s.ask.kind != askWrong:
+	case s.pull.State != vcs.Open && s.ask.kind != askUnlock && s.ask.kind != askMend && s.ask.kind != askCancel && s.ask.kind != askHelp && s.ask.kind != askWrong:
 		return no(fmt.Sprintf("%s not run: this pull request is %s", title(s.ask.name), s.pull.State),
 			"Nothing was run, and no lock was taken.")
 	case s.pull.Fork() && s.ask.kind != askHelp && s.ask.kind != askWrong:
@@ -353,6 +364,9 @@ func (e *Engine) close(ctx context.Context, s scene, v verdict) error {
 			}
 		}
 		return e.Journal.EventDone(ctx, s.ev.Seq, "", v.outcome)
+	}
+	if v.run.ID != "" {
+		s.run = v.run
 	}
 	if err := e.Journal.CreateRun(ctx, s.run, nil); err != nil {
 		return fmt.Errorf("beginning run %s: %w", s.run.ID, err)

@@ -56,6 +56,16 @@ type Run struct {
 	// CommentAt (the forge's time) and CommentID are the command's own comment.
 	CommentAt time.Time `json:"comment_at,omitzero"`
 	CommentID int64     `json:"comment_id,omitempty"`
+	// Cancels is set on a cancel that was allowed: what was asked for before it, and is meant, does not begin
+	// any more.
+	Cancels *Target `json:"cancels,omitempty"`
+}
+
+// Target is what a command names. What is empty was not given; the zero Target means everything.
+type Target struct {
+	Dir       string `json:"dir,omitempty"`
+	Workspace string `json:"workspace,omitempty"`
+	Project   string `json:"project,omitempty"`
 }
 
 // JobState is how far a job was carried.

@@ -11,7 +11,7 @@ import (
 const lookEvery = 200 * time.Millisecond
 
 // seeOut waits until no supervisor lives. When the grace is nearly over, or at another signal, each is asked once to
-// interrupt its process; it ends the process by itself when that does not help.
+// interrupt its process. A plan is ended when that does not help; an apply is waited for, until whoever stops us ends all.
 func (p *process) seeOut() {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()

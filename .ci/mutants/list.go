@@ -41,12 +41,12 @@ func mutants() []mutant {
 		},
 		{
 			name: "apply-unseen-plans", file: "server/dispatch/apply.go",
-			old: `case st.plan.Report == 0 || !s.ask.comment.After(st.plan.ReportedAt, st.plan.Report):`, new: `case st.plan.Report == 0:`,
+			old: `case !s.ask.comment.After(st.plan.ReportedAt, st.plan.Report):`, new: `case s.ask.comment == nil:`,
 			test: story("race"),
 		},
 		{
 			name: "replay-an-apply", file: "runner/runner.go",
-			old: `case w.job.Action == Apply && started:`, new: `case w.job.Action == Apply && started && running:`,
+			old: `case w.job.Action != Plan && started:`, new: `case w.job.Action != Plan && started && running:`,
 			test: []string{"./runner", "-run", "TestApplyIsNeverRunTwice"},
 		},
 		{

@@ -51,11 +51,12 @@ func run(ctx context.Context, names []string) error {
 			return err
 		}
 	}
+	chosen := slices.DeleteFunc(mutants(), func(m mutant) bool { return len(names) > 0 && !slices.Contains(names, m.name) })
+	if err := fit(dir, chosen); err != nil {
+		return err
+	}
 	var alive []string
-	for _, m := range mutants() {
-		if len(names) > 0 && !slices.Contains(names, m.name) {
-			continue
-		}
+	for _, m := range chosen {
 		begin := time.Now()
 		caught, err := try(ctx, dir, m)
 		if err != nil {
@@ -74,15 +75,28 @@ func run(ctx context.Context, names []string) error {
 	return nil
 }
 
+// fit finds all mutants that the code has moved away from, before any of them costs time.
+func fit(dir string, all []mutant) error {
+	var errs []error
+	for _, m := range all {
+		good, err := os.ReadFile(filepath.Join(dir, m.file))
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if n := strings.Count(string(good), m.old); n != 1 {
+			errs = append(errs, fmt.Errorf("%s: %q stands %d times in %s, want once", m.name, m.old, n, m.file))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // try breaks the copy, runs the test, and mends the copy. A mutant that does not compile is an error.
 func try(ctx context.Context, dir string, m mutant) (caught bool, err error) {
 	path := filepath.Join(dir, m.file)
 	good, err := os.ReadFile(path)
 	if err != nil {
 		return false, err
-	}
-	if n := strings.Count(string(good), m.old); n != 1 {
-		return false, fmt.Errorf("%q stands %d times in %s, want once", m.old, n, m.file)
 	}
 	defer func() { err = errors.Join(err, os.WriteFile(path, good, 0o600)) }()
 	if err := os.WriteFile(path, []byte(strings.Replace(string(good), m.old, m.new, 1)), 0o600); err != nil {

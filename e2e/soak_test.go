@@ -195,7 +195,8 @@ func (w *world) usage(tb testing.TB) usage {
 		figure := func(name string) float64 {
 			_, rest, _ := strings.Cut(page, "\n"+name+" ")
 			line, _, _ := strings.Cut(rest, "\n")
-			v, _ := strconv.ParseFloat(line, 64)
+			v, err := strconv.ParseFloat(line, 64)
+			must(tb, err)
 			return v
 		}
 		cycles := figure("go_gc_duration_seconds_count")

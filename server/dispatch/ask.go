@@ -68,6 +68,9 @@ func (a ask) push() bool { return a.plans() && a.auto && a.turn == nil && a.left
 // changes: what it runs changes something that can't be taken back. It is neither cut nor run twice.
 func (a ask) changes() bool { return a.kind == askApply || a.kind == askMend }
 
+// needsOpen: there is nothing to do for it once the pull request is closed.
+func (a ask) needsOpen() bool { return a.kind == askPlan || a.kind == askApply }
+
 // mends is the action of a job that mends a state.
 func (a ask) mends() runner.Action {
 	if a.name == cmdStatePush {

@@ -303,7 +303,7 @@ func (e *Engine) may(ctx context.Context, s scene) (v verdict, done bool, err er
 	switch {
 	case !e.Options.Allowed(s.pull.Repo):
 		return verdict{outcome: "the repository is not in --repo-allowlist"}, true, nil
-	case s.pull.State != vcs.Open && s.ask.kind != askUnlock && s.ask.kind != askMend && s.ask.kind != askCancel && s.ask.kind != askHelp && s.ask.kind != askWrong:
+	case s.pull.State != vcs.Open && s.ask.needsOpen():
 		return no(fmt.Sprintf("%s not run: this pull request is %s", title(s.ask.name), s.pull.State),
 			"Nothing was run, and no lock was taken.")
 	case s.pull.Fork() && s.ask.kind != askHelp && s.ask.kind != askWrong:

@@ -355,12 +355,12 @@ func ended(command string, r *runner.Summary) string {
 	switch {
 	case r.End != runner.Succeeded:
 		return string(r.End)
-	case command == "plan" && r.Changes.Known && r.Changes == (runner.Changes{Known: true}):
-		return "no changes"
+	case command == "plan" && r.Changes.Empty():
+		return templates.StateNoChanges
 	case command == "plan":
 		return "planned"
 	case command == "apply":
-		return "applied"
+		return templates.StateApplied
 	default:
 		return "done"
 	}

@@ -280,7 +280,7 @@ func TestRunPage(t *testing.T) {
 		Result: &runner.Summary{End: runner.Failed, Failure: &runner.Failure{Summary: "Invalid reference"}},
 	})
 	body := s.page("/runs/"+id, 200, "plan on", `href="https://github.com/acme/infra/pull/1"`, "acme/infra #1", "Plan for `network`: failed", "A bigger gateway",
-		"by a comment of ana", "12:00:00 UTC, 1 s", `<code title="0123abc9999">0123abc</code>`, "4567def", "net (network), workspace prod", "failed", "Invalid reference", "<pre", "Initializing the backend...\nPlan: 1 to add\n</pre>")
+		"by a comment · ana", "12:00:00 UTC, 1 s", `<code title="0123abc9999">0123abc</code>`, "4567def", "net (network), workspace prod", "failed", "Invalid reference", "<pre", "Initializing the backend...\nPlan: 1 to add\n</pre>")
 	if strings.Contains(body, "refresh.js") || strings.Contains(body, "The log is cut") {
 		t.Errorf("a run that has ended loads anew, or is cut:\n%s", body)
 	}

@@ -33,7 +33,7 @@ func TestBrowser(t *testing.T) {
 	}{
 		{"overview", d.tidegate, []string{"Overview", "Last webhook", "Plan for 2 projects: 2 ready", "acme/infra #1", "A bigger gateway", "network", "dns"}, "main tbody tr"},
 		{"locks", d.tidegate + "locks", []string{"Locks", "network", "dns", "#1", "#2", "Release"}, "main tbody tr a.button"},
-		{"run", run, []string{"acme/infra #1", "Plan for 2 projects: 2 ready", "network", "dns", "succeeded", "Plan: "}, "main section pre"},
+		{"run", run, []string{"acme/infra #1", "Plan for 2 projects: 2 ready", "network", "dns", "planned", "Plan: "}, "main section pre"},
 		{"pull request", d.pull(1), []string{"A bigger gateway, and a name for the API", "Plan for 2 projects: 2 ready", "tidegate/plan", "Comment as ana"}, "article.bot details, article.bot pre"},
 		{"waiting pull request", d.pull(2), []string{"Peer with the other network", "waiting for"}, "article.bot"},
 	} {

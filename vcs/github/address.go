@@ -1,13 +1,12 @@
 package github
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 
 	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
 
 const publicHost = "github.com"
@@ -35,22 +34,22 @@ func newAddress(c Config) (address, error) {
 	if raw == "" {
 		raw = apiURL(host)
 	}
-	api, err := parseRoot(raw)
+	api, err := rest.ParseRoot(raw)
 	if err != nil {
 		return address{}, fmt.Errorf("the API URL %w", err)
 	}
 	if c.APIURL != "" && host == publicHost {
 		host = webHost(api)
 	}
-	a := address{api: api.JoinPath("/"), graphql: graphqlURL(api), instance: usualHost(api.Scheme, host)}
+	a := address{api: api.JoinPath("/"), graphql: graphqlURL(api), instance: rest.UsualHost(api.Scheme, host)}
 	if c.WebURL != "" {
-		if a.web, err = parseRoot(c.WebURL); err != nil {
+		if a.web, err = rest.ParseRoot(c.WebURL); err != nil {
 			return address{}, fmt.Errorf("the web URL %w", err)
 		}
 		return a, nil
 	}
 	a.web = &url.URL{Scheme: "https", Host: a.instance}
-	if api.Scheme == "http" && loopback(a.web.Hostname()) {
+	if api.Scheme == "http" && rest.Loopback(a.web.Hostname()) {
 		a.web.Scheme = "http"
 	}
 	return a, nil
@@ -80,60 +79,6 @@ func graphqlURL(api *url.URL) *url.URL {
 		return api.JoinPath("..", "graphql")
 	}
 	return api.JoinPath("graphql")
-}
-
-// parseRoot reads an absolute URL that a token may be sent to.
-func parseRoot(raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil:
-		// The parser's own words repeat the URL, and with it what should not be in there.
-		return nil, errors.New("is not a URL")
-	case u.User != nil:
-		return nil, errors.New("must not hold a user or password")
-	case u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "":
-		return nil, fmt.Errorf("%q is not an absolute URL of the form https://host/path", raw)
-	case u.Scheme == "http" && !loopback(u.Hostname()):
-		return nil, fmt.Errorf("%q would send the token in clear: plain http is for loopback addresses only", raw)
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("%q is neither https nor http", raw)
-	}
-	u.Path = strings.TrimRight(u.Path, "/")
-	u.Host = usualHost(u.Scheme, strings.ToLower(u.Host))
-	return u, nil
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
-}
-
-// usualHost drops the port that is the scheme's own.
-func usualHost(scheme, host string) string {
-	if scheme == "http" {
-		return strings.TrimSuffix(host, ":80")
-	}
-	return strings.TrimSuffix(host, ":443")
-}
-
-// onSite says what is wrong with a URL that should lie on the forge's own host. A credential for
-// the forge may be sent to a URL for which it is nil.
-func (a address) onSite(raw string) error {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || raw == "":
-		return errors.New("is not a URL")
-	case u.User != nil || u.RawQuery != "" || u.Opaque != "":
-		return errors.New("must be a plain URL without user and query")
-	case u.Scheme != a.web.Scheme:
-		return fmt.Errorf("has the scheme %q, want %q", cutText(u.Scheme, 20), a.web.Scheme)
-	case usualHost(u.Scheme, strings.ToLower(u.Host)) != a.web.Host:
-		return fmt.Errorf("leads to the host %q, want %q", cutText(u.Host, 100), a.web.Host)
-	}
-	return nil
 }
 
 // Site says how links are written.

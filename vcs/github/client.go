@@ -6,8 +6,8 @@
 // values: names and commits have the form they must have, and addresses lie on the forge's own
 // host, so that no credential is ever offered to another one.
 //
-// Start with New. parse.go takes deliveries in, convert.go checks what comes, retry.go decides what
-// is tried again.
+// Start with New. parse.go takes deliveries in, convert.go checks what comes, retry.go says what an
+// error means.
 package github
 
 import (
@@ -17,12 +17,13 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	gh "github.com/google/go-github/v60/github"
 
 	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
 
 const (
@@ -62,13 +63,11 @@ type Config struct {
 type Client struct {
 	address
 	user    string
-	token   func() (string, error)
 	secrets func() [][]byte
-	log     *slog.Logger
-	http    *http.Client
-	sender  *sender
+	rest    *rest.Client
 	api     *gh.Client
-	holds   holds
+	// left is how many requests the account may still make in this hour, and one; 0 until it is known.
+	left atomic.Int64
 }
 
 // Every ability is there.
@@ -85,29 +84,23 @@ var (
 
 // New makes a client. It sends nothing yet.
 func New(c Config) (*Client, error) {
-	if c.Token == nil {
-		return nil, errors.New("a token is needed")
-	}
 	addr, err := newAddress(c)
 	if err != nil {
 		return nil, err
 	}
-	if c.HTTP == nil {
-		c.HTTP = newTransport()
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
 	if c.WebhookSecrets == nil {
 		c.WebhookSecrets = func() [][]byte { return nil }
 	}
-	s := &sender{base: c.HTTP, api: addr.api, token: c.Token}
-	cl := &Client{
-		address: addr, user: c.User, token: c.Token, secrets: c.WebhookSecrets, log: c.Log,
-		http: &http.Client{Transport: s, CheckRedirect: checkRedirect}, sender: s,
+	cl := &Client{address: addr, user: c.User, secrets: c.WebhookSecrets}
+	cl.rest, err = rest.New(rest.Config{
+		API: addr.api, Token: c.Token, HTTP: c.HTTP, Log: c.Log, Judge: cl.judge, Note: cl.note,
+		Authorize: func(h http.Header, token string) { h.Set("Authorization", "Bearer "+token) },
+	})
+	if err != nil {
+		return nil, err
 	}
-	cl.api = gh.NewClient(cl.http)
-	cl.api.BaseURL, cl.api.UserAgent = addr.api, userAgent
+	cl.api = gh.NewClient(cl.rest.HTTP)
+	cl.api.BaseURL, cl.api.UserAgent = addr.api, rest.UserAgent
 	return cl, nil
 }
 
@@ -205,7 +198,7 @@ func (c *Client) CreateComment(ctx context.Context, pull vcs.Pull, body string) 
 		return vcs.Comment{}, fmt.Errorf("%s: %w", op, err)
 	}
 	var got *gh.IssueComment
-	err := c.write(ctx, op, pull.Repo.ID, more, func(ctx context.Context) (resp *gh.Response, err error) {
+	err := c.write(ctx, op, pull.Repo.ID, rest.More, func(ctx context.Context) (resp *gh.Response, err error) {
 		got, resp, err = c.api.Issues.CreateComment(ctx, pull.Repo.Owner, pull.Repo.Name, pull.Number, &gh.IssueComment{Body: &body})
 		return resp, err
 	})
@@ -225,7 +218,7 @@ func (c *Client) EditComment(ctx context.Context, pull vcs.Pull, id int64, body 
 	if err := c.ours(pull.Repo); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	return c.write(ctx, op, pull.Repo.ID, same, func(ctx context.Context) (*gh.Response, error) {
+	return c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) {
 		_, resp, err := c.api.Issues.EditComment(ctx, pull.Repo.Owner, pull.Repo.Name, id, &gh.IssueComment{Body: &body})
 		return resp, err
 	})
@@ -237,7 +230,7 @@ func (c *Client) DeleteComment(ctx context.Context, pull vcs.Pull, id int64) err
 	if err := c.ours(pull.Repo); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	err := c.write(ctx, op, pull.Repo.ID, same, func(ctx context.Context) (*gh.Response, error) {
+	err := c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) {
 		return c.api.Issues.DeleteComment(ctx, pull.Repo.Owner, pull.Repo.Name, id)
 	})
 	if errors.Is(err, vcs.ErrNotFound) {
@@ -252,10 +245,10 @@ func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, statu
 	if err := c.ours(repo); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	if !isSHA(sha) {
+	if !rest.IsSHA(sha) {
 		return fmt.Errorf("%s: %q is no commit: %w", op, sha, vcs.ErrNotFound)
 	}
-	body := &gh.RepoStatus{Context: gh.String(status.Context), Description: gh.String(cutText(status.Description, descriptionLimit))}
+	body := &gh.RepoStatus{Context: gh.String(status.Context), Description: gh.String(rest.CutText(status.Description, descriptionLimit))}
 	switch status.State {
 	case vcs.Pending, vcs.Success, vcs.Failure:
 		body.State = gh.String(string(status.State))
@@ -265,7 +258,7 @@ func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, statu
 	if status.URL != "" {
 		body.TargetURL = gh.String(status.URL)
 	}
-	return c.write(ctx, op, repo.ID, same, func(ctx context.Context) (*gh.Response, error) {
+	return c.write(ctx, op, repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) {
 		_, resp, err := c.api.Repositories.CreateStatus(ctx, repo.Owner, repo.Name, sha, body)
 		return resp, err
 	})
@@ -277,7 +270,7 @@ func (c *Client) React(ctx context.Context, pull vcs.Pull, comment int64) error 
 	if err := c.ours(pull.Repo); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	return c.write(ctx, op, pull.Repo.ID, same, func(ctx context.Context) (*gh.Response, error) {
+	return c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) {
 		_, resp, err := c.api.Reactions.CreateIssueCommentReaction(ctx, pull.Repo.Owner, pull.Repo.Name, comment, "eyes")
 		return resp, err
 	})
@@ -289,10 +282,10 @@ func (c *Client) CloneCredential(_ context.Context, repo vcs.Repo) (vcs.Credenti
 	if err := c.ours(repo); err != nil {
 		return vcs.Credential{}, fmt.Errorf("%s: %w", op, err)
 	}
-	if err := c.onSite(repo.CloneURL); err != nil {
+	if err := rest.OnSite(c.web, repo.CloneURL); err != nil {
 		return vcs.Credential{}, fmt.Errorf("%s: the clone URL %w", op, err)
 	}
-	token, err := readToken(c.token)
+	token, err := c.rest.Token()
 	if err != nil {
 		return vcs.Credential{}, fmt.Errorf("%s: %w", op, err)
 	}
@@ -312,13 +305,4 @@ func (c *Client) ours(repo vcs.Repo) error {
 		return fmt.Errorf("%q is not the name of a repository: %w", repo.FullName(), vcs.ErrNotFound)
 	}
 	return nil
-}
-
-// cutText shortens text to so many characters. What is cut shows as an ellipsis.
-func cutText(s string, limit int) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if r := []rune(s); len(r) > limit {
-		return string(r[:limit-1]) + "…"
-	}
-	return s
 }

@@ -3,12 +3,12 @@ package github
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 
 	gh "github.com/google/go-github/v60/github"
 
 	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
 
 // ghost is what GitHub calls a user who was deleted.
@@ -37,10 +37,10 @@ func (a address) repo(raw rawRepo) (vcs.Repo, error) {
 	if r.CloneURL == "" {
 		r.CloneURL = page + ".git"
 	}
-	if err := a.onSite(r.URL); err != nil {
+	if err := rest.OnSite(a.web, r.URL); err != nil {
 		return vcs.Repo{}, fmt.Errorf("html_url %w", err)
 	}
-	if err := a.onSite(r.CloneURL); err != nil {
+	if err := rest.OnSite(a.web, r.CloneURL); err != nil {
 		return vcs.Repo{}, fmt.Errorf("clone_url %w", err)
 	}
 	return r, nil
@@ -56,11 +56,11 @@ func (a address) pull(p *gh.PullRequest) (vcs.Pull, error) {
 	switch {
 	case err != nil:
 		return vcs.Pull{}, fmt.Errorf("base.repo: %w", err)
-	case !isNumber(int64(p.GetNumber())):
+	case !rest.IsNumber(int64(p.GetNumber())):
 		return vcs.Pull{}, errors.New("number is not a number of a pull request")
-	case !isSHA(head.GetSHA()) || !isSHA(base.GetSHA()):
+	case !rest.IsSHA(head.GetSHA()) || !rest.IsSHA(base.GetSHA()):
 		return vcs.Pull{}, errors.New("head.sha or base.sha is not a commit")
-	case !isRef(head.GetRef()) || !isRef(base.GetRef()):
+	case !rest.IsRef(head.GetRef()) || !rest.IsRef(base.GetRef()):
 		return vcs.Pull{}, errors.New("head.ref or base.ref is not the name of a branch")
 	}
 	out := vcs.Pull{
@@ -72,7 +72,7 @@ func (a address) pull(p *gh.PullRequest) (vcs.Pull, error) {
 	if id := head.GetRepo().GetID(); id > 0 {
 		out.Head.Repo = vcs.RepoID{Forge: a.instance, ID: id}
 	}
-	if err := a.onSite(out.URL); err != nil {
+	if err := rest.OnSite(a.web, out.URL); err != nil {
 		return vcs.Pull{}, fmt.Errorf("html_url %w", err)
 	}
 	switch {
@@ -83,7 +83,7 @@ func (a address) pull(p *gh.PullRequest) (vcs.Pull, error) {
 	case p.GetState() == "closed":
 		out.State = vcs.Closed
 	default:
-		return vcs.Pull{}, fmt.Errorf("state is %q, want open or closed", cutText(p.GetState(), 20))
+		return vcs.Pull{}, fmt.Errorf("state is %q, want open or closed", rest.CutText(p.GetState(), 20))
 	}
 	return out, nil
 }
@@ -102,7 +102,7 @@ func (a address) comment(k *gh.IssueComment) (vcs.Comment, error) {
 		URL: k.GetHTMLURL(), CreatedAt: k.GetCreatedAt().UTC(),
 	}
 	if out.URL != "" {
-		if err := a.onSite(out.URL); err != nil {
+		if err := rest.OnSite(a.web, out.URL); err != nil {
 			return vcs.Comment{}, fmt.Errorf("a comment whose html_url %w", err)
 		}
 	}
@@ -118,7 +118,7 @@ func author(u *gh.User) string {
 
 // isName reports whether s can be an owner or a repository: what GitHub allows in either.
 func isName(s string) bool {
-	return len(s) <= 100 && s != "." && s != ".." && made(s, "-_.")
+	return len(s) <= 100 && s != "." && s != ".." && rest.Made(s, "-_.")
 }
 
 // isLogin reports whether s can be a user, or an app's (such as renovate[bot]).
@@ -127,40 +127,11 @@ func isLogin(s string) bool {
 }
 
 // isWord reports whether s can be the name of an event or an action.
-func isWord(s string) bool { return len(s) <= 64 && made(s, "_") }
+func isWord(s string) bool { return len(s) <= 64 && rest.Made(s, "_") }
 
-func isDelivery(s string) bool { return len(s) <= 64 && made(s, "-") }
+func isDelivery(s string) bool { return len(s) <= 64 && rest.Made(s, "-") }
 
 // isNode reports whether s can be a GraphQL id; older servers leave it out.
-func isNode(s string) bool { return s == "" || len(s) <= 256 && made(s, "-_=+/") }
-
-func isNumber(n int64) bool { return n > 0 && n <= math.MaxInt32 }
-
-// isSHA reports whether s is a full commit id, SHA-1 or SHA-256.
-func isSHA(s string) bool {
-	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdef") == ""
-}
-
-// isRef reports whether s can be the name of a branch, by the rules of git check-ref-format.
-func isRef(s string) bool {
-	switch {
-	case s == "" || len(s) > 1024 || s == "@" || s[0] == '-' || s[0] == '/':
-		return false
-	case strings.HasSuffix(s, "/") || strings.HasSuffix(s, ".") || strings.HasSuffix(s, ".lock"):
-		return false
-	case strings.Contains(s, "..") || strings.Contains(s, "//") || strings.Contains(s, "@{"):
-		return false
-	}
-	return !strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r)
-	})
-}
-
-// made reports whether s is not empty and made of ASCII letters, digits and the others.
-func made(s, others string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(others, r)
-	})
-}
+func isNode(s string) bool { return s == "" || len(s) <= 256 && rest.Made(s, "-_=+/") }
 
 func isNotFound(err error) bool { return errors.Is(err, vcs.ErrNotFound) }

@@ -13,6 +13,7 @@ import (
 	gh "github.com/google/go-github/v60/github"
 
 	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
 
 // foldAtOnce is how many comments one request folds.
@@ -38,7 +39,7 @@ func (c *Client) Fold(ctx context.Context, pull vcs.Pull, comments []vcs.Comment
 			return fmt.Errorf("%s: %w", op, err)
 		}
 		nodes = nodes[n:]
-		err = c.write(ctx, op, pull.Repo.ID, same, func(ctx context.Context) (*gh.Response, error) { return c.query(ctx, body) })
+		err = c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) { return c.query(ctx, body) })
 		if err != nil {
 			return err
 		}
@@ -89,8 +90,8 @@ func (c *Client) query(ctx context.Context, body []byte) (*gh.Response, error) {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", userAgent)
-	raw, err := c.http.Do(req)
+	req.Header.Set("User-Agent", rest.UserAgent)
+	raw, err := c.rest.HTTP.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -128,14 +129,14 @@ func (c *Client) query(ctx context.Context, body []byte) (*gh.Response, error) {
 }
 
 // judgeQuery says what GraphQL's errors mean. https://docs.github.com/graphql/overview/rate-limits-and-query-limits
-func (c *Client) judgeQuery(e *queryError, h http.Header) *failure {
-	f := &failure{text: "the forge answers: " + c.clean(e.Error()), kind: vcs.ErrRefused}
+func (c *Client) judgeQuery(e *queryError, h http.Header) *rest.Failure {
+	f := &rest.Failure{Text: "the forge answers: " + c.rest.Clean(e.Error()), Kind: vcs.ErrRefused}
 	said := strings.ToLower(e.Error())
 	switch {
 	case slices.Contains(e.kinds, "RATE_LIMITED"), strings.Contains(said, "rate limit"):
-		return &failure{verdict: limited, text: "the rate limit of the account is used up", wait: headerWait(h)}
+		return &rest.Failure{Verdict: rest.Limited, Text: "the rate limit of the account is used up", Wait: rest.HeaderWait(h)}
 	case strings.Contains(said, "something went wrong"), slices.Contains(e.kinds, "INTERNAL"), slices.Contains(e.kinds, "SERVICE_UNAVAILABLE"):
-		f.verdict, f.kind = fault, nil
+		f.Verdict, f.Kind = rest.Fault, nil
 	}
 	return f
 }

@@ -15,6 +15,7 @@ import (
 	gh "github.com/google/go-github/v60/github"
 
 	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
 
 // Names of the lists, in the tags that News gives back.
@@ -113,7 +114,7 @@ func (w *news) comments(ctx context.Context) error {
 		if err != nil {
 			return false, fmt.Errorf("%s: the forge's answer: %w", w.op, err)
 		}
-		got.Body = cutComment(got.Body)
+		got.Body = rest.CutComment(got.Body)
 		w.out.Comments = append(w.out.Comments, vcs.Event{
 			Kind: vcs.Commented, Repo: w.repo, Pull: number, Sender: got.Author, At: got.CreatedAt, Comment: &got,
 		})
@@ -169,11 +170,7 @@ func changes[T any](ctx context.Context, w *news, tag, list string, query url.Va
 
 // asked keeps the forge's time of the first question.
 func (w *news) asked(resp *gh.Response) {
-	at, err := http.ParseTime(resp.Header.Get("Date"))
-	if err != nil {
-		at = time.Now()
-	}
-	if at = at.UTC(); w.out.At.IsZero() || at.Before(w.out.At) {
+	if at := rest.Clock(resp.Header); w.out.At.IsZero() || at.Before(w.out.At) {
 		w.out.At = at
 	}
 }
@@ -205,7 +202,7 @@ func pullOfComment(k *gh.IssueComment) int {
 	}
 	dir, number := path.Split(page.Path)
 	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || !isNumber(n) || path.Base(dir) != "pull" {
+	if err != nil || !rest.IsNumber(n) || path.Base(dir) != "pull" {
 		return 0
 	}
 	return int(n)

@@ -1,21 +1,17 @@
 package github
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
 
 const (
@@ -80,16 +76,16 @@ func (c *Client) Parse(h http.Header, body []byte) (vcs.Event, error) {
 		return vcs.Event{}, parsePing(h, body)
 	default:
 		if !isWord(name) {
-			return vcs.Event{}, bad("%s is not the name of an event", eventHeader)
+			return vcs.Event{}, rest.Bad("%s is not the name of an event", eventHeader)
 		}
 		return vcs.Event{}, &vcs.IgnoredError{Event: name, Reason: "no command comes with this kind of event"}
 	}
 	var p payload
-	if err := decode(h, body, &p); err != nil {
+	if err := rest.Decode(h, body, &p); err != nil {
 		return vcs.Event{}, err
 	}
 	if !isWord(p.Action) {
-		return vcs.Event{}, bad("action is missing or not a word")
+		return vcs.Event{}, rest.Bad("action is missing or not a word")
 	}
 	ev, err := read(p)
 	if err != nil {
@@ -108,7 +104,7 @@ func parsePing(h http.Header, body []byte) error {
 			Events []string `json:"events"`
 		} `json:"hook"`
 	}
-	if err := decode(h, body, &p); err != nil {
+	if err := rest.Decode(h, body, &p); err != nil {
 		return err
 	}
 	reason := "the webhook works"
@@ -122,38 +118,6 @@ func parsePing(h http.Header, body []byte) error {
 		reason += ", but it does not send " + strings.Join(lacks, " and ") + ": choose them in its settings"
 	}
 	return &vcs.IgnoredError{Event: "ping", Reason: reason}
-}
-
-// decode reads the body as JSON, or as a form with JSON in its field payload.
-func decode(h http.Header, body []byte, into any) error {
-	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	switch {
-	case err != nil:
-		return bad("Content-Type is missing or unreadable")
-	case kind == "application/x-www-form-urlencoded":
-		form, err := url.ParseQuery(string(body))
-		if err != nil || len(form["payload"]) != 1 {
-			return bad("the form does not have exactly one field payload")
-		}
-		body = []byte(form.Get("payload"))
-	case kind != "application/json":
-		return bad("Content-Type is %q, want application/json or application/x-www-form-urlencoded", cutText(kind, 100))
-	}
-	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
-		return bad("the body is not a JSON object")
-	}
-	err = json.Unmarshal(body, into)
-	var syntax *json.SyntaxError
-	var typed *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		return bad("the body is not JSON (byte %d)", syntax.Offset)
-	case errors.As(err, &typed):
-		return bad("%s has a value that does not fit (byte %d)", typed.Field, typed.Offset)
-	case err != nil:
-		return bad("the body does not have the form it should have")
-	}
-	return nil
 }
 
 func (c *Client) pullEvent(p payload) (vcs.Event, error) {
@@ -184,21 +148,21 @@ func (c *Client) pullEvent(p payload) (vcs.Event, error) {
 	pr := p.PullRequest
 	switch {
 	case pr == nil:
-		return vcs.Event{}, bad("pull_request is missing")
-	case !isNumber(pr.Number):
-		return vcs.Event{}, bad("pull_request.number is not a number of a pull request")
+		return vcs.Event{}, rest.Bad("pull_request is missing")
+	case !rest.IsNumber(pr.Number):
+		return vcs.Event{}, rest.Bad("pull_request.number is not a number of a pull request")
 	case p.Number != nil && *p.Number != pr.Number:
-		return vcs.Event{}, bad("number and pull_request.number differ")
+		return vcs.Event{}, rest.Bad("number and pull_request.number differ")
 	case pr.UpdatedAt.IsZero():
-		return vcs.Event{}, bad("pull_request.updated_at is missing")
-	case pr.Head == nil || !isSHA(pr.Head.SHA):
-		return vcs.Event{}, bad("pull_request.head.sha is not a commit")
-	case pr.Base == nil || !isSHA(pr.Base.SHA):
-		return vcs.Event{}, bad("pull_request.base.sha is not a commit")
-	case !isRef(pr.Head.Ref) || !isRef(pr.Base.Ref):
-		return vcs.Event{}, bad("pull_request.head.ref or base.ref is not the name of a branch")
+		return vcs.Event{}, rest.Bad("pull_request.updated_at is missing")
+	case pr.Head == nil || !rest.IsSHA(pr.Head.SHA):
+		return vcs.Event{}, rest.Bad("pull_request.head.sha is not a commit")
+	case pr.Base == nil || !rest.IsSHA(pr.Base.SHA):
+		return vcs.Event{}, rest.Bad("pull_request.base.sha is not a commit")
+	case !rest.IsRef(pr.Head.Ref) || !rest.IsRef(pr.Base.Ref):
+		return vcs.Event{}, rest.Bad("pull_request.head.ref or base.ref is not the name of a branch")
 	case pr.Base.Repo != nil && pr.Base.Repo.ID != ev.Repo.ID.ID:
-		return vcs.Event{}, bad("pull_request.base.repo is another repository than repository")
+		return vcs.Event{}, rest.Bad("pull_request.base.repo is another repository than repository")
 	}
 	ev.Pull, ev.At = int(pr.Number), pr.UpdatedAt.UTC()
 	ev.Head, ev.Base, ev.BaseRef = pr.Head.SHA, pr.Base.SHA, pr.Base.Ref
@@ -214,7 +178,7 @@ func (c *Client) commentEvent(p payload) (vcs.Event, error) {
 	case p.Action != "created":
 		return ignore("only a new comment can be a command")
 	case p.Issue == nil:
-		return vcs.Event{}, bad("issue is missing")
+		return vcs.Event{}, rest.Bad("issue is missing")
 	case p.Issue.PullRequest == nil:
 		return ignore("the comment is on an issue, not on a pull request")
 	}
@@ -223,25 +187,25 @@ func (c *Client) commentEvent(p payload) (vcs.Event, error) {
 	}
 	k := p.Comment
 	switch {
-	case !isNumber(p.Issue.Number):
-		return vcs.Event{}, bad("issue.number is not a number of a pull request")
+	case !rest.IsNumber(p.Issue.Number):
+		return vcs.Event{}, rest.Bad("issue.number is not a number of a pull request")
 	case k == nil || k.ID <= 0:
-		return vcs.Event{}, bad("comment is missing or has no id")
+		return vcs.Event{}, rest.Bad("comment is missing or has no id")
 	case k.User == nil || !isLogin(k.User.Login):
-		return vcs.Event{}, bad("comment.user is missing or not a user's name")
+		return vcs.Event{}, rest.Bad("comment.user is missing or not a user's name")
 	case k.CreatedAt.IsZero():
-		return vcs.Event{}, bad("comment.created_at is missing")
+		return vcs.Event{}, rest.Bad("comment.created_at is missing")
 	case !isNode(k.NodeID):
-		return vcs.Event{}, bad("comment.node_id is not an id")
+		return vcs.Event{}, rest.Bad("comment.node_id is not an id")
 	}
 	if k.HTMLURL != "" {
-		if err := c.onSite(k.HTMLURL); err != nil {
-			return vcs.Event{}, bad("comment.html_url %v", err)
+		if err := rest.OnSite(c.web, k.HTMLURL); err != nil {
+			return vcs.Event{}, rest.Bad("comment.html_url %v", err)
 		}
 	}
 	ev.Pull, ev.At = int(p.Issue.Number), k.CreatedAt.UTC()
 	ev.Comment = &vcs.Comment{
-		ID: k.ID, Node: k.NodeID, Author: k.User.Login, Body: cutComment(k.Body),
+		ID: k.ID, Node: k.NodeID, Author: k.User.Login, Body: rest.CutComment(k.Body),
 		URL: k.HTMLURL, CreatedAt: k.CreatedAt.UTC(),
 	}
 	return ev, nil
@@ -250,32 +214,17 @@ func (c *Client) commentEvent(p payload) (vcs.Event, error) {
 // who reads what every event has.
 func (c *Client) who(p payload, ev *vcs.Event) error {
 	if p.Repository == nil {
-		return bad("repository is missing")
+		return rest.Bad("repository is missing")
 	}
 	var err error
 	if ev.Repo, err = c.repo(*p.Repository); err != nil {
-		return bad("repository: %v", err)
+		return rest.Bad("repository: %v", err)
 	}
 	if p.Sender == nil || !isLogin(p.Sender.Login) {
-		return bad("sender is missing or not a user's name")
+		return rest.Bad("sender is missing or not a user's name")
 	}
 	ev.Sender = p.Sender.Login
 	return nil
-}
-
-// cutComment keeps what is read of a comment. One that is cut stays longer than what is read, even
-// where the cut falls within a character: what is left of it must not pass for a whole comment.
-func cutComment(s string) string {
-	const limit = vcs.MaxCommentText + 1
-	if len(s) <= limit {
-		return s
-	}
-	cut := strings.ToValidUTF8(s[:limit], "")
-	return cut + strings.Repeat("?", limit-len(cut))
-}
-
-func bad(format string, args ...any) error {
-	return &vcs.PayloadError{Problem: fmt.Sprintf(format, args...)}
 }
 
 // payload is what is read of a delivery.

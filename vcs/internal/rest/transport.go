@@ -1,18 +1,16 @@
-package github
+package rest
 
 import (
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 )
 
 const (
-	userAgent = "tidegate"
 	// maxAnswer is how much of an answer is read, in bytes.
 	maxAnswer    = 32 << 20
 	maxRedirects = 5
@@ -32,29 +30,13 @@ func newTransport() http.RoundTripper {
 
 // sender puts the token on requests to the API's own host, and sends none anywhere else.
 type sender struct {
-	base  http.RoundTripper
-	api   *url.URL
-	token func() (string, error)
+	base      http.RoundTripper
+	api       *url.URL
+	token     func() (string, error)
+	authorize func(http.Header, string)
+	note      func(http.Header)
 	// last is the token that was sent last, to be kept out of what the forge's words become.
 	last atomic.Pointer[string]
-	// left is how many requests the account may still make in this hour, and one; 0 until it is known.
-	left atomic.Int64
-}
-
-// RequestsLeft is what the forge said last of how many requests the account may still make.
-func (c *Client) RequestsLeft() (int, bool) {
-	n := c.sender.left.Load()
-	return int(n - 1), n > 0
-}
-
-// note keeps what an answer says of the account's limit. GraphQL's is another one.
-func (s *sender) note(h http.Header) {
-	if r := h.Get("X-RateLimit-Resource"); r != "" && r != "core" {
-		return
-	}
-	if n, err := strconv.ParseInt(h.Get("X-RateLimit-Remaining"), 10, 32); err == nil && n >= 0 {
-		s.left.Store(n + 1)
-	}
 }
 
 // unsentError says why nothing was sent, for a reason that does not pass by waiting.
@@ -81,7 +63,7 @@ func (s *sender) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	s.last.Store(&token)
 	out := req.Clone(req.Context())
-	out.Header.Set("Authorization", "Bearer "+token)
+	s.authorize(out.Header, token)
 	resp, err := s.base.RoundTrip(out)
 	if err != nil {
 		return nil, err
@@ -116,8 +98,8 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// clean makes the forge's words fit for a log line: one line, short, without the token.
-func (c *Client) clean(s string) string {
+// Clean makes the forge's words fit for a log line: one line, short, without the token.
+func (c *Client) Clean(s string) string {
 	if last := c.sender.last.Load(); last != nil {
 		s = strings.ReplaceAll(s, *last, "[token]")
 	}
@@ -127,5 +109,5 @@ func (c *Client) clean(s string) string {
 		}
 		return r
 	}, s)
-	return cutText(s, 300)
+	return CutText(s, 300)
 }

@@ -1,0 +1,65 @@
+package rest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// ParseRoot reads an absolute URL that a token may be sent to.
+func ParseRoot(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		// The parser's own words repeat the URL, and with it what should not be in there.
+		return nil, errors.New("is not a URL")
+	case u.User != nil:
+		return nil, errors.New("must not hold a user or password")
+	case u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" || u.Opaque != "":
+		return nil, fmt.Errorf("%q is not an absolute URL of the form https://host/path", raw)
+	case u.Scheme == "http" && !Loopback(u.Hostname()):
+		return nil, fmt.Errorf("%q would send the token in clear: plain http is for loopback addresses only", raw)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("%q is neither https nor http", raw)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.Host = UsualHost(u.Scheme, strings.ToLower(u.Host))
+	return u, nil
+}
+
+// Loopback reports whether a host is this machine, by its name.
+func Loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// UsualHost drops the port that is the scheme's own.
+func UsualHost(scheme, host string) string {
+	if scheme == "http" {
+		return strings.TrimSuffix(host, ":80")
+	}
+	return strings.TrimSuffix(host, ":443")
+}
+
+// OnSite says what is wrong with a URL that should lie on the forge's own host,
+// the one of its pages. A credential for
+// the forge may be sent to a URL for which it is nil.
+func OnSite(web *url.URL, raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || raw == "":
+		return errors.New("is not a URL")
+	case u.User != nil || u.RawQuery != "" || u.Opaque != "":
+		return errors.New("must be a plain URL without user and query")
+	case u.Scheme != web.Scheme:
+		return fmt.Errorf("has the scheme %q, want %q", CutText(u.Scheme, 20), web.Scheme)
+	case UsualHost(u.Scheme, strings.ToLower(u.Host)) != web.Host:
+		return fmt.Errorf("leads to the host %q, want %q", CutText(u.Host, 100), web.Host)
+	}
+	return nil
+}

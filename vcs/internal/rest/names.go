@@ -1,0 +1,58 @@
+package rest
+
+import (
+	"math"
+	"strings"
+
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// IsNumber reports whether n can be the number of a pull request.
+func IsNumber(n int64) bool { return n > 0 && n <= math.MaxInt32 }
+
+// IsSHA reports whether s is a full commit id, SHA-1 or SHA-256.
+func IsSHA(s string) bool {
+	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// IsRef reports whether s can be the name of a branch, by the rules of git check-ref-format.
+func IsRef(s string) bool {
+	switch {
+	case s == "" || len(s) > 1024 || s == "@" || s[0] == '-' || s[0] == '/':
+		return false
+	case strings.HasSuffix(s, "/") || strings.HasSuffix(s, ".") || strings.HasSuffix(s, ".lock"):
+		return false
+	case strings.Contains(s, "..") || strings.Contains(s, "//") || strings.Contains(s, "@{"):
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r)
+	})
+}
+
+// Made reports whether s is not empty and made of ASCII letters, digits and the others.
+func Made(s, others string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(others, r)
+	})
+}
+
+// CutText shortens text to so many characters. What is cut shows as an ellipsis.
+func CutText(s string, limit int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if r := []rune(s); len(r) > limit {
+		return string(r[:limit-1]) + "…"
+	}
+	return s
+}
+
+// CutComment keeps what is read of a comment. One that is cut stays longer than what is read, even
+// where the cut falls within a character: what is left of it must not pass for a whole comment.
+func CutComment(s string) string {
+	const limit = vcs.MaxCommentText + 1
+	if len(s) <= limit {
+		return s
+	}
+	cut := strings.ToValidUTF8(s[:limit], "")
+	return cut + strings.Repeat("?", limit-len(cut))
+}

@@ -39,8 +39,9 @@ e2e: test-tools ## Run the stories only. STORY=name runs one
 
 KILLS ?= 20
 SEED  ?= 1
-chaos: test-tools ## Kill the server and its jobs KILLS times while people work, decided by SEED; look for what was lost or done twice
-	$(GO) run ./e2e/chaos -kills $(KILLS) -seed $(SEED)
+FORGE_FAULTS ?=
+chaos: test-tools ## Kill the server and its jobs KILLS times while people work, decided by SEED; look for what was lost or done twice. FORGE_FAULTS=1 has the forge misbehave as well
+	$(GO) run ./e2e/chaos -kills $(KILLS) -seed $(SEED) $(if $(FORGE_FAULTS),-forge-faults) $(ARGS)
 
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
 	@./.ci/fuzz $(FUZZTIME)

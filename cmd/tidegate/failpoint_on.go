@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 )
 
@@ -19,6 +20,10 @@ func failpoints() func(string) {
 	return func(point string) {
 		if os.Rename(filepath.Join(dir, "armed "+point), hit) != nil {
 			return
+		}
+		if f, err := os.OpenFile(hit, os.O_WRONLY, 0); err == nil { // it is gone when nobody waits any more
+			_, _ = f.WriteString(strconv.Itoa(os.Getpid()))
+			_ = f.Close()
 		}
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()

@@ -1,226 +1,266 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
-	"os"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
 
-func (w *world) violated(format string, args ...any) {
-	w.said.Lock()
-	defer w.said.Unlock()
-	w.bad = append(w.bad, fmt.Sprintf(format, args...))
+// verdict collects what is not as promised.
+type verdict []string
+
+func (v *verdict) violated(format string, args ...any) { *v = append(*v, fmt.Sprintf(format, args...)) }
+
+// judge answers what is not as promised.
+func judge(f facts) []string {
+	var v verdict
+	for _, t := range f.trouble {
+		v.violated("%s", t)
+	}
+	v.answers(f)
+	v.once(f)
+	for _, c := range f.claims {
+		v.claim(f, c)
+	}
+	v.locks(f)
+	v.remains(f)
+	return v
 }
 
-// ledger is how often each resource was begun in which temporary directory of a job.
-func (w *world) ledger() map[string]map[string]int {
-	raw, _ := os.ReadFile(filepath.Join(w.dir, "state", "ledger"))
-	out := map[string]map[string]int{}
-	for line := range strings.Lines(string(raw)) {
-		f := strings.Fields(line)
-		if len(f) != 3 || f[0] != "begin" {
-			continue
-		}
-		if out[f[1]] == nil {
-			out[f[1]] = map[string]int{}
-		}
-		out[f[1]][filepath.Base(f[2])]++
-	}
-	return out
-}
-
-// dirs names the temporary directories of a run's jobs. No pull request here has more than two.
-func dirs(run string) []string {
-	var out []string
-	for n := range 2 {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%s/%d", run, n+1))
-		out = append(out, hex.EncodeToString(sum[:6]))
-	}
-	return out
-}
-
-func (w *world) state(project int) []byte {
-	if project%2 == 0 {
-		return w.states.State(fmt.Sprint("p", project))
-	}
-	raw, _ := os.ReadFile(w.stateFile(project))
-	return raw
-}
-
-// compare holds an answer to apply against what was done, as long as the pull request holds the lock.
-func (w *world) compare(pull int, branch string, project int, answer string) {
-	res := fmt.Sprintf("%s_p%d", strings.ReplaceAll(branch, "-", "_"), project)
-	run := comment{Body: answer}.run()
-	began := 0
-	for _, dir := range dirs(run) {
-		began += w.ledger()[res][dir]
-	}
-	there := bytes.Contains(w.state(project), []byte(`"`+res+`"`))
-	line := headline(answer)
-	w.said.Lock()
-	groups := w.groups
-	w.said.Unlock()
-	switch {
-	case answer == "":
-	case strings.Contains(line, ": applied, 1 add"):
-		if began != 1 || !there {
-			w.violated("#%d run %s says %q; it began %s %d times, in the state: %v", pull, run, line, res, began, there)
-		}
-	case strings.Contains(line, "not started"), strings.Contains(line, "not run"):
-		if began != 0 {
-			w.violated("#%d run %s says %q; it began %s %d times", pull, run, line, res, began)
-		}
-	case strings.Contains(line, "unknown") && groups == 0:
-		w.violated("#%d run %s says %q, and no supervisor was killed", pull, run, line)
-	}
-}
-
-// check waits until nothing is left to do, and answers what is not as promised.
-func (w *world) check(ctx context.Context) []string {
-	wait, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	var s struct {
-		Queued  int `json:"queued_events"`
-		Running int `json:"running_runs"`
-		Owed    int `json:"unposted_answers"`
-		Locks   int `json:"locks"`
-		Waiters int `json:"waiters"`
-	}
-	w.until(wait, func() bool {
-		err := ask(ctx, http.MethodGet, "http://"+w.addr+"/status", "", nil, &s)
-		return err == nil && w.forge.Undelivered() == 0 && s.Queued+s.Running+s.Owed+s.Locks+s.Waiters == 0
-	})
-	if s.Queued+s.Running+s.Owed+s.Locks+s.Waiters != 0 {
-		w.violated("all pull requests are closed, and there is still work, a lock or a waiter: %+v", s)
-	}
-	jobs := w.checkAnswers(ctx)
-	for res, by := range w.ledger() {
-		for job, n := range by {
-			if n > 1 {
-				w.violated("the job in %s began %s %d times", job, res, n)
-			}
-			if !jobs[job] {
-				w.violated("%s was begun by the job in %s, of which no answer tells", res, job)
+// answers: each command has one, and so has each run. What is no answer has gone.
+func (v *verdict) answers(f facts) {
+	for _, a := range f.asked {
+		n := 0
+		for _, c := range f.comments[a.pull] {
+			if c.answers(a.id) {
+				n++
 			}
 		}
+		if n != 1 {
+			v.violated("%q on #%d (comment %d) has %d answers", a.text, a.pull, a.id, n)
+		}
 	}
-	w.until(wait, func() bool { return len(w.processes()) == 0 })
-	for _, p := range w.processes() {
-		w.violated("a process is left: %d %s", p.pid, p.cmdline)
-	}
-	left, _ := filepath.Glob(filepath.Join(w.data(), "checkouts", "*", "*", "*", "*"))
-	for _, dir := range left {
-		w.violated("a checkout is left: %s", dir)
-	}
-	w.checkStates()
-	w.said.Lock()
-	defer w.said.Unlock()
-	return w.bad
-}
-
-// checkAnswers holds the comments against each other. It answers the directories of the jobs that they tell of.
-func (w *world) checkAnswers(ctx context.Context) map[string]bool {
-	jobs, found := map[string]bool{}, map[int64]int{}
-	for _, pull := range w.pulls {
-		list, err := w.comments(ctx, pull)
-		if err != nil {
-			w.violated("reading the comments of #%d: %v", pull, err)
+	for _, pull := range f.pulls {
+		if f.unplanned(pull) {
+			v.violated("#%d was open for long, and no answer tells of a plan", pull)
 		}
 		seen := map[string]bool{}
-		for _, c := range list {
+		for _, c := range f.comments[pull] {
 			if c.User.Login != bot {
 				continue
 			}
 			if !c.final() {
-				w.violated("#%d has a comment that is no answer: %s", pull, headline(c.Body))
+				v.violated("#%d has a comment that is no answer: %s", pull, headline(c.Body))
 			}
-			if run := c.run(); run != "" && seen[run] {
-				w.violated("#%d has two answers of run %s", pull, run)
+			run := c.run()
+			if strings.Contains(c.Body, "internal error") && !f.killed[run] {
+				v.violated("#%d run %s ended with an internal error, and nobody was killed who watched it: %s", pull, run, headline(c.Body))
 			}
-			seen[c.run()] = true
-			for _, dir := range dirs(c.run()) {
-				jobs[dir] = true
+			if run != "" && seen[run] {
+				v.violated("#%d has two answers of run %s", pull, run)
 			}
-			for _, a := range w.asked {
-				if a.pull == pull && c.answers(a.id) {
-					found[a.id]++
+			seen[run] = true
+		}
+	}
+}
+
+// once: no job began the same thing twice, no resource was made twice, and an answer tells of each job.
+func (v *verdict) once(f facts) {
+	told := map[string]bool{}
+	for _, list := range f.comments {
+		for _, c := range list {
+			if c.final() {
+				for _, job := range jobs(c.run()) {
+					told[job] = true
 				}
 			}
 		}
-		w.checkStatuses(ctx, pull)
 	}
-	for _, a := range w.asked {
-		if n := found[a.id]; n != 1 {
-			w.violated("%q on #%d (comment %d) has %d answers", a.text, a.pull, a.id, n)
-		}
-	}
-	return jobs
-}
-
-// checkStatuses: no plan is pending. An apply may be, as long as something is not applied.
-func (w *world) checkStatuses(ctx context.Context, pull int) {
-	var pr struct {
-		Head struct {
-			SHA string `json:"sha"`
-		} `json:"head"`
-	}
-	var all []struct{ State, Context, Description string } // the newest first
-	err := w.api(ctx, http.MethodGet, fmt.Sprintf("/pulls/%d", pull), nil, &pr)
-	if err == nil {
-		err = w.api(ctx, http.MethodGet, "/commits/"+pr.Head.SHA+"/statuses", nil, &all)
-	}
-	if err != nil {
-		w.violated("reading the statuses of #%d: %v", pull, err)
-	}
-	newest := map[string]bool{}
-	for _, s := range all {
-		if newest[s.Context] {
+	began, ended := map[line]int{}, map[string]int{}
+	for _, l := range f.ledger {
+		if l.what == "end" {
+			ended[l.resource]++
 			continue
 		}
-		newest[s.Context] = true
-		if s.State == "pending" && (strings.HasSuffix(s.Context, "/plan") || strings.Contains(s.Description, "applying")) {
-			w.violated("#%d: the status %s is pending: %s", pull, s.Context, s.Description)
+		began[l]++
+		if n := began[l]; n > 1 {
+			v.violated("the job in %s began %s %d times", l.job, l.resource, n)
+		}
+		if !told[l.job] {
+			v.violated("%s was begun by the job in %s, of which no answer tells", l.resource, l.job)
+		}
+	}
+	for res, n := range ended {
+		if n > 1 && !f.tornFor(res) {
+			v.violated("%s was made %d times, and nobody was killed while it was", res, n)
 		}
 	}
 }
 
-// checkStates: every state can be read.
-func (w *world) checkStates() {
-	for i := range projects {
-		if raw := w.state(i); len(raw) > 0 && !json.Valid(raw) {
-			w.violated("the state of p%d can't be read", i)
+// tornFor: somebody was killed, or it was cancelled, while the resource was made, so that no state may know of
+// it, and a person has asked again.
+func (f facts) tornFor(res string) bool {
+	torn := maps.Clone(f.killed)
+	for _, c := range f.claims {
+		if strings.HasPrefix(c.word, "interrupted") {
+			torn[c.run] = true
 		}
 	}
-}
-
-// print tells the answers by their kind.
-func (w *world) print(ctx context.Context, out io.Writer) {
-	kinds := map[string]int{}
-	for _, pull := range w.pulls {
-		list, _ := w.comments(ctx, pull)
-		for _, c := range list {
-			if c.final() {
-				_, kind, _ := strings.Cut(headline(c.Body), ": ")
-				verb, _, _ := strings.Cut(strings.TrimPrefix(headline(c.Body), "### "), " ")
-				kind, _, _ = strings.Cut(kind, ", ")
-				kind, _, _ = strings.Cut(kind, " for ")
-				kind, _, _ = strings.Cut(kind, "[")
-				kinds[verb+": "+kind]++
+	for _, l := range f.ledger {
+		for run := range torn {
+			if l.resource == res && slices.Contains(jobs(run), l.job) {
+				return true
 			}
 		}
 	}
-	_, _ = fmt.Fprintf(out, "%d pull requests, %d commands; answers:\n", len(w.pulls), len(w.asked))
-	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
-		_, _ = fmt.Fprintf(out, "%6d  %s\n", kinds[kind], kind)
+	return false
+}
+
+// claim holds a word about a project against what was done.
+func (v *verdict) claim(f facts, c claim) {
+	says := fmt.Sprintf("#%d run %s says of %s %q", c.pull, c.run, c.project, c.word)
+	switch {
+	case strings.HasPrefix(c.word, "applied"):
+		if c.began != 1 || !c.there && !c.late {
+			v.violated("%s; it began %d times, in the state: %v", says, c.began, c.there)
+		}
+	case strings.HasPrefix(c.word, "not started"), strings.HasPrefix(c.word, "not run"), strings.HasPrefix(c.word, "cancelled"):
+		if c.began != 0 {
+			v.violated("%s; it began %d times", says, c.began)
+		}
+	case strings.HasPrefix(c.word, "unknown"):
+		if !f.killed[c.run] {
+			v.violated("%s, and nobody killed who watched it", says)
+		}
 	}
+}
+
+// locks: when people had left, each project was locked by the open pull request that needs it, and by no other.
+func (v *verdict) locks(f facts) {
+	needed := map[string]int{}
+	for _, pull := range f.pulls {
+		if !f.open[pull] {
+			continue
+		}
+		for project := range needs(f.stood[pull]) {
+			if by := needed[project]; by != 0 {
+				v.violated("#%d and #%d both were told that they hold %s", by, pull, project)
+			}
+			needed[project] = pull
+		}
+	}
+	for project, pull := range needed {
+		if f.held[project] != pull {
+			v.violated("#%d needs %s, which is locked by #%d (0: nobody)", pull, project, f.held[project])
+		}
+	}
+	for project, pull := range f.held {
+		if needed[project] == 0 {
+			v.violated("#%d holds %s, for which no answer on it tells of a plan or an apply", pull, project)
+		}
+	}
+}
+
+var changes = regexp.MustCompile(`^[0-9]+ (?:add|change|destroy|replace)`)
+
+// unchanged is where a plan lists what it does not change.
+var unchanged = regexp.MustCompile("(?m)^(?:Without changes \\([0-9]+\\): .*|`p[0-9]+`.* already match.*)$")
+
+// untouched are the ends of an apply that has changed nothing.
+var untouched = regexp.MustCompile(`^(?:not started|waiting|cancelled|failed)`)
+
+var named = regexp.MustCompile("`(p[0-9]+)`")
+
+// needs are the projects that a pull request holds, by its answers: what is planned and changes something, and
+// what is planned and an apply has touched. An unlock lets go of both, until the next plan.
+func needs(list []comment) map[string]bool {
+	ready, touched := map[string]bool{}, map[string]bool{}
+	for _, c := range list {
+		first := headline(c.Body)
+		switch {
+		case !c.final():
+		case strings.HasPrefix(first, "### Unlocked"):
+			clear(ready)
+		case strings.HasPrefix(first, "### Plan "):
+			for _, line := range unchanged.FindAllString(c.Body, -1) {
+				for _, m := range named.FindAllStringSubmatch(line, -1) {
+					ready[m[1]] = false
+				}
+			}
+			for project, word := range c.words() {
+				ready[project] = strings.HasPrefix(word, "ready") || changes.MatchString(word)
+			}
+		case strings.HasPrefix(first, "### Apply for "):
+			for project, word := range c.words() {
+				if !untouched.MatchString(word) {
+					touched[project] = true
+				}
+			}
+		}
+	}
+	out := map[string]bool{}
+	for project, yes := range ready {
+		if yes || touched[project] {
+			out[project] = true
+		}
+	}
+	return out
+}
+
+// remains: when all is closed there is nothing to do, no process, checkout, lock or pending status.
+func (v *verdict) remains(f facts) {
+	if f.left != (figures{}) {
+		v.violated("all pull requests are closed, and there is still work, a lock or a waiter: %+v", f.left)
+	}
+	for _, p := range f.processes {
+		v.violated("a process is left: %s", p)
+	}
+	for _, dir := range f.checkouts {
+		v.violated("a checkout is left: %s", dir)
+	}
+	for _, l := range f.stateLocks {
+		v.violated("a state is locked: %s", l)
+	}
+	for project, raw := range f.states {
+		if len(raw) > 0 && !json.Valid(raw) {
+			v.violated("the state of %s can't be read", project)
+		}
+	}
+	for pull, all := range f.statuses {
+		newest := map[string]bool{}
+		for _, s := range all {
+			if newest[s.Context] {
+				continue
+			}
+			newest[s.Context] = true
+			if s.State == "pending" && (strings.HasSuffix(s.Context, "/plan") || strings.Contains(s.Description, "applying")) {
+				v.violated("#%d: the status %s is pending: %s", pull, s.Context, s.Description)
+			}
+		}
+	}
+}
+
+// kinds counts the answers by what they say.
+func (f facts) kinds() map[string]int {
+	out := map[string]int{}
+	for _, list := range f.comments {
+		for _, c := range list {
+			if !c.final() {
+				continue
+			}
+			verb, kind, _ := strings.Cut(strings.TrimPrefix(headline(c.Body), "### "), ":")
+			verb, _, _ = strings.Cut(verb, " for ")
+			for _, end := range []string{", ", " for ", "[", " `"} {
+				kind, _, _ = strings.Cut(kind, end)
+			}
+			if words := c.words(); len(words) > 1 {
+				kind = " several projects"
+			}
+			out[verb+":"+kind]++
+		}
+	}
+	return out
 }

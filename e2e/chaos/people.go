@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,11 +29,11 @@ func (w *world) crowd(ctx context.Context, o options) *crowd {
 	here, stop := context.WithCancel(ctx)
 	c := &crowd{stop: stop}
 	for i := range o.people {
-		a := &actor{world: w, name: fmt.Sprintf("a%d", i), dice: rand.New(rand.NewPCG(o.seed, uint64(i+1)))} //nolint:gosec // to be repeated
+		a := &actor{world: w, name: fmt.Sprintf("a%d", i), dice: rand.New(rand.NewPCG(o.seed, uint64(o.nth*1000+i+1)))} //nolint:gosec // to be repeated
 		c.wg.Go(func() {
 			for here.Err() == nil {
 				if err := a.work(ctx, here); err != nil && ctx.Err() == nil {
-					w.violated("a person could not work: %v", err)
+					w.trouble("a person could not work: %v", err)
 					return
 				}
 			}
@@ -55,61 +57,122 @@ func (a *actor) work(ctx, here context.Context) error {
 	if a.dice.IntN(4) == 0 {
 		in = append(in, (in[0]+1+a.dice.IntN(projects-1))%projects)
 	}
-	if err := a.push(branch, a.files(branch, in)); err != nil {
+	if err := a.push(ctx, branch, a.files(branch, in)); err != nil {
 		return err
 	}
-	var pr struct {
-		Number int `json:"number"`
-	}
-	err := a.api(ctx, http.MethodPost, "/pulls", map[string]string{"title": branch, "head": branch, "base": "main"}, &pr)
+	pull, err := a.open(ctx, branch)
 	if err != nil {
 		return err
 	}
-	a.said.Lock()
-	a.pulls = append(a.pulls, pr.Number)
-	a.said.Unlock()
 	if a.dice.IntN(5) == 0 {
-		if err := a.push(branch, map[string]string{fmt.Sprintf("p%d/more_%s.tf", in[0], strings.ReplaceAll(branch, "-", "_")): "locals {}\n"}); err != nil {
+		more := fmt.Sprintf("p%d/more_%s.tf", in[0], strings.ReplaceAll(branch, "-", "_"))
+		if err := a.push(ctx, branch, map[string]string{more: "locals {}\n"}); err != nil {
 			return err
 		}
 	}
-	a.awaitPlan(ctx, here, pr.Number)
+	a.awaitPlan(ctx, here, pull)
 	for try := 0; try < 3 && here.Err() == nil; try++ {
-		if a.dice.IntN(6) == 0 {
-			if _, err := a.command(ctx, pr.Number, []string{"unlock", "help", "plan"}[a.dice.IntN(3)]); err != nil {
+		if a.dice.IntN(8) == 0 {
+			if _, err := a.command(ctx, pull, []string{"unlock", "help", "plan"}[a.dice.IntN(3)]); err != nil {
 				return err
 			}
 		}
-		text, err := a.command(ctx, pr.Number, "apply")
+		done, err := a.apply(ctx, pull, branch, a.dice.IntN(10) == 0 || a.wants(cancelPoint))
 		if err != nil {
 			return err
 		}
-		if len(in) == 1 {
-			a.compare(pr.Number, branch, in[0], text)
-		}
-		if strings.Contains(headline(text), "applied") && !strings.Contains(headline(text), "partly") {
+		if done {
 			break
 		}
-		if _, err := a.command(ctx, pr.Number, "plan"); err != nil {
-			return err
-		}
 	}
-	if a.dice.IntN(10) < 7 && a.api(ctx, http.MethodPut, fmt.Sprintf("/pulls/%d/merge", pr.Number), map[string]string{}, nil) == nil {
+	if here.Err() != nil {
+		return nil // it stays open, with its locks
+	}
+	if a.dice.IntN(10) < 7 && a.api(ctx, http.MethodPut, fmt.Sprintf("/pulls/%d/merge", pull), map[string]string{}, nil) == nil {
 		return nil
 	}
-	return a.api(ctx, http.MethodPatch, fmt.Sprintf("/pulls/%d", pr.Number), map[string]string{"state": "closed"}, nil)
+	return a.close(ctx, pull)
+}
+
+func (w *world) close(ctx context.Context, pull int) error {
+	return w.api(ctx, http.MethodPatch, fmt.Sprintf("/pulls/%d", pull), map[string]string{"state": "closed"}, nil)
+}
+
+// open opens a pull request of a branch.
+func (w *world) open(ctx context.Context, branch string) (int, error) {
+	var pr struct {
+		Number int `json:"number"`
+	}
+	err := w.api(ctx, http.MethodPost, "/pulls", map[string]string{"title": branch, "head": branch, "base": "main"}, &pr)
+	if err == nil {
+		w.said.Lock()
+		w.facts.pulls, w.facts.branches[pr.Number] = append(w.facts.pulls, pr.Number), branch
+		w.said.Unlock()
+	}
+	return pr.Number, err
+}
+
+// apply asks for it, has it cancelled or not, and, where it did not come to its end, does what the answer tells
+// and plans again. It reports whether all is applied.
+func (a *actor) apply(ctx context.Context, pull int, branch string, cancel bool) (bool, error) {
+	asked, err := a.write(ctx, pull, "apply")
+	if err != nil {
+		return false, err
+	}
+	if cancel {
+		pause(ctx, time.Duration(a.dice.IntN(3000))*time.Millisecond)
+		if _, err := a.command(ctx, pull, "cancel"); err != nil {
+			return false, err
+		}
+	}
+	c, err := a.await(ctx, pull, asked)
+	if err != nil {
+		return false, err
+	}
+	a.hear(pull, branch, c)
+	words := c.words()
+	done := len(words) > 0
+	for _, word := range words {
+		done = done && strings.HasPrefix(word, "applied")
+	}
+	if done {
+		return true, nil
+	}
+	return false, a.planAgain(ctx, pull, c)
+}
+
+var remedy = regexp.MustCompile("`((?:force-unlock|state push) -d p[0-9]+)`")
+
+// planAgain breaks the locks that the dead have left, as the answers tell, and plans.
+func (w *world) planAgain(ctx context.Context, pull int, c comment) error {
+	for range 2 {
+		for _, m := range remedy.FindAllStringSubmatch(c.Body, -1) {
+			if _, err := w.command(ctx, pull, m[1]); err != nil {
+				return err
+			}
+		}
+		var err error
+		if c, err = w.command(ctx, pull, "plan"); err != nil {
+			return err
+		}
+		if !remedy.MatchString(c.Body) {
+			break
+		}
+	}
+	return nil
 }
 
 // files are a resource in each project. When it is made it writes into the ledger which run made it:
-// its temporary directory is named after that.
+// its temporary directory is named after that. It takes as long as somebody holds it, within bounds.
 func (a *actor) files(branch string, in []int) map[string]string {
 	files := map[string]string{}
-	long := ""
-	if a.dice.IntN(2) == 0 {
-		long = "sleep 1; "
+	hold := filepath.Join(a.dir, "state", "hold")
+	long := fmt.Sprintf("n=0; while [ -e '%s' ] && [ $n -lt 150 ]; do sleep 0.1; n=$((n+1)); done; ", hold)
+	if a.dice.IntN(3) == 0 {
+		long += "sleep 1; "
 	}
 	for _, p := range in {
-		res := fmt.Sprintf("%s_p%d", strings.ReplaceAll(branch, "-", "_"), p)
+		res := resource(branch, projectName(p))
 		ledger := filepath.Join(a.dir, "state", "ledger")
 		files[fmt.Sprintf("p%d/%s.tf", p, res)] = fmt.Sprintf("resource \"terraform_data\" %q {\n  provisioner \"local-exec\" {\n"+
 			"    command = \"echo begin %s $TMPDIR >> '%s'; %secho end %s $TMPDIR >> '%s'\"\n  }\n}\n", res, res, ledger, long, res, ledger)
@@ -119,7 +182,7 @@ func (a *actor) files(branch string, in []int) map[string]string {
 
 // awaitPlan waits until there is some answer, for as long as work goes on.
 func (a *actor) awaitPlan(ctx, here context.Context, pull int) {
-	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, a.patience/4)
 	defer cancel()
 	a.until(ctx, func() bool {
 		list, err := a.comments(ctx, pull)
@@ -136,29 +199,40 @@ func (a *actor) awaitPlan(ctx, here context.Context, pull int) {
 }
 
 // command comments, and waits for the answer.
-func (a *actor) command(ctx context.Context, pull int, text string) (string, error) {
-	var c comment
-	if err := a.api(ctx, http.MethodPost, fmt.Sprintf("/issues/%d/comments", pull), map[string]string{"body": text}, &c); err != nil {
-		return "", err
+func (w *world) command(ctx context.Context, pull int, text string) (comment, error) {
+	id, err := w.write(ctx, pull, text)
+	if err != nil {
+		return comment{}, err
 	}
-	a.said.Lock()
-	a.asked = append(a.asked, asked{pull, c.ID, text})
-	a.said.Unlock()
-	var got string
-	wait, cancel := context.WithTimeout(ctx, patience)
+	return w.await(ctx, pull, id)
+}
+
+// write comments.
+func (w *world) write(ctx context.Context, pull int, text string) (int64, error) {
+	var c comment
+	if err := w.api(ctx, http.MethodPost, fmt.Sprintf("/issues/%d/comments", pull), map[string]string{"body": text}, &c); err != nil {
+		return 0, err
+	}
+	w.said.Lock()
+	defer w.said.Unlock()
+	w.facts.asked = append(w.facts.asked, asked{pull, c.ID, text})
+	return c.ID, nil
+}
+
+// await waits for the answer to a comment. It is the zero one when none comes for long; that is no violation
+// yet: a server that is killed again and again looks each time anew for what it may have posted.
+func (w *world) await(ctx context.Context, pull int, id int64) (got comment, err error) {
+	wait, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
-	a.until(wait, func() bool {
-		list, err := a.comments(ctx, pull)
+	w.until(wait, func() bool {
+		list, err := w.comments(ctx, pull)
 		for _, b := range list {
-			if err == nil && b.answers(c.ID) {
-				got = b.Body
+			if err == nil && b.answers(id) {
+				got = b
 			}
 		}
-		return got != ""
+		return got.ID != 0
 	})
-	if got == "" {
-		a.violated("%q on #%d (comment %d) has no answer after %s", text, pull, c.ID, patience)
-	}
 	return got, ctx.Err()
 }
 
@@ -175,38 +249,85 @@ func (w *world) until(ctx context.Context, so func() bool) {
 	}
 }
 
-type comment struct {
-	ID   int64  `json:"id"`
-	Body string `json:"body"`
-	User struct {
-		Login string `json:"login"`
-	} `json:"user"`
-}
-
-func (c comment) final() bool {
-	return c.User.Login == bot && strings.Contains(c.Body, " part=1/1 ")
-}
-
-func (c comment) answers(id int64) bool {
-	return c.final() && strings.Contains(c.Body, fmt.Sprintf(" source=comment:%d ", id))
-}
-
-var runOf = regexp.MustCompile(` run=([0-9A-Z]{26}) `)
-
-func (c comment) run() string {
-	if m := runOf.FindStringSubmatch(c.Body); m != nil {
-		return m[1]
+// leave waits until all is done that people have asked for, looks who holds what, and closes everything.
+func (w *world) leave(ctx context.Context) error {
+	var open []struct {
+		Number int `json:"number"`
 	}
-	return ""
+	if err := w.api(ctx, http.MethodGet, "/pulls?state=open&per_page=100", nil, &open); err != nil {
+		return err
+	}
+	w.facts.open = map[int]bool{}
+	for _, pr := range open {
+		w.facts.open[pr.Number] = true
+	}
+	if err := w.rest(ctx); err != nil {
+		return err
+	}
+	for _, pr := range open {
+		if err := w.close(ctx, pr.Number); err != nil {
+			return err
+		}
+	}
+	w.settle(ctx, func(f figures) bool { return f.Locks+f.Waiters == 0 })
+	return nil
 }
 
-func headline(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
-	return line
+// rest waits until each command is answered and each pull request that is open is planned, and keeps what stands
+// on those and who holds what, read when nothing moved. After long it keeps what there is.
+func (w *world) rest(ctx context.Context) (err error) {
+	f, end := &w.facts, time.Now().Add(w.patience)
+	for {
+		w.settle(ctx, func(figures) bool { return true })
+		if f.stood, err = w.allComments(ctx); err != nil {
+			return err
+		}
+		if f.held, err = w.locks(ctx); err != nil {
+			return err
+		}
+		after, err := w.allComments(ctx)
+		if err != nil {
+			return err
+		}
+		still := slices.Equal(counts(f.stood, f.pulls), counts(after, f.pulls)) && len(f.owed()) == 0
+		if still || time.Now().After(end) || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		pause(ctx, 10*tick)
+	}
 }
 
-func (w *world) comments(ctx context.Context, pull int) ([]comment, error) {
-	var list []comment
-	err := w.api(ctx, http.MethodGet, fmt.Sprintf("/issues/%d/comments?per_page=100", pull), nil, &list)
-	return list, err
+// counts are how many comments stand on each pull request.
+func counts(on map[int][]comment, pulls []int) []int {
+	var out []int
+	for _, pull := range pulls {
+		out = append(out, len(on[pull]))
+	}
+	return out
+}
+
+// goOn changes every project once more, with nobody killed any more: a person can always go on.
+func (w *world) goOn(ctx context.Context) error {
+	a := &actor{world: w, dice: rand.New(rand.NewPCG(0, 0))} //nolint:gosec // to be repeated
+	all := make([]int, projects)
+	for i := range all {
+		all[i] = i
+	}
+	const branch = "calm"
+	if err := a.push(ctx, branch, a.files(branch, all)); err != nil {
+		return err
+	}
+	pull, err := w.open(ctx, branch)
+	if err != nil {
+		return err
+	}
+	a.awaitPlan(ctx, ctx, pull)
+	for range 3 {
+		done, err := a.apply(ctx, pull, branch, false)
+		if err != nil || done {
+			return errors.Join(err, w.close(ctx, pull))
+		}
+	}
+	w.trouble("in the end not everything could be applied on #%d", pull)
+	return w.close(ctx, pull)
 }

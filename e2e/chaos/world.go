@@ -27,9 +27,8 @@ const (
 	owner, name = "acme", "infra"
 	person, bot = "ana", "tidegate"
 	secret      = "the-webhook-secret" //nolint:gosec // of this run alone
-	patience    = 3 * time.Minute      // a bound for hangs
 	tick        = 20 * time.Millisecond
-	projects    = 6 // the even ones keep their state far away
+	projects    = 8 // the even ones keep their state far away
 )
 
 // world is what everything happens in.
@@ -45,24 +44,27 @@ type world struct {
 	dead   chan struct{} // closed when server has ended
 	born   time.Time
 
-	git sync.Mutex // the one clone
+	git chan struct{} // holds who works in the only clone
 
-	said   sync.Mutex // what follows
-	pulls  []int
-	asked  []asked
-	bad    []string
-	groups int // how often everything was killed
+	patience time.Duration // a bound for hangs
+
+	said   sync.Mutex // what people and killers add to the facts
+	facts  facts
+	wanted string // the point that a killer waits for
 }
 
-// asked is a command that somebody has written.
-type asked struct {
-	pull int
-	id   int64
-	text string
+func (w *world) trouble(format string, args ...any) {
+	w.said.Lock()
+	defer w.said.Unlock()
+	w.facts.trouble = append(w.facts.trouble, fmt.Sprintf(format, args...))
 }
 
-func newWorld(o options) (*world, error) {
-	w := &world{dir: o.dir, bin: o.bin}
+func newWorld(ctx context.Context, o options) (*world, error) {
+	w := &world{dir: o.dir, bin: o.bin, git: make(chan struct{}, 1), patience: o.patience}
+	w.facts.killed, w.facts.branches = map[string]bool{}, map[int]string{}
+	if o.faults {
+		w.patience *= 3
+	}
 	for _, d := range []string{"state", "failpoints", "home", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(w.dir, d), 0o755); err != nil {
 			return nil, err
@@ -85,7 +87,7 @@ func newWorld(o options) (*world, error) {
 	for i := range projects {
 		files[fmt.Sprintf("p%d/main.tf", i)] = "terraform {\n" + w.backend(i) + "}\n"
 	}
-	return w, w.push("main", files)
+	return w, w.push(ctx, "main", files)
 }
 
 // found makes the forge.
@@ -106,7 +108,7 @@ func (w *world) found() (err error) {
 
 func (w *world) backend(i int) string {
 	if i%2 == 0 {
-		return httpstate.Config(w.stateHTTP.URL, fmt.Sprint("p", i))
+		return httpstate.Config(w.stateHTTP.URL, projectName(i))
 	}
 	return fmt.Sprintf("  backend \"local\" {\n    path = %q\n  }\n", w.stateFile(i))
 }
@@ -115,8 +117,21 @@ func (w *world) stateFile(i int) string {
 	return filepath.Join(w.dir, "state", fmt.Sprintf("p%d.tfstate", i))
 }
 
+// wish tells people which point is wanted.
+func (w *world) wish(point string) {
+	w.said.Lock()
+	defer w.said.Unlock()
+	w.wanted = point
+}
+
+func (w *world) wants(point string) bool {
+	w.said.Lock()
+	defer w.said.Unlock()
+	return w.wanted == point
+}
+
 // start starts a server, and does not wait for it.
-func (w *world) start(context.Context) error {
+func (w *world) start() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	log, err := os.OpenFile(filepath.Join(w.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -125,7 +140,7 @@ func (w *world) start(context.Context) error {
 	}
 	defer func() { _ = log.Close() }()
 	//nolint:noctx // it is killed, again and again
-	cmd := exec.Command(w.bin, "server", "--repo-allowlist", strings.TrimPrefix(w.http.URL, "http://")+"/"+owner+"/*",
+	cmd := exec.Command(w.bin, "server", "--repo-allowlist", strings.TrimPrefix(w.http.URL, "http://")+"/"+owner+"/"+name,
 		"--gh-api-url", w.http.URL+"/api/v3", "--gh-user", bot, "--gh-token-file", filepath.Join(w.dir, "token"),
 		"--gh-webhook-secret-file", filepath.Join(w.dir, "secret"), "--listen", w.addr, "--data-dir", w.data(),
 		"--log-level", "debug", "--reconcile-interval", "10s", "--forge-writes-per-hour", "0", "--lock-timeout", "2s")
@@ -141,19 +156,39 @@ func (w *world) start(context.Context) error {
 	dead := make(chan struct{})
 	go func() {
 		defer close(dead)
-		_ = cmd.Wait()
+		err := cmd.Wait()
+		if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGKILL {
+			w.trouble("the server ended by itself: %v", err)
+		}
 	}()
 	w.server, w.dead, w.born = cmd, dead, time.Now()
+	return nil
+}
+
+// seen waits until the server has seen the repository. What is lost before that is not found.
+func (w *world) seen(ctx context.Context) error {
+	limit, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	w.until(limit, func() bool {
+		raw, _ := os.ReadFile(filepath.Join(w.dir, "server.log"))
+		return bytes.Contains(raw, []byte("a repository is served from now on"))
+	})
+	if limit.Err() != nil {
+		return fmt.Errorf("waiting for the first sight of the repository: %w", limit.Err())
+	}
+	pause(ctx, 2*time.Second) // a forge's clock ticks in seconds
 	return nil
 }
 
 func (w *world) data() string { return filepath.Join(w.dir, "data") }
 
 func (w *world) end() {
-	for _, p := range append(w.processes(), process{pid: w.server.Process.Pid}) {
-		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	if w.server != nil {
+		for _, p := range append(w.processes(), process{pid: w.server.Process.Pid}) {
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+		}
+		<-w.dead
 	}
-	<-w.dead
 	w.forge.Close()
 	w.http.CloseClientConnections()
 	w.http.Close()
@@ -197,12 +232,18 @@ func (w *world) api(ctx context.Context, method, path string, body, out any) err
 }
 
 // push lays files over a branch, which is made from main.
-func (w *world) push(branch string, files map[string]string) error {
-	w.git.Lock()
-	defer w.git.Unlock()
+func (w *world) push(ctx context.Context, branch string, files map[string]string) error {
+	ctx, cancel := context.WithTimeout(ctx, w.patience)
+	defer cancel()
+	select {
+	case w.git <- struct{}{}:
+		defer func() { <-w.git }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	clone := filepath.Join(w.dir, "clone")
 	run := func(args ...string) error {
-		cmd := exec.Command("git", append([]string{"-C", clone, "-c", "user.name=Ana", "-c", "user.email=ana@acme.example"}, args...)...) //nolint:noctx // short
+		cmd := exec.CommandContext(ctx, "git", append([]string{"-C", clone, "-c", "user.name=Ana", "-c", "user.email=ana@acme.example"}, args...)...)
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.dir, "home"), "GIT_CONFIG_NOSYSTEM=1"}
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("git %v: %w\n%s", args, err, out)

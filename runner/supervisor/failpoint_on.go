@@ -5,6 +5,7 @@ package supervisor
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 )
 
@@ -16,6 +17,10 @@ func failpoint(dir, point string) {
 	hit := filepath.Join(at, "hit")
 	if os.Rename(filepath.Join(at, "armed "+point), hit) != nil {
 		return
+	}
+	if f, err := os.OpenFile(hit, os.O_WRONLY, 0); err == nil { // it is gone when nobody waits any more
+		_, _ = f.WriteString(strconv.Itoa(os.Getpid()))
+		_ = f.Close()
 	}
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

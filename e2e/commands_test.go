@@ -59,6 +59,8 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"run":       cmdRun,
 		"state":     cmdState,
 		"object":    cmdObject,
+		"disk":      cmdDisk,
+		"fill":      cmdFill,
 
 		"rendered":   cmdRendered,
 		"nocommands": cmdNoCommands,

@@ -200,7 +200,7 @@ func (r *Runner) Recover(ctx context.Context, job Job) (Result, error) {
 		return Result{}, fmt.Errorf("recovering job %s: %w", job.ID, err)
 	}
 	w.close()
-	return result, saveResult(job.Dir, result)
+	return result, w.save(result)
 }
 
 // stopSteps ends the processes of a plan.

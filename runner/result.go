@@ -39,6 +39,17 @@ func LoadResult(jobDir string) (Result, error) {
 	return result, nil
 }
 
+// save keeps a result. What an apply has done is known, and told, even if there is no room to keep it: it can be read from
+// the step's own marks again. A plan is not a plan without it.
+func (w *work) save(result Result) error {
+	err := saveResult(w.job.Dir, result)
+	if err != nil && w.job.Action != Plan {
+		w.cfg.Log.Error("keeping the result of a job", "job", w.job.ID, "error", err)
+		return nil
+	}
+	return err
+}
+
 // saveResult keeps a result durably. The plan's text goes first: with result.json all is there.
 func saveResult(jobDir string, result Result) error {
 	if result.Text != "" {

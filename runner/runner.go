@@ -136,7 +136,7 @@ func (r *Runner) Run(ctx context.Context, job Job) (Result, error) {
 		return Result{}, fmt.Errorf("running job %s: %w", job.ID, err)
 	}
 	w.close()
-	return result, saveResult(job.Dir, result)
+	return result, w.save(result)
 }
 
 // check refuses a job that could not mean anything.

@@ -49,6 +49,10 @@ func (w *work) why(name string, exit terraform.Exit, raw string, own *Failure) *
 	case exit.Known && exit.Code != 0 && terraform.OutOfMemory(raw):
 		return stopFailure("terraform ran out of memory", "terraform "+name+" or a provider got no more memory from the system. "+
 			"Give it more (--job-memory, if that is set, or the machine's), or make this project smaller.", raw)
+	case exit.Known && exit.Code != 0 && terraform.OutOfDisk(raw):
+		return stopFailure("no space left on device", "terraform "+name+" could not write a file, because a disk is full: "+
+			"most likely the one of the server's data directory. Who runs this server can free some of it or give it more. "+
+			"Then comment again.", raw)
 	}
 	return own
 }

@@ -114,7 +114,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	if err := s.Ready(ctx); err != nil {
 		s.Log.ErrorContext(ctx, "not ready", "err", err)
-		plain(w, http.StatusServiceUnavailable, "not ready: the journal can't be written; the server's log has the cause")
+		plain(w, http.StatusServiceUnavailable, "not ready: the journal can't be written, or its disk is nearly full; the server's log has the cause")
 		return
 	}
 	plain(w, http.StatusOK, "ready")

@@ -22,6 +22,9 @@ func (s *settings) readKeep(get func(string) string, bad *problems) {
 	if s.keep.Quota, err = parseSize(get("data-quota")); err != nil {
 		bad.add("--data-quota: %w", err)
 	}
+	if s.minFree, err = parseSize(get("min-free-disk")); err != nil {
+		bad.add("--min-free-disk: %w", err)
+	}
 }
 
 // parseAge reads 90d, or a duration of Go's. Less than a day would remove what people still look at.

@@ -107,6 +107,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	if err != nil {
 		return &startError{fmt.Errorf("GitHub: %w", err)}
 	}
+	space := room{dir: s.dataDir, least: s.minFree}
 	tools := terraform.NewFinder(terraform.FinderConfig{Dir: filepath.Join(s.dataDir, "tools"), Download: s.download, DefaultVersion: s.defaultTF, Log: log})
 	metrics := prometheus.NewRegistry()
 	meter := newMeter(metrics)
@@ -120,14 +121,14 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 			Allowed: s.allow.Allows, Slots: s.jobs, QueuePull: s.queuePull, QueueRepo: s.queueRepo, LocalState: s.localState,
 			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
 			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, WritesAnHour: s.writesAnHour, Repos: s.allow.Names(forge.Site().Instance),
-			Keep:  s.keep,
+			Keep: s.keep, Room: space.check,
 			Grace: s.grace, InterruptAfter: s.interrupt,
 		},
 	})
 	if err != nil {
 		return err
 	}
-	hooks := webhook.New(webhook.Config{Hooks: takesHooks(s, forge), Journal: kept.journal, Allowed: s.allow.Allows, Log: log, Now: time.Now})
+	hooks := webhook.New(webhook.Config{Hooks: takesHooks(s, forge), Journal: takesIn{kept.journal, space}, Allowed: s.allow.Allows, Log: log, Now: time.Now})
 	from := sources{engine: engine, journal: kept.journal, locks: kept.locks, data: s.dataDir}
 	register(metrics, from, hooks)
 	pages := web.New(web.Config{
@@ -140,7 +141,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	}
 	front := server.New(server.Config{
 		Events: hooks, Pages: pages, Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
-		Ready: kept.journal.Ping, Status: func(ctx context.Context) (any, error) { return from.figures(ctx) },
+		Ready: takesIn{kept.journal, space}.ready, Status: func(ctx context.Context) (any, error) { return from.figures(ctx) },
 		User: s.webUser, Password: s.webPassword.read, Private: s.private, Log: log,
 	}, lis)
 	greet(log, s, level, lis.Addr())

@@ -60,6 +60,7 @@ type settings struct {
 	polls         bool
 	recoverMaxAge time.Duration
 	keep          dispatch.Keep
+	minFree       int64
 	secretFiles   []string
 	secretsInArgs []string
 	// unknownEnv are variables that look like settings and are none.

@@ -247,6 +247,11 @@ func ErrorText(log, fallback string) Failure {
 	return failure
 }
 
+// OutOfDisk reports that a log has the system's words for a disk that is full.
+func OutOfDisk(log string) bool {
+	return strings.Contains(strings.ToLower(log), "no space left on device")
+}
+
 // OutOfMemory reports that a log has what a Go program prints that gets no more memory, be it terraform or one
 // of its providers.
 func OutOfMemory(log string) bool {

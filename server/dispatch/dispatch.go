@@ -62,6 +62,9 @@ type Options struct {
 	WritesAnHour int
 	// Keep says how long is kept what nothing needs; the zero one keeps everything.
 	Keep Keep
+	// Room says why nothing new is to be started, in words for people: the disk is nearly full. Nil: there is always
+	// room.
+	Room func() error
 	// Grace is how long running work may go on when the server stops; 0 is not at all.
 	Grace time.Duration
 	// InterruptAfter is when in the grace running applies get their SIGINT. 0 is never: they are left to

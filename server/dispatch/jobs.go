@@ -302,6 +302,9 @@ func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Check
 	}
 	defer e.dirs.lock(checkout + "\n" + j.Job.Project.Dir)()
 
+	if refused := e.crowdedOut(s, j); refused != nil {
+		return e.ended(ctx, j, *refused)
+	}
 	p := st.find(j.Job.Project)
 	ready, refused, err := e.prepare(ctx, s, st, out, p, j)
 	if err != nil {
@@ -363,6 +366,9 @@ func (e *Engine) result(ctx context.Context, s scene, p project.Project, out wor
 	}
 	if err != nil {
 		e.Log.ErrorContext(ctx, "running a job", "job", j.Job.ID, "err", err)
+		if isFull(err) {
+			return e.ended(ctx, j, runner.Summary{End: runner.Failed, Failure: fullFailure(j.Job.ID)})
+		}
 		return e.ended(ctx, j, runner.Summary{End: runner.Errored, Failure: &runner.Failure{
 			Summary: "internal error", Text: "internal error, job " + j.Job.ID + "; the server's log has the cause",
 		}})

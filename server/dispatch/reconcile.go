@@ -27,6 +27,10 @@ func (e *Engine) reconcile(ctx context.Context) {
 
 // lookAround asks once about every repository that is served and known.
 func (e *Engine) lookAround(ctx context.Context) {
+	if err := e.noRoom(); err != nil {
+		e.Log.WarnContext(ctx, "asking no forge what happened: there is no room for it", "err", err)
+		return
+	}
 	e.lanes.next(ctx) // who could not be called when a lock came free
 	repos, err := e.repos(ctx)
 	if err != nil && ctx.Err() == nil {

@@ -57,6 +57,9 @@ func (e *Engine) tell(ctx, stop context.Context, it item) {
 			return
 		}
 		log.ErrorContext(ctx, "carrying an event to its answer", "try", try, "err", err)
+		if e.deaf(ctx, err) {
+			try, wait = try-1, min(wait, 15*e.pace.retry)
+		}
 		if try >= tries {
 			if err = guarded(func() error { return e.apologise(ctx, it, err) }); err == nil || ctx.Err() != nil {
 				return
@@ -376,8 +379,15 @@ func (e *Engine) close(ctx context.Context, s scene, v verdict) error {
 
 // drop ends an event that asks for nothing, or for nothing any more.
 func (e *Engine) drop(ctx context.Context, it item, why string) {
-	if err := e.Journal.EventDone(ctx, it.ev.Seq, "", why); err != nil && ctx.Err() == nil {
+	for {
+		err := e.Journal.EventDone(ctx, it.ev.Seq, "", why)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
 		e.Log.ErrorContext(ctx, "ending an event", "event", it.ev.Seq, "err", err)
+		if !e.deaf(ctx, err) || sleep(ctx, 15*e.pace.retry) != nil {
+			return
+		}
 	}
 }
 
@@ -405,8 +415,13 @@ func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 		return err
 	}
 	v := verdict{answer: e.sayInternal(s.run.ID), outcome: "internal error"}
+	reason := "internal error, run " + s.run.ID
+	if isFull(cause) {
+		reason = fullHeadline
+		v = verdict{answer: sayRefusal(title(s.ask.name)+" failed: "+fullHeadline, fullAdvice), outcome: fullHeadline}
+	}
 	if s.ask.plans() || s.ask.kind == askApply {
-		v.plan = e.status(s, s.ask.name, vcs.Failure, "internal error, run "+s.run.ID)
+		v.plan = e.status(s, s.ask.name, vcs.Failure, reason)
 	}
 	if s.ask.kind == askApply && len(jobs) > 0 { // what was applied is told all the same
 		v.answer = e.sayJobs(s, jobs, nobody, []string{"An internal error ended this run early. The server's log has the cause, under run " + templates.Code(s.run.ID) + "."})

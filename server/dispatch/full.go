@@ -1,0 +1,62 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"syscall"
+
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/server/journal"
+)
+
+const (
+	// fullHeadline stands in headlines and statuses.
+	fullHeadline = "the server's disk is full"
+	fullAdvice   = "Who runs this server can free some of it or give it more. Then comment again."
+)
+
+// isFull reports that something could not be written for want of room: by us, or by git, which only says so.
+func isFull(err error) bool {
+	if err == nil {
+		return false
+	}
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
+		strings.Contains(strings.ToLower(err.Error()), "no space left on device")
+}
+
+// noRoom is why nothing new is started; nil while there is room.
+func (e *Engine) noRoom() error {
+	if e.Options.Room == nil {
+		return nil
+	}
+	return e.Options.Room()
+}
+
+// deaf reports that the journal can't be written because the disk is full. Then nothing can be told, and that what
+// waits to be told has failed would not be true: it is carried on when there is room again.
+func (e *Engine) deaf(ctx context.Context, err error) bool {
+	return isFull(err) && isFull(e.Journal.Ping(ctx))
+}
+
+// fullFailure is why a job of ours failed.
+func fullFailure(job string) *runner.Failure {
+	return &runner.Failure{
+		Summary: fullHeadline,
+		Text:    "The disk of the server's data directory became full while this ran, job " + job + ". " + fullAdvice,
+	}
+}
+
+// crowdedOut refuses a job while there is no room for what it would write; nil when there is.
+func (e *Engine) crowdedOut(s scene, j journal.Job) *runner.Summary {
+	err := e.noRoom()
+	if err == nil {
+		return nil
+	}
+	e.Log.Warn("not starting a job", "job", j.Job.ID, "err", err)
+	end := runner.Failed
+	if s.ask.changes() {
+		end = runner.NotStarted
+	}
+	return &runner.Summary{End: end, Failure: &runner.Failure{Summary: fullHeadline, Text: title(err.Error()) + ". " + fullAdvice}}
+}

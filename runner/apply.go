@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tidegate/tidegate/runner/supervisor"
@@ -71,6 +72,9 @@ func (w *work) applied(stepDir string, exit terraform.Exit, facts terraform.Plan
 	}
 	log, text := readApplyLog(raw)
 	errored, err := w.saveErroredState(log.State)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return Result{}, err // it is the only copy: the job has not ended before it is kept
+	}
 	if err != nil {
 		// It was applied all the same, and what is known of the end is not to be lost.
 		w.cfg.Log.Error("saving the state that terraform left", "job", w.job.ID, "error", err)

@@ -75,7 +75,7 @@ func writeDurably(name string, data []byte) error {
 	}
 	_, err = f.Write(data)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+		return errors.Join(err, os.Remove(name+".new"))
 	}
 	if err := os.Rename(name+".new", name); err != nil {
 		return err

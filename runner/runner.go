@@ -186,9 +186,6 @@ func (r *Runner) begin(job Job) (*work, error) {
 		// Short, because plugins listen on sockets in it, whose paths may have 107 bytes.
 		tmp: filepath.Join(r.cfg.Data, "tmp", shortHash(job.ID)),
 	}
-	if err := os.MkdirAll(job.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the job directory: %w", err)
-	}
 	return w, nil
 }
 
@@ -240,7 +237,7 @@ func (w *work) clear() error {
 			return fmt.Errorf("clearing the job directory: %w", err)
 		}
 	}
-	for _, dir := range []string{w.tmp, w.job.DataDir} {
+	for _, dir := range []string{w.job.Dir, w.tmp, w.job.DataDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("making the job's directories: %w", err)
 		}

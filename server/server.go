@@ -30,7 +30,7 @@ type Config struct {
 	Pages http.Handler
 	// Metrics serves /metrics.
 	Metrics http.Handler
-	// Ready answers why the server can't take work now, or nil.
+	// Ready answers why the server can't take work now, or nil. Only an Unready is shown to who asks.
 	Ready func(context.Context) error
 	// Status is what /status shows, as JSON.
 	Status func(context.Context) (any, error)
@@ -43,6 +43,11 @@ type Config struct {
 	Private bool
 	Log     *slog.Logger
 }
+
+// Unready is why a server takes no work now, in words that anybody may read.
+type Unready string
+
+func (u Unready) Error() string { return string(u) }
 
 // Server is the HTTP side of Tidegate.
 type Server struct {
@@ -112,12 +117,17 @@ func (s *Server) routes() http.Handler {
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
-	if err := s.Ready(ctx); err != nil {
-		s.Log.ErrorContext(ctx, "not ready", "err", err)
-		plain(w, http.StatusServiceUnavailable, "not ready: the journal can't be written, or its disk is nearly full; the server's log has the cause")
+	err := s.Ready(ctx)
+	if err == nil {
+		plain(w, http.StatusOK, "ready")
 		return
 	}
-	plain(w, http.StatusOK, "ready")
+	why, ok := errors.AsType[Unready](err)
+	if !ok {
+		s.Log.ErrorContext(ctx, "not ready", "err", err)
+		why = "the journal can't be written; the server's log has the cause"
+	}
+	plain(w, http.StatusServiceUnavailable, "not ready: "+string(why))
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {

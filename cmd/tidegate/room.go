@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/tidegate/tidegate/server"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/vcs"
 )
@@ -39,8 +40,8 @@ func (t takesIn) AddEvent(ctx context.Context, ev vcs.Event, key string) (uint64
 
 // ready answers why the server can't take work now.
 func (t takesIn) ready(ctx context.Context) error {
-	if err := t.room.check(); err != nil {
-		return err
+	if t.room.check() != nil {
+		return server.Unready("the disk of the data directory is nearly full; nothing new is begun until there is room again")
 	}
 	return t.Ping(ctx)
 }

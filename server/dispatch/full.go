@@ -39,12 +39,15 @@ func (e *Engine) deaf(ctx context.Context, err error) bool {
 	return isFull(err) && isFull(e.Journal.Ping(ctx))
 }
 
-// fullFailure is why a job of ours failed.
-func fullFailure(job string) *runner.Failure {
-	return &runner.Failure{
-		Summary: fullHeadline,
-		Text:    "The disk of the server's data directory became full while this ran, job " + job + ". " + fullAdvice,
+// ourFailure is why a job failed, or was not started, for which terraform has no words.
+func ourFailure(job string, err error) *runner.Failure {
+	if isFull(err) {
+		return &runner.Failure{
+			Summary: fullHeadline,
+			Text:    "The disk of the server's data directory became full, job " + job + ". " + fullAdvice,
+		}
 	}
+	return &runner.Failure{Summary: "internal error", Text: "internal error, job " + job + "; the server's log has the cause"}
 }
 
 // crowdedOut refuses a job while there is no room for what it would write; nil when there is.

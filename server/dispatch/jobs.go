@@ -321,8 +321,7 @@ func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Check
 	e.Hook(AtRunning)
 	res, err := e.run(ctx, s, j.Job)
 	if err != nil && s.ask.changes() && ctx.Err() == nil {
-		e.Log.ErrorContext(ctx, "running a job", "job", j.Job.ID, "err", err)
-		return e.adopt(ctx, s, j) // the error does not say what was done
+		res, err = e.despite(ctx, s, j, err)
 	}
 	if err == nil {
 		res, err = e.relock(ctx, s, &j, res)
@@ -342,21 +341,45 @@ func (e *Engine) run(ctx context.Context, s scene, j runner.Job) (runner.Result,
 	return e.detachable(ctx, s.stop, func(calm context.Context) (runner.Result, error) { return e.Runner.Run(calm, j) })
 }
 
-// adopt goes on with an apply that was begun, by an earlier process or with an error of ours.
+// despite is what became of an apply when we could not run it as we should: the error does not say what was done.
+func (e *Engine) despite(ctx context.Context, s scene, j journal.Job, fault error) (runner.Result, error) {
+	e.Log.ErrorContext(ctx, "running a job", "job", j.Job.ID, "err", fault)
+	res, err := e.howItEnded(ctx, s, j)
+	if err == nil && res.End == runner.NotStarted && res.Failure == nil {
+		res.Failure = ourFailure(j.Job.ID, fault)
+	}
+	return res, err
+}
+
+// adopt goes on with an apply that an earlier process began.
 func (e *Engine) adopt(ctx context.Context, s scene, j journal.Job) (journal.Job, error) {
 	s, end, err := e.heed(ctx, s, j)
 	if err != nil {
 		return j, err
 	}
 	defer end()
-	res, err := e.detachable(ctx, s.stop, func(calm context.Context) (runner.Result, error) { return e.Runner.Recover(calm, j.Job) })
-	if err != nil && !errors.Is(err, errDetached) {
-		e.Log.ErrorContext(ctx, "finding out how an apply ended", "job", j.Job.ID, "err", err)
-		res, err = runner.Result{Summary: runner.Summary{End: runner.Unknown, Evidence: []string{
-			"the records of job " + j.Job.ID + " can't be read; the server's log has the cause",
-		}}}, nil
-	}
+	res, err := e.howItEnded(ctx, s, j)
 	return e.result(ctx, s, project.Project{}, workdir.Checkout{}, j, res, err)
+}
+
+// howItEnded finds out how an apply ended. A full disk may be in the way: a state that terraform could not store has to be
+// kept first, and that nothing was started has to be made final. Then it waits for room.
+func (e *Engine) howItEnded(ctx context.Context, s scene, j journal.Job) (runner.Result, error) {
+	for {
+		res, err := e.detachable(ctx, s.stop, func(calm context.Context) (runner.Result, error) { return e.Runner.Recover(calm, j.Job) })
+		if err == nil || errors.Is(err, errDetached) {
+			return res, err
+		}
+		e.Log.ErrorContext(ctx, "finding out how an apply ended", "job", j.Job.ID, "err", err)
+		if !isFull(err) {
+			return runner.Result{Summary: runner.Summary{End: runner.Unknown, Evidence: []string{
+				"the records of job " + j.Job.ID + " can't be read; the server's log has the cause",
+			}}}, nil
+		}
+		if err := e.rest(ctx, 15*e.pace.retry); err != nil {
+			return runner.Result{}, err
+		}
+	}
 }
 
 // result journals what came of a job, the plan it made first.
@@ -364,14 +387,16 @@ func (e *Engine) result(ctx context.Context, s scene, p project.Project, out wor
 	if ctx.Err() != nil || errors.Is(err, errDetached) {
 		return j, context.Cause(ctx)
 	}
-	if err != nil {
+	if errors.Is(err, errStopping) {
+		return j, err
+	}
+	if err != nil { // of a plan: how an apply ended was found out in spite of it
 		e.Log.ErrorContext(ctx, "running a job", "job", j.Job.ID, "err", err)
+		end := runner.Errored
 		if isFull(err) {
-			return e.ended(ctx, j, runner.Summary{End: runner.Failed, Failure: fullFailure(j.Job.ID)})
+			end = runner.Failed
 		}
-		return e.ended(ctx, j, runner.Summary{End: runner.Errored, Failure: &runner.Failure{
-			Summary: "internal error", Text: "internal error, job " + j.Job.ID + "; the server's log has the cause",
-		}})
+		return e.ended(ctx, j, runner.Summary{End: end, Failure: ourFailure(j.Job.ID, err)})
 	}
 	switch {
 	case s.ask.kind == askApply:

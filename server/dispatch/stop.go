@@ -74,6 +74,14 @@ func (e *Engine) slot(s scene) (give func(), err error) {
 	return give, err
 }
 
+// rest waits before something is tried again. Its error says that it is not to be: the server stops.
+func (e *Engine) rest(ctx context.Context, d time.Duration) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(e.halt.closing, func() { cancel(errStopping) })() //nolint:contextcheck // a stop of the engine, not a context to inherit
+	return sleep(ctx, d)
+}
+
 // detachable runs an apply, or waits for one, in a goroutine that ends with the process: when the server
 // stops, it is left running. f's context ends only when running applies are interrupted, or this one is cancelled.
 func (e *Engine) detachable(ctx, stop context.Context, f func(context.Context) (runner.Result, error)) (runner.Result, error) {

@@ -66,7 +66,7 @@ func (e *Engine) tell(ctx, stop context.Context, it item) {
 			}
 			log.ErrorContext(ctx, "telling of an internal error", "err", err)
 		}
-		if e.halt.closing.Err() != nil || sleep(ctx, wait) != nil {
+		if e.rest(ctx, wait) != nil {
 			return
 		}
 		wait = min(wait*2, time.Minute)
@@ -385,7 +385,7 @@ func (e *Engine) drop(ctx context.Context, it item, why string) {
 			return
 		}
 		e.Log.ErrorContext(ctx, "ending an event", "event", it.ev.Seq, "err", err)
-		if !e.deaf(ctx, err) || sleep(ctx, 15*e.pace.retry) != nil {
+		if !e.deaf(ctx, err) || e.rest(ctx, 15*e.pace.retry) != nil {
 			return
 		}
 	}
@@ -416,7 +416,7 @@ func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 	}
 	v := verdict{answer: e.sayInternal(s.run.ID), outcome: "internal error"}
 	reason := "internal error, run " + s.run.ID
-	if isFull(cause) {
+	if isFull(cause) || e.noRoom() != nil { // git does not always say why it could not write
 		reason = fullHeadline
 		v = verdict{answer: sayRefusal(title(s.ask.name)+" failed: "+fullHeadline, fullAdvice), outcome: fullHeadline}
 	}

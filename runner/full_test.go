@@ -1,0 +1,147 @@
+package runner
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/tidegate/tidegate/runner/internal/smalldisk"
+	"github.com/tidegate/tidegate/runner/supervisor"
+)
+
+// An apply that finds no room before its terraform is there was not started, and that is known although nothing can be
+// written.
+func TestAnApplyThatFindsNoRoomIsNotStarted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": localBackend})
+	plan := s.plan("1").PlanFile
+	s.started()
+	for name, options := range map[string]string{"no bytes": "size=16k", "no files": "size=1m,nr_inodes=2"} {
+		disk := smalldisk.New(t, filepath.Join(s.base, name), options)
+		if name == "no bytes" {
+			disk.Fill(0)
+		} else if err := os.Mkdir(filepath.Join(disk.Dir, "filling"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		job := s.next(name, Apply)
+		job.PlanFile, job.Dir = plan, filepath.Join(disk.Dir, "1")
+		if got, err := New(s.cfg).Run(t.Context(), job); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%s: Run = %s, %v, want %v", name, got.End, err, syscall.ENOSPC)
+		}
+		if got, err := New(s.cfg).Recover(t.Context(), job); err != nil || got.End != NotStarted {
+			t.Errorf("%s: Recover = %s, %v, want it not started", name, got.End, err)
+		}
+	}
+	if calls := s.started(); len(calls) > 0 {
+		t.Errorf("these were started: %q", calls)
+	}
+}
+
+// That a step was not started has to be made final, which takes a file: until there is room for it, nothing is said.
+func TestNotStartedIsNotSaidBeforeItIsFinal(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": localBackend})
+	disk := smalldisk.New(t, filepath.Join(s.base, "small"), "size=1m,nr_inodes=6")
+	job := s.next("2", Apply)
+	job.PlanFile, job.Dir = filepath.Join(s.base, "none"), filepath.Join(disk.Dir, "1")
+	step := filepath.Join(job.Dir, "1-apply")
+	spec := supervisor.Spec{Argv0: job.Tool.Path, Env: []string{"PATH=/bin"}}
+	full := filepath.Join(disk.Dir, "full")
+	if err := errors.Join(os.MkdirAll(step, 0o700), spec.Write(step), os.MkdirAll(filepath.Join(full, "up"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := New(s.cfg).Recover(t.Context(), job); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("Recover on a full disk = %s, %v, want %v", got.End, err, syscall.ENOSPC)
+	}
+	if err := os.RemoveAll(full); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := New(s.cfg).Recover(t.Context(), job); err != nil || got.End != NotStarted {
+		t.Errorf("Recover with room again = %s, %v, want it not started", got.End, err)
+	}
+}
+
+// A state that terraform could not store is the only copy: an apply has not ended before it is kept, and is found again.
+func TestAStateWaitsForRoomToBeKept(t *testing.T) {
+	t.Parallel()
+	var disk smalldisk.Disk
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			disk.Fill(0)
+			w.WriteHeader(http.StatusInsufficientStorage)
+			return
+		}
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	t.Cleanup(backend.Close)
+	s := newSite(t, map[string]string{"main.tf": `
+terraform {
+  backend "http" {
+    address   = "` + backend.URL + `/state"
+    retry_max = 0
+  }
+}
+resource "terraform_data" "a" {
+  input = format("%020000d", 1)
+}
+`})
+	disk = smalldisk.New(t, filepath.Join(s.base, "small"), "size=1m")
+	job := s.next("2", Apply)
+	job.PlanFile, job.Dir = s.plan("1").PlanFile, filepath.Join(disk.Dir, "1")
+	if got, err := New(s.cfg).Run(t.Context(), job); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("Run = %s, %+v, %v, want %v", got.End, got.Failure, err, syscall.ENOSPC)
+	}
+	if got, err := New(s.cfg).Recover(t.Context(), job); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("Recover on a full disk = %s, %v, want %v", got.End, err, syscall.ENOSPC)
+	}
+	disk.Free()
+	got, err := New(s.cfg).Recover(t.Context(), job)
+	if err != nil || got.End != PartlyApplied || got.ErroredState == "" {
+		t.Fatalf("Recover with room again = %s, state %q, %v", got.End, got.ErroredState, err)
+	}
+	if kept, err := os.ReadFile(got.ErroredState); err != nil || !strings.Contains(string(kept), "terraform_data") {
+		t.Errorf("the state that was kept: %v\n%s", err, kept)
+	}
+}
+
+// What an apply has done is told even if there is no room to keep it: the step's own marks say it again.
+func TestAnApplyIsToldThoughItsResultFindsNoRoom(t *testing.T) {
+	t.Parallel()
+	var disk smalldisk.Disk
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		disk.Fill(0)
+	}))
+	t.Cleanup(backend.Close)
+	s := newSite(t, map[string]string{"main.tf": `
+terraform {
+  backend "http" {
+    address = "` + backend.URL + `/state"
+  }
+}
+resource "terraform_data" "a" {
+  count = 60
+}
+`})
+	disk = smalldisk.New(t, filepath.Join(s.base, "small"), "size=1m")
+	job := s.next("2", Apply)
+	job.PlanFile, job.Dir = s.plan("1").PlanFile, filepath.Join(disk.Dir, "1")
+	if got, err := New(s.cfg).Run(t.Context(), job); err != nil || got.End != Succeeded {
+		t.Errorf("Run = %s, %+v, %v, want %s", got.End, got.Failure, err, Succeeded)
+	}
+	if _, err := LoadResult(job.Dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("LoadResult = %v, want the result to have found no room", err)
+	}
+	if got, err := New(s.cfg).Recover(t.Context(), job); err != nil || got.End != Succeeded {
+		t.Errorf("Recover = %s, %+v, %v, want %s", got.End, got.Failure, err, Succeeded)
+	}
+}

@@ -1,0 +1,81 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// An apply for which there is no room is told to be not started, and why. Its plan and its lock stay as they are.
+func TestAnApplyWithoutRoomKeepsItsPlan(t *testing.T) {
+	e, f, r := onRepo(t)
+	e.Options.Room = func() error { return errors.New("the disk has 3 MiB left") }
+	p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
+	f.pull = func(int) (vcs.Pull, error) { return p, nil }
+	e.ready(t, p)
+	addComment(t, e, 1, 7, "apply")
+	e.tell(t.Context(), t.Context(), e.items(t)[0])
+	if said := bodies(f.scripted); !strings.Contains(said, "not started") || !strings.Contains(said, "The disk has 3 MiB left. Who runs this server") {
+		t.Errorf("the answer, want why it was not started:\n%s", said)
+	}
+	plans, err := e.plans(t.Context(), pr(1))
+	must(t, err)
+	held, err := e.heldKeys(t.Context(), pr(1))
+	must(t, err)
+	if len(plans) != 1 || plans[0].State != journal.PlanReady || len(held) != 1 {
+		t.Errorf("plans %+v under %d locks, want the ready one under its lock", plans, len(held))
+	}
+}
+
+// That our disk is full says nothing of what terraform has done.
+func TestWhatAFullDiskLeavesOfAnApply(t *testing.T) {
+	t.Parallel()
+	e := engineOn(t, newGuarding())
+	s := scene{item: item{ask: ask{kind: askApply, name: cmdApply}}, stop: t.Context(), pull: aPull(1)}
+	j := journal.Job{Job: runner.Job{
+		ID: "R/1", Action: runner.Apply, Dir: t.TempDir() + "/1", Checkout: "/c", DataDir: "/d", PlanFile: "/p",
+		Project: network(), Tool: runner.Tool{Path: "/t"},
+	}}
+	full := fmt.Errorf("making the job directory: %w", syscall.ENOSPC)
+	res, err := e.despite(t.Context(), s, j, full)
+	if err != nil || res.End != runner.NotStarted || res.Failure == nil || res.Failure.Summary != fullHeadline {
+		t.Errorf("an apply without marks = %s, %+v, %v, want it not started, with the reason", res.End, res.Failure, err)
+	}
+}
+
+// git does not always say why it could not write.
+func TestAnApologyWhileTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	f := newGuarding()
+	e := engineOn(t, f)
+	e.Options.Room = func() error { return errors.New("full") }
+	it := e.comment(t, "ana", "plan", 5)
+	must(t, e.apologise(t.Context(), it, errors.New("unable to write file")))
+	if said := bodies(f.scripted); !strings.HasPrefix(said, "### Plan failed: the server's disk is full\n") {
+		t.Errorf("the answer:\n%s", said)
+	}
+}
+
+// Who waits for room stops with the server, and before its grace is over.
+func TestNobodyWaitsForRoomInAServerThatStops(t *testing.T) {
+	t.Parallel()
+	e := engineOn(t, newGuarding())
+	e.halt.close()
+	if err := e.rest(t.Context(), time.Hour); !errors.Is(err, errStopping) {
+		t.Errorf("rest in a server that stops = %v, want %v", err, errStopping)
+	}
+	e.halt = newHalt()
+	ctx, stop := context.WithCancelCause(t.Context())
+	stop(errStopping)
+	if err := e.rest(ctx, time.Hour); !errors.Is(err, errStopping) {
+		t.Errorf("rest in a server that has stopped = %v, want %v", err, errStopping)
+	}
+}

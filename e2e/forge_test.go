@@ -76,26 +76,14 @@ func forgeReporting(tb testing.TB, dir string, github *contract.Contract, deviat
 	}
 	s := httptest.NewServer(f.Faulty(github.Front(f.Handler(), "/api/v3", deviates))) // a fault is not held against what is published
 	f.SetURL(s.URL)
-	for _, u := range []string{ana, raj, eve, bot} {
-		token := u + "-token"
-		if u == bot {
-			token = botToken
-		}
-		if err := f.CreateUser(u, u+"-password", token); err != nil {
-			tb.Fatal(err)
-		}
+	var all []devforge.Member
+	for _, m := range []struct{ login, token, permission string }{
+		{ana, ana + "-token", "write"}, {raj, raj + "-token", "write"}, {eve, eve + "-token", "read"}, {bot, botToken, "write"},
+	} {
+		all = append(all, devforge.Member{Login: m.login, Password: m.login + "-password", Token: m.token, Permission: m.permission})
 	}
-	if err := f.CreateRepo(owner, name); err != nil {
-		tb.Fatal(err)
-	}
-	for u, p := range map[string]string{ana: "write", raj: "write", eve: "read", bot: "write"} {
-		if err := f.SetPermission(owner, name, u, p); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	if err := f.AddHook(owner, name, "http://127.0.0.1:1/events", webhookSecret); err != nil {
-		tb.Fatal(err)
-	}
+	must(tb, f.Found(owner, name, all...))
+	must(tb, f.AddHook(owner, name, "http://127.0.0.1:1/events", webhookSecret))
 	out.Forge, out.http = f, s
 	return out
 }

@@ -100,8 +100,9 @@ func (w *world) found() (err error) {
 	w.stateHTTP = httptest.NewServer(&w.states)
 	w.forge.SetURL(w.http.URL)
 	return errors.Join(
-		w.forge.CreateUser(person, person+"-password", person+"-token"), w.forge.CreateUser(bot, bot+"-password", bot+"-token"),
-		w.forge.CreateRepo(owner, name), w.forge.SetPermission(owner, name, person, "write"), w.forge.SetPermission(owner, name, bot, "write"),
+		w.forge.Found(owner, name,
+			devforge.Member{Login: person, Password: person + "-password", Token: person + "-token", Permission: "write"},
+			devforge.Member{Login: bot, Password: bot + "-password", Token: bot + "-token", Permission: "write"}),
 		w.forge.AddHook(owner, name, "http://"+w.addr+"/events", secret),
 	)
 }

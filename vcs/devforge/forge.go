@@ -230,6 +230,39 @@ func (f *Forge) SetPermission(owner, name, login, permission string) error {
 	return nil
 }
 
+// Member is a user with a repository.
+type Member struct {
+	// What CreateUser takes.
+	Login, Password, Token string
+	// Permission is what SetPermission takes.
+	Permission string
+	// Person: a page's visitor may act as the user.
+	Person bool
+}
+
+// Found makes a repository and its members, who are new.
+func (f *Forge) Found(owner, name string, members ...Member) error {
+	for _, m := range members {
+		if err := f.CreateUser(m.Login, m.Password, m.Token); err != nil {
+			return err
+		}
+		if m.Person {
+			if err := f.MakePerson(m.Login); err != nil {
+				return err
+			}
+		}
+	}
+	if err := f.CreateRepo(owner, name); err != nil {
+		return err
+	}
+	for _, m := range members {
+		if err := f.SetPermission(owner, name, m.Login, m.Permission); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 var errNotFound = errors.New("not found")
 
 var ranks = map[string]int{"": 0, "read": 1, "write": 2, "admin": 3} //nolint:gochecknoglobals // a constant table

@@ -41,14 +41,11 @@ func newDev(t *testing.T) *dev {
 	})
 	f.SetURL(srv.URL)
 	d := &dev{Forge: f, url: srv.URL, tree: filepath.Join(t.TempDir(), "tree")}
-	for _, user := range []string{"acme", "ana", "raj", "root", "eve"} {
-		must(t, f.CreateUser(user, user+"-password", user+"-token"))
+	members := []devforge.Member{{Login: bot, Password: "bot-password", Token: botToken, Permission: "write"}}
+	for user, may := range map[string]string{"acme": "admin", "ana": "write", "raj": "write", "root": "admin", "eve": "read"} {
+		members = append(members, devforge.Member{Login: user, Password: user + "-password", Token: user + "-token", Permission: may})
 	}
-	must(t, f.CreateUser(bot, "bot-password", botToken))
-	must(t, f.CreateRepo("acme", "infra"))
-	for user, may := range map[string]string{"ana": "write", "raj": "write", "root": "admin", "eve": "read", bot: "write"} {
-		must(t, f.SetPermission("acme", "infra", user, may))
-	}
+	must(t, f.Found("acme", "infra", members...))
 	d.git(t, "init", "-q", "-b", "main", d.tree)
 	d.commit(t, "one")
 	d.push(t, "main")

@@ -64,21 +64,10 @@ func startForge(ctx context.Context, d *demo) (*forge, error) {
 
 // people makes the users and the repository.
 func (f *forge) people() error {
-	for _, u := range []struct{ login, password, token string }{
-		{writer, f.password, f.tokens[writer]}, {reader, f.password, f.tokens[reader]}, {bot, rand.Text(), f.botToken},
-	} {
-		if err := f.CreateUser(u.login, u.password, u.token); err != nil {
-			return err
-		}
-	}
-	if err := f.CreateRepo(owner, repo); err != nil {
-		return err
-	}
-	return errors.Join(
-		f.MakePerson(writer), f.MakePerson(reader),
-		f.SetPermission(owner, repo, writer, "write"),
-		f.SetPermission(owner, repo, reader, "read"),
-		f.SetPermission(owner, repo, bot, "write"),
+	return f.Found(owner, repo,
+		devforge.Member{Login: writer, Password: f.password, Token: f.tokens[writer], Permission: "write", Person: true},
+		devforge.Member{Login: reader, Password: f.password, Token: f.tokens[reader], Permission: "read", Person: true},
+		devforge.Member{Login: bot, Password: rand.Text(), Token: f.botToken, Permission: "write"},
 	)
 }
 

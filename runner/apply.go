@@ -90,7 +90,7 @@ func (w *work) applied(stepDir string, exit terraform.Exit, facts terraform.Plan
 	result.Resources = log.Outcomes(facts.Resources, succeeded, exit.Known && !exit.Truncated)
 	result.Changes = doneChanges(result.Resources, facts.Changes, succeeded)
 	if !succeeded {
-		result.Failure = w.why("apply", exit, raw, w.waited(applyFailure(exit, log, raw)))
+		result.Failure = w.why("apply", exit, text, w.waited(applyFailure(exit, log, text)))
 	}
 	if result.End == Unknown || result.End == Interrupted || errored != "" {
 		result.Evidence = w.evidence(stepDir, errored)
@@ -152,19 +152,19 @@ func doneChanges(resources []Resource, planned Changes, succeeded bool) Changes 
 	return changes
 }
 
-// applyFailure is why an apply did not succeed, in terraform's words where it has some.
-func applyFailure(exit terraform.Exit, log *terraform.ApplyLog, raw string) *Failure {
+// applyFailure is why an apply did not succeed, in terraform's words where it has some. Of an end that
+// nobody saw the evidence tells. text is the log for people.
+func applyFailure(exit terraform.Exit, log *terraform.ApplyLog, text string) *Failure {
 	if !exit.Started {
 		return nil
 	}
 	if failure := log.Failure(); failure != nil {
 		return failure
 	}
-	words := "nobody saw how terraform apply ended"
-	if exit.Known {
-		words = endWords("apply", exit)
+	if !exit.Known {
+		return nil
 	}
-	failure := terraform.ErrorText(raw, words)
+	failure := terraform.ErrorText(text, endWords("apply", exit))
 	return &failure
 }
 

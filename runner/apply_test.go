@@ -296,6 +296,9 @@ func TestRecoverOfAnApplyThatNobodySawEnd(t *testing.T) {
 	if err != nil || got.End != Unknown {
 		t.Fatalf("Recover = %s, %v", got.End, err)
 	}
+	if got.Failure != nil {
+		t.Errorf("its failure is %+v, and nobody saw one", got.Failure)
+	}
 	evidence := strings.Join(got.Evidence, "\n")
 	for _, want := range []string{"the state has a lock file: id ", "OperationTypeApply by ", "the last lines of its log:", "terraform_data.middle: Provisioning with 'local-exec'..."} {
 		if !strings.Contains(evidence, want) {

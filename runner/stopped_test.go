@@ -62,6 +62,9 @@ resource "terraform_data" "last" {
 	if got.End != Interrupted || !got.Killed || got.Failure.Summary != "terraform was killed, most likely for want of memory" {
 		t.Fatalf("apply = %s, %+v", got.End, got.Failure)
 	}
+	if !strings.Contains(got.Failure.Text, "terraform_data.first: Creation complete") || strings.Contains(got.Failure.Text, `"@level"`) {
+		t.Errorf("text = %q, want the log as people read it", got.Failure.Text)
+	}
 	if evidence := strings.Join(got.Evidence, "\n"); !strings.Contains(evidence, "the state file has serial") {
 		t.Errorf("evidence: %s", evidence)
 	}

@@ -46,7 +46,7 @@ func (j Job) stopped() string {
 	case StateInterrupted:
 		return "**" + j.name() + " was interrupted:** " + j.score() + fmt.Sprintf(stays, j.name())
 	case StateUnknown:
-		return "**How " + j.name() + " ended is not known:** it was started, and nobody saw its end. " + fmt.Sprintf(stays, j.name())
+		return "**How " + j.name() + " ended is not known:** it was started, and nobody saw its end. " + j.glimpse() + fmt.Sprintf(stays, j.name())
 	}
 	return ""
 }
@@ -85,6 +85,27 @@ func (j Job) score() string {
 	return s + ", and the state says so. "
 }
 
+// glimpse says how far an apply was seen to come.
+func (j Job) glimpse() string {
+	var done, begun int
+	for _, d := range j.Done {
+		switch d.Outcome {
+		case outcomeDone:
+			done++
+		case outcomeHalf, outcomeFailed:
+			begun++
+		}
+	}
+	if len(j.Done) == 0 {
+		return ""
+	}
+	s := fmt.Sprintf("As far as its log tells, %d of %s %s done", done, counted(len(j.Done), "change"), isAre(done))
+	if begun > 0 {
+		s += fmt.Sprintf(", and %d %s begun", begun, isAre(begun))
+	}
+	return s + ". "
+}
+
 func isAre(n int) string {
 	if n == 1 {
 		return "is"
@@ -120,37 +141,65 @@ func (j Job) doneWords() string {
 
 // The outcomes of a resource that are told.
 const (
-	outcomeDone = "done"
-	outcomeHalf = "half done"
+	outcomeDone   = "done"
+	outcomeHalf   = "half done"
+	outcomeFailed = "failed"
 )
 
+// mostDone is how many resources are named of each outcome.
+const mostDone = 50
+
 // doneList tells resource by resource what an apply did before it stopped.
-func doneList(list []Done) string {
-	const most = 50
-	var done, half []string
-	for _, d := range list {
-		switch d.Outcome {
-		case outcomeDone:
+func (j Job) doneList() string {
+	again := "creating it again failed"
+	if j.State == StateUnknown {
+		again = "creating it again was not seen to end"
+	}
+	var done, half, begun, rest []string
+	for _, d := range j.Done {
+		switch {
+		case d.Outcome == outcomeDone:
 			done = append(done, past(d.Action)+" "+Code(d.Address))
-		case outcomeHalf:
-			half = append(half, "- **Half done:** "+Code(d.Address)+" was destroyed; creating it again failed\n")
+		case d.Outcome == outcomeHalf:
+			half = append(half, "- **Half done:** "+Code(d.Address)+" was destroyed; "+again+"\n")
+		case j.State != StateUnknown:
+		case d.Outcome == outcomeFailed:
+			begun = append(begun, present(d.Action)+" "+Code(d.Address))
+		case d.isTold():
+			rest = append(rest, present(d.Action)+" "+Code(d.Address))
 		}
 	}
 	var b strings.Builder
-	if n := len(done); n > most {
-		done = append(done[:most], fmt.Sprintf("and %d more", n-most))
-	}
-	if len(done) > 0 {
-		b.WriteString("- Done: " + strings.Join(done, ", ") + "\n")
-	}
-	if n := len(half); n > most {
-		half = append(half[:most], fmt.Sprintf("- and %d more are half done\n", n-most))
+	b.WriteString(doneLine("Done:", done))
+	if n := len(half); n > mostDone {
+		half = append(half[:mostDone], fmt.Sprintf("- and %d more are half done\n", n-mostDone))
 	}
 	b.WriteString(strings.Join(half, ""))
+	b.WriteString(doneLine("**Begun, and not seen to end:**", begun))
+	b.WriteString(doneLine("Not begun, as far as its log tells:", rest))
 	if b.Len() > 0 {
 		b.WriteString("\n")
 	}
 	return b.String()
+}
+
+func doneLine(what string, list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	if n := len(list); n > mostDone {
+		list = append(list[:mostDone:mostDone], fmt.Sprintf("and %d more", n-mostDone))
+	}
+	return "- " + what + " " + strings.Join(list, ", ") + "\n"
+}
+
+// isTold reports that terraform says when it begins that.
+func (d Done) isTold() bool {
+	switch d.Action {
+	case "create", "update", "delete", "replace":
+		return d.Outcome == ""
+	}
+	return false
 }
 
 func past(action string) string {
@@ -171,6 +220,20 @@ func past(action string) string {
 		return "forgot"
 	}
 	return "did " + Code(action)
+}
+
+func present(action string) string {
+	switch action {
+	case "create":
+		return "creating"
+	case "update":
+		return "changing"
+	case "delete":
+		return "destroying"
+	case "replace":
+		return "replacing"
+	}
+	return Code(action)
 }
 
 // afterwards says what to do next.

@@ -46,7 +46,7 @@ func applyFolds(jobs []Job) []fold {
 		if len(j.Evidence) > 0 {
 			list := ""
 			if j.Error == nil {
-				list = doneList(j.Done)
+				list = j.doneList()
 			}
 			out = append(out, fold{
 				open: true, must: true, list: list, text: strings.Join(j.Evidence, "\n"),
@@ -59,7 +59,7 @@ func applyFolds(jobs []Job) []fold {
 
 func (j Job) failed() fold {
 	return fold{
-		open: true, must: true, list: doneList(j.Done), text: j.Error.Text,
+		open: true, must: true, list: j.doneList(), text: j.Error.Text,
 		summary: "<b>" + j.State + "</b> " + j.htmlName() + ": " + htmlCode(j.Error.Summary),
 	}
 }

@@ -127,8 +127,8 @@ func unlocked(jobs []Job) string {
 
 // LeftNote says on a plan that it follows an apply whose end nobody saw; runURL is where that is told.
 func LeftNote(runURL string) string {
-	return "This shows what is left of " + link("the apply whose end is not known", runURL) + ". What it made right before it died " +
-		"may be missing in a state that is kept elsewhere: look at what is really there before you apply."
+	return "This shows what is left of " + link("the apply whose end is not known", runURL) + ". What it was making when it died " +
+		"may be there and in no state: look at what is really there before you apply."
 }
 
 // CircleNote says who holds what in a circle of pull requests that wait for each other, and how it ends.

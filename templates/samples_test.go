@@ -139,6 +139,15 @@ func samples() map[string]string {
 	lost := templates.Job{Label: "dns", State: templates.StateUnknown, LogURL: link("dns"), Flags: "-d dns", Evidence: []string{"the state's serial is 9, it was 3", "terraform's state lock is held"}}
 	again := lost
 	again.Again = true
+	glimpsed := again
+	glimpsed.Changes = known(templates.Changes{Add: 1})
+	glimpsed.Done = []templates.Done{
+		{Address: "terraform_data.gateway", Action: "create", Outcome: "done"},
+		{Address: "terraform_data.cluster", Action: "replace", Outcome: "half done"},
+		{Address: "terraform_data.migration", Action: "create", Outcome: "failed"},
+		{Address: "terraform_data.routes", Action: "update"},
+		{Address: "terraform_data.moved", Action: "move"},
+	}
 	keptClean := clean("dns")
 	keptClean.Kept = true
 	homeless := half
@@ -199,6 +208,7 @@ func samples() map[string]string {
 		"apply_one":         apply(applied("network", templates.Changes{Add: 1, Change: 1})),
 		"apply_partly":      apply(half, later, applied("dns", templates.Changes{Add: 1})),
 		"apply_unknown":     apply(lost),
+		"apply_glimpsed":    apply(glimpsed, applied("api", templates.Changes{Add: 1})),
 		"apply_unstored":    apply(homeless),
 		"force_unlock":      mended(false, templates.StateApplied, nil),
 		"force_unlock_not":  mended(false, templates.StateFailed, &templates.Failure{Summary: "Failed to unlock state", Text: "Error: Failed to unlock state\n\nlock ID does not match"}),

@@ -10,7 +10,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X main.version=$(VERSION)
 export TIDEGATE_CACHE := $(CACHE)
 
-.PHONY: help build demo test test-tools race e2e chaos fuzz lint fmt check measure-start soak mutants screenshots docs clean
+.PHONY: help build demo test test-tools race e2e chaos fuzz lint fmt check measure-start show-crash soak mutants screenshots docs clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,10 @@ demo-checks: build ## Play the demo through, and see it fail without terraform
 
 measure-start: test-tools ## Measure how soon a killed server is there again, with 10,000 runs in its journal
 	$(GO) test -run '^$$' -bench 'BenchmarkStart$$' -benchtime 5x ./e2e
+
+show-crash: test-tools ## Kill a server and all that it runs in the middle of an apply of 60 s; show the pull request, and write docs/crash-example.md
+	SHOW_CRASH=1 $(GO) test -count 1 -run 'TestCrashExample$$' ./e2e
+	@cat docs/crash-example.md
 
 SOAK_PULLS ?= 2000
 soak: test-tools ## Send SOAK_PULLS (2000) pull requests through a server and see that none of them stays in its memory

@@ -61,7 +61,7 @@ func soak(tb testing.TB, pulls int) (first, last usage) {
 		_, err = w.push(soakProject(k), files, "change")
 		must(tb, err)
 	}
-	must(tb, w.start(append(os.Environ(), path, "GOGC=20"), "--log-level", "warn", "--forge-writes-per-hour", "0"))
+	must(tb, w.start(append(w.environ(), path, "GOGC=20"), "--log-level", "warn", "--forge-writes-per-hour", "0"))
 	tb.Logf("%6s %10s %12s %12s %8s", "pulls", "seconds", "live heap", "goroutines", "files")
 	began := time.Now()
 	for done := 0; done < pulls; {

@@ -31,7 +31,7 @@ func BenchmarkStart(b *testing.B) {
 	must(b, os.WriteFile(filepath.Join(files, "main.tf"), []byte(slowApply), 0o600))
 	_, err := w.push("main", filepath.Join(w.dir, "nobody"), "nothing")
 	must(b, err)
-	must(b, w.start(os.Environ()))
+	must(b, w.start(w.environ()))
 	_, err = w.push("change", filepath.Join(w.dir, "files"), "one")
 	must(b, err)
 	must(b, cmdOpen(nil, w, []string{"1", "change"}))
@@ -41,7 +41,7 @@ func BenchmarkStart(b *testing.B) {
 	began := time.Now()
 	pastOf(b, filepath.Join(w.data, "tidegate.db"))
 	b.Logf("%d runs were journalled in %s", pastRuns, time.Since(began).Round(time.Millisecond))
-	must(b, w.start(os.Environ()))
+	must(b, w.start(w.environ()))
 	must(b, cmdComment(nil, w, []string{"1", ana, "apply"}))
 	must(b, w.until("the apply to run", func() (bool, error) {
 		_, err := os.Stat(filepath.Join(w.state(), "ledger"))
@@ -80,7 +80,7 @@ func (w *world) killed(b *testing.B) (ready, adopted time.Duration) {
 	before, err := os.Stat(log)
 	must(b, err)
 	began := time.Now()
-	must(b, w.start(os.Environ()))
+	must(b, w.start(w.environ()))
 	ready = time.Since(began)
 	must(b, w.until("the apply to be adopted", func() (bool, error) {
 		raw, err := os.ReadFile(log)
@@ -98,6 +98,11 @@ func newBareWorld(tb testing.TB) *world {
 	w.forge, w.states = newForge(tb, w.dir), newStates()
 	tb.Cleanup(w.end)
 	return w
+}
+
+// environ is a server's environment outside of stories, with nothing of this machine's configuration.
+func (w *world) environ() []string {
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.dir, "home"), "TMPDIR=" + filepath.Join(w.dir, "tmp")}
 }
 
 func must(tb testing.TB, err error) {

@@ -52,7 +52,11 @@ lint: ## Run golangci-lint and go vet for darwin
 fmt: ## Format the code
 	@./.ci/lint fmt
 
-check: lint test demo-checks ## What CI runs
+check: lint test demo-checks chaos-check ## What CI runs
+
+.PHONY: chaos-check
+chaos-check: test-tools ## Chaos with the same 20 kills each time
+	$(GO) run ./e2e/chaos -kills 20 -seed 1
 
 .PHONY: demo-checks
 demo-checks: build ## Play the demo through, and see it fail without terraform

@@ -187,9 +187,13 @@ func (k *killer) await(ctx context.Context, c card) (halted int, came bool) {
 func (k *killer) applying() bool {
 	open := map[string]bool{}
 	for _, l := range k.ledger() {
-		open[l.job] = l.what == "begin"
+		if l.what == "begin" {
+			open[l.job] = true
+		} else {
+			delete(open, l.job)
+		}
 	}
-	return slices.ContainsFunc(k.processes(), func(p process) bool { return p.apply && !p.supervisor && open[filepath.Base(p.tmp)] })
+	return len(open) > 0 && slices.ContainsFunc(k.processes(), func(p process) bool { return p.apply && !p.supervisor && open[filepath.Base(p.tmp)] })
 }
 
 func pause(ctx context.Context, d time.Duration) {

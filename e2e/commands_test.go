@@ -27,6 +27,8 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"server":    cmdServer,
 		"crash":     cmdKill,
 		"shutdown":  cmdStop,
+		"init":      cmdInit,
+		"terminate": cmdTerminate,
 		"push":      cmdPush,
 		"open":      cmdOpen,
 		"comment":   cmdComment,
@@ -97,6 +99,19 @@ func cmdServer(ts *testscript.TestScript, w *world, args []string) error {
 	}
 	return w.start(env, args...)
 }
+
+// init GRACE [FLAGS]: the server under tidegate init.
+func cmdInit(ts *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 1, "init GRACE [FLAGS]"); err != nil {
+		return err
+	}
+	w.grace = args[0]
+	defer func() { w.grace = "" }()
+	return cmdServer(ts, w, args[1:])
+}
+
+// terminate: SIGTERM. shutdown waits for the end.
+func cmdTerminate(_ *testscript.TestScript, w *world, _ []string) error { return w.terminate() }
 
 // crash [all]: kill -9 of the server process alone, or of everything that it has started too.
 func cmdKill(_ *testscript.TestScript, w *world, args []string) error {
@@ -303,14 +318,18 @@ func cmdSet(_ *testscript.TestScript, w *world, args []string) error {
 
 // get PATH FILE: a page of the server.
 func cmdGet(ts *testscript.TestScript, w *world, args []string) error {
-	if err := need(args, 2, "get PATH FILE"); err != nil {
+	if err := need(args, 2, "get PATH FILE [STATUS]"); err != nil {
 		return err
+	}
+	want := "200"
+	if len(args) > 2 {
+		want = args[2]
 	}
 	status, body, err := w.get(args[0])
 	if err != nil {
 		return err
 	}
-	if status != http.StatusOK {
+	if strconv.Itoa(status) != want {
 		return fmt.Errorf("GET %s: %d %s", args[0], status, body)
 	}
 	return os.WriteFile(ts.MkAbs(args[1]), []byte(body), 0o600)

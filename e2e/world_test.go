@@ -45,6 +45,7 @@ type world struct {
 	bin    string
 	// nobody: the server runs as a user without rights.
 	nobody bool
+	grace  string // of the init that a server is to have around it
 
 	server *process
 	// counted and unchanged are the bot's calls when the story last looked.
@@ -58,6 +59,7 @@ type process struct {
 	url  string
 	done chan error
 	log  *os.File
+	told bool // it got its SIGTERM
 }
 
 func (w *world) token(user string) string {
@@ -207,6 +209,9 @@ func (w *world) start(env []string, args ...string) error {
 	if w.server != nil && w.server.cmd != nil {
 		return errors.New("a server is running already")
 	}
+	if w.grace != "" {
+		argv = append([]string{"init", "--grace", w.grace, "--", w.bin}, argv...)
+	}
 	cmd := exec.Command(w.bin, argv...)
 	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = log, log
@@ -236,11 +241,23 @@ func (w *world) start(env []string, args ...string) error {
 	})
 }
 
+// terminate sends SIGTERM; stop waits for the end then.
+func (w *world) terminate() error {
+	if w.server == nil || w.server.cmd == nil {
+		return errors.New("no server is running")
+	}
+	w.server.told = true
+	return w.server.cmd.Process.Signal(syscall.SIGTERM)
+}
+
 // stop ends the server with a signal and waits for it.
 func (w *world) stop(sig syscall.Signal) error {
 	p := w.server
 	if p == nil {
 		return errors.New("no server is running")
+	}
+	if p.told && sig == syscall.SIGTERM { // a second one would end it at once
+		sig = 0
 	}
 	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err

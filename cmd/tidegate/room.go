@@ -38,10 +38,15 @@ func (t takesIn) AddEvent(ctx context.Context, ev vcs.Event, key string) (uint64
 	return t.Journal.AddEvent(ctx, ev, key)
 }
 
-// ready answers why the server can't take work now.
-func (t takesIn) ready(ctx context.Context) error {
-	if t.room.check() != nil {
-		return server.Unready("the disk of the data directory is nearly full; nothing new is begun until there is room again")
+// ready answers why the server can't take work now. A server that stops takes webhooks in, but begins nothing any more.
+func (t takesIn) ready(stopping context.Context) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if stopping.Err() != nil {
+			return server.Unready("the server is stopping; what runs comes to its end, and nothing new is begun")
+		}
+		if t.room.check() != nil {
+			return server.Unready("the disk of the data directory is nearly full; nothing new is begun until there is room again")
+		}
+		return t.Ping(ctx)
 	}
-	return t.Ping(ctx)
 }

@@ -141,7 +141,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	}
 	front := server.New(server.Config{
 		Events: hooks, Pages: pages, Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
-		Ready: takesIn{kept.journal, space}.ready, Status: func(ctx context.Context) (any, error) { return from.figures(ctx) },
+		Ready: takesIn{kept.journal, space}.ready(ctx), Status: func(ctx context.Context) (any, error) { return from.figures(ctx) },
 		User: s.webUser, Password: s.webPassword.read, Private: s.private, Log: log,
 	}, lis)
 	greet(log, s, level, lis.Addr())

@@ -91,6 +91,15 @@ func act(name string, args []string) int {
 		<-signals
 		say("server ends")
 		return 0
+	case "deaf":
+		say("works", os.Getppid())
+		go func() {
+			for range signals {
+				say("interrupted")
+			}
+		}()
+		hear()
+		return 0
 	case "job":
 		say("works", os.Getppid())
 		words := make(chan string, 1)
@@ -361,12 +370,18 @@ func TestOrphansAreReaped(t *testing.T) {
 // supervised starts a server with one job, and stops the server.
 func supervised(t *testing.T, flags ...string) (w *world, dir string) {
 	t.Helper()
+	return supervising(t, "job", flags...)
+}
+
+// supervising is supervised with a job that act knows.
+func supervising(t *testing.T, what string, flags ...string) (w *world, dir string) {
+	t.Helper()
 	w = start(t, flags, "supervise", "ROOT/step")
 	dir = filepath.Join(w.root, "step")
 	must(t, os.Mkdir(dir, 0o700))
 	job := filepath.Join(w.root, "job")
-	must(t, os.WriteFile(job, fmt.Appendf(nil, "#!/bin/sh\nexec '%s' act job\n", os.Args[0]), 0o700))
-	must(t, supervisor.Spec{Argv0: job, Env: append(w.env(), "PATH="+os.Getenv("PATH"))}.Write(dir))
+	must(t, os.WriteFile(job, fmt.Appendf(nil, "#!/bin/sh\nexec '%s' act %s\n", os.Args[0], what), 0o700))
+	must(t, supervisor.Spec{Argv0: job, Patient: true, Env: append(w.env(), "PATH="+os.Getenv("PATH"))}.Write(dir))
 	must(t, w.cmd.Start())
 	w.expect(t, "works")
 	w.signal(t, syscall.SIGTERM)
@@ -404,6 +419,27 @@ func TestInterruptsWhatStillRuns(t *testing.T) {
 				t.Errorf("the job's end = %v %+v %v, want an interrupted one", state, status, err)
 			}
 		})
+	}
+}
+
+// An apply that does not heed its interrupt is waited for, and never killed. One more signal, and it goes on without us.
+func TestAnApplyThatIsDeafIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w, dir := supervising(t, "deaf", "--grace=1ms")
+	w.expect(t, "interrupted")
+	w.errs.await(t, "the grace is over; waiting on for what does not heed its interrupt")
+	w.signal(t, syscall.SIGTERM)
+	w.end(t, 0)
+	if said := w.errs.String(); !strings.Contains(said, "leaving; what still runs goes on") || strings.Count(said, "interrupting a running process") != 1 {
+		t.Errorf("init said %q", said)
+	}
+	if state, _, _, err := supervisor.Inspect(dir); state != supervisor.Running {
+		t.Errorf("the job is %v, %v, want it running", state, err)
+	}
+	w.send(t, "end")
+	status, err := supervisor.Wait(t.Context(), dir)
+	if err != nil || status == nil || status.ExitCode != 0 || !status.Interrupted || status.Killed {
+		t.Errorf("the job's end = %+v, %v, want a good one", status, err)
 	}
 }
 

@@ -11,14 +11,17 @@ import (
 const lookEvery = 200 * time.Millisecond
 
 // seeOut waits until no supervisor lives. When the grace is nearly over, or at another signal, each is asked once to
-// interrupt its process. A plan is ended when that does not help; an apply is waited for, until whoever stops us ends all.
+// interrupt its process. A plan is ended when that does not help. An apply is waited for, also when the grace is over: it is
+// never killed, and in a container, or under a service manager, it would be if we left. Those have a time of their own after
+// which they end everything. Elsewhere one more signal lets us leave, and the next server adopts what still runs.
 func (p *process) seeOut() {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	if p.since.IsZero() {
 		p.since = time.Now()
 	}
-	grace := time.After(time.Until(p.since.Add(InterruptAfter(p.cfg.grace))))
+	nearly := time.After(time.Until(p.since.Add(InterruptAfter(p.cfg.grace))))
+	over := time.After(time.Until(p.since.Add(p.cfg.grace)))
 	asked := map[int]bool{}
 	hurry, told := false, false
 	for {
@@ -42,9 +45,15 @@ func (p *process) seeOut() {
 		case <-p.children:
 		case <-tick.C:
 		case <-p.stop:
+			if hurry && os.Getpid() != 1 {
+				p.cfg.log.Warn("leaving; what still runs goes on, and the next server adopts it", "processes", len(left))
+				return
+			}
 			hurry = true
-		case <-grace:
+		case <-nearly:
 			hurry = true
+		case <-over:
+			p.cfg.log.Warn("the grace is over; waiting on for what does not heed its interrupt, because to leave could kill it", "processes", len(left))
 		}
 	}
 }

@@ -115,15 +115,10 @@ func readApplyLog(raw string) (*terraform.ApplyLog, string) {
 }
 
 func applyEnd(exit terraform.Exit, log *terraform.ApplyLog) End {
+	end, ok := plainEnd(exit)
 	switch {
-	case !exit.Started && exit.Interrupted:
-		return Cancelled
-	case !exit.Started:
-		return NotStarted
-	case !exit.Known:
-		return Unknown
-	case exit.Code == 0:
-		return Succeeded
+	case ok:
+		return end
 	case exit.Interrupted && !log.Started && !log.Changed && !exit.Killed && exit.Timeout == 0:
 		return Cancelled
 	case exit.Timeout > 0 && !log.Started && !log.Changed && !exit.Killed:
@@ -134,6 +129,22 @@ func applyEnd(exit terraform.Exit, log *terraform.ApplyLog) End {
 		return PartlyApplied
 	}
 	return Failed
+}
+
+// plainEnd is the end that a process tells by itself, whatever it did. ok is false when more must be
+// looked at.
+func plainEnd(exit terraform.Exit) (end End, ok bool) {
+	switch {
+	case !exit.Started && exit.Interrupted:
+		return Cancelled, true
+	case !exit.Started:
+		return NotStarted, true
+	case !exit.Known:
+		return Unknown, true
+	case exit.Code == 0:
+		return Succeeded, true
+	}
+	return "", false
 }
 
 // doneChanges counts what was really done.

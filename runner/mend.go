@@ -76,15 +76,10 @@ func (w *work) mended(stepDir string, exit terraform.Exit) (Result, error) {
 }
 
 func mendEnd(exit terraform.Exit) End {
+	end, ok := plainEnd(exit)
 	switch {
-	case !exit.Started && exit.Interrupted:
-		return Cancelled
-	case !exit.Started:
-		return NotStarted
-	case !exit.Known:
-		return Unknown
-	case exit.Code == 0:
-		return Succeeded
+	case ok:
+		return end
 	case exit.Interrupted || exit.Signal != "":
 		return Interrupted
 	}

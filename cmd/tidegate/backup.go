@@ -38,6 +38,20 @@ func dataDirFlag(c *cobra.Command) func() (string, error) {
 	}
 }
 
+// onFile completes a command that works with one FILE and the data directory.
+func onFile(c *cobra.Command, run func(c *cobra.Command, data, file string) error) *cobra.Command {
+	c.Args = oneFile
+	dir := dataDirFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		data, err := dir()
+		if err != nil {
+			return err
+		}
+		return run(c, data, args[0])
+	}
+	return c
+}
+
 // oneFile refuses what is not one argument.
 func oneFile(c *cobra.Command, args []string) error {
 	if len(args) != 1 || args[0] == "" {
@@ -47,32 +61,24 @@ func oneFile(c *cobra.Command, args []string) error {
 }
 
 func backupCommand() *cobra.Command {
-	c := &cobra.Command{
+	return onFile(&cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write everything that can't be made again into one archive, while the server runs",
 		Long: `Writes the journal, locks, plans, results, logs and local states into one archive, while the server runs or
 not. Checkouts, mirrors, providers and tools are made again and not in it. FILE may be - for standard
 output. It gets its name when it is whole, with mode 0600.
 ` + keepItSafe,
-		Args: oneFile,
-	}
-	dir := dataDirFlag(c)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		data, err := dir()
-		if err != nil {
-			return err
-		}
+	}, func(c *cobra.Command, data, file string) error {
 		log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
 		write := func(to io.Writer) error { return takeBackup(c.Context(), data, to, log) }
-		if args[0] == "-" {
+		if file == "-" {
 			if info, err := os.Stdout.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 && c.OutOrStdout() == os.Stdout {
 				return &usageError{errors.New("an archive is not for a terminal: send it to a file or a program")}
 			}
 			return write(c.OutOrStdout())
 		}
-		return writeWhole(args[0], write)
-	}
-	return c
+		return writeWhole(file, write)
+	})
 }
 
 // takeBackup asks the server that works with the directory, or reads it itself if there is none.
@@ -129,7 +135,7 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 }
 
 func restoreCommand() *cobra.Command {
-	c := &cobra.Command{
+	return onFile(&cobra.Command{
 		Use:   "restore FILE",
 		Short: "Make a data directory of a backup",
 		Long: `Makes a data directory of an archive that "tidegate backup" wrote; FILE may be - for standard input. The
@@ -139,17 +145,10 @@ server's user.
 Nothing runs again at the next start: commands that were answered since the backup are recognised by
 their answers on the pull requests. What was planned before it must be planned again.
 ` + keepItSafe,
-		Args: oneFile,
-	}
-	dir := dataDirFlag(c)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		data, err := dir()
-		if err != nil {
-			return err
-		}
+	}, func(c *cobra.Command, data, file string) error {
 		from := c.InOrStdin()
-		if args[0] != "-" {
-			f, err := os.Open(args[0])
+		if file != "-" {
+			f, err := os.Open(file) //nolint:gosec // the one that was named
 			if err != nil {
 				return err
 			}
@@ -157,8 +156,7 @@ their answers on the pull requests. What was planned before it must be planned a
 			from = f
 		}
 		return restore(c, from, data)
-	}
-	return c
+	})
 }
 
 func restore(c *cobra.Command, from io.Reader, dir string) error {

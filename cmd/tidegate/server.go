@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -257,12 +258,22 @@ func greet(log *slog.Logger, s settings, level supervisor.Level, addr net.Addr) 
 	if tcp, ok := addr.(*net.TCPAddr); s.webUser == "" && (!ok || !tcp.IP.IsLoopback() || !s.private) {
 		log.Warn("the pages, which comments and statuses lead to, are closed", "open them with", "--web-username and --web-password-file")
 	}
+	if s.ghSecret.set() && isWeak(s.ghSecret) {
+		log.Warn("a webhook secret has fewer than 16 bytes: who guesses it can send commands", "flag", "--gh-webhook-secret", "make one with", "openssl rand -hex 32")
+	}
 	for _, name := range s.unknownEnv {
 		log.Warn("an environment variable looks like a setting and is none", "name", name, "see", "tidegate server --help")
 	}
 	for _, name := range s.secretsInArgs {
 		log.Warn("a secret stands in the arguments, where other users of this machine can see it", "flag", "--"+name, "use", "--"+name+"-file")
 	}
+}
+
+// isWeak reports a secret that could be guessed from a webhook that somebody has seen.
+func isWeak(s secret) bool {
+	const least = 16
+	all, err := s.all()
+	return err == nil && slices.ContainsFunc(all, func(v string) bool { return len(v) < least })
 }
 
 // takesHooks are the forges that webhooks are taken from: none when the server asks by itself.

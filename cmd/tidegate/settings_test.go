@@ -262,6 +262,21 @@ func TestSecretFilesAreReadAnew(t *testing.T) {
 }
 
 // Two webhook secrets are good while one takes the other's place. No other secret has two.
+func TestWeakSecrets(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "secret")
+	for text, want := range map[string]bool{
+		"fifteen-bytes-!\n": true, "sixteen-bytes-!!\n": false, "sixteen-bytes-!!\nshort\n": true,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := isWeak(secret{path: path, lines: 2}); got != want {
+			t.Errorf("isWeak(%q) = %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestTwoSecretsAtOnce(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "secret")

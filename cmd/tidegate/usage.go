@@ -32,6 +32,11 @@ func flagProblem(flags *pflag.FlagSet, err error) error {
 	case errors.As(err, &syntax):
 		given = syntax.GetSpecifiedFlag()
 	}
+	if unknown != nil && given == "" {
+		if near := nearFlags(flags, unknown.GetSpecifiedName()); len(near) > 0 {
+			return fmt.Errorf("%w; did you mean %s?", err, strings.Join(near, " or "))
+		}
+	}
 	if given == "" {
 		return err
 	}
@@ -40,6 +45,23 @@ func flagProblem(flags *pflag.FlagSet, err error) error {
 		return errors.New("a flag begins with two hyphens; one of those given does not")
 	}
 	return fmt.Errorf("a flag begins with two hyphens: --%s", name)
+}
+
+// nearFlags are the flags that were probably meant: cobra looks for names of commands, and finds those of
+// flags as well.
+func nearFlags(flags *pflag.FlagSet, given string) []string {
+	const most = 3
+	names := &cobra.Command{SuggestionsMinimumDistance: 2}
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}})
+		}
+	})
+	near := names.SuggestionsFor(given)
+	for i := range near {
+		near[i] = "--" + near[i]
+	}
+	return near[:min(len(near), most)]
 }
 
 // noArgs refuses what is no flag. It does not repeat it: it could be the value of a mistyped flag.

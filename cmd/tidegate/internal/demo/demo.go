@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -312,6 +313,22 @@ func (d *demo) git(ctx context.Context, dir string, args ...string) error {
 		return fmt.Errorf("git %s: %w\n%s", args[0], err, out)
 	}
 	return nil
+}
+
+// listen takes the address that was asked for, or none; without one the usual port, or a free one.
+func (d *demo) listen(ctx context.Context) (net.Listener, error) {
+	if d.Listen == "" {
+		return listen(ctx, net.JoinHostPort("127.0.0.1", forgePort))
+	}
+	var lc net.ListenConfig
+	lis, err := lc.Listen(ctx, "tcp", d.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("--listen: %s is taken; give another port, or 0 for any", d.Listen)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	return lis, nil
 }
 
 // listen takes an address, or a free port on the same host when it is taken.

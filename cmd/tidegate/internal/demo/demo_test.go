@@ -59,6 +59,25 @@ func TestListenTakesAnotherPort(t *testing.T) {
 	}
 }
 
+// Who asked for an address gets that one or none.
+func TestListenTakesWhatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	asked := &demo{Options: Options{Listen: "127.0.0.1:0"}}
+	first, err := asked.listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = first.Close() }()
+	asked.Listen = first.Addr().String()
+	second, err := asked.listen(t.Context())
+	if err == nil {
+		_ = second.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "--listen: "+asked.Listen+" is taken") {
+		t.Errorf("listen on a port that is taken = %v, want an error that names it", err)
+	}
+}
+
 // Children get nothing of this machine's configuration.
 func TestEnvironment(t *testing.T) {
 	for _, k := range []string{"TF_CLI_ARGS", "HTTP_PROXY", "GIT_DIR", "TIDEGATE_GH_TOKEN", "AWS_SECRET_ACCESS_KEY"} {

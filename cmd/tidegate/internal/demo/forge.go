@@ -35,11 +35,7 @@ type forge struct {
 }
 
 func startForge(ctx context.Context, d *demo) (*forge, error) {
-	addr := d.Listen
-	if addr == "" {
-		addr = net.JoinHostPort("127.0.0.1", forgePort)
-	}
-	lis, err := listen(ctx, addr)
+	lis, err := d.listen(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -94,7 +94,9 @@ func parse(args []string, errs io.Writer) (config, error) {
 	fs.SetOutput(errs)
 	fs.Usage = func() {
 		_, _ = fmt.Fprintln(errs, "Usage: tidegate init [flags] -- tidegate server ...")
-		fs.PrintDefaults()
+		fs.VisitAll(func(f *flag.Flag) {
+			_, _ = fmt.Fprintf(errs, "  --%-9s %s (default %s)\n", f.Name, f.Usage, f.DefValue)
+		})
 	}
 	fs.DurationVar(&cfg.grace, "grace", defaultGrace(), "time from SIGTERM to the end; what still runs is interrupted 15 s before")
 	fs.DurationVar(&cfg.backoff, "backoff", 500*time.Millisecond, "pause before a crashed server is started again; doubled each time")

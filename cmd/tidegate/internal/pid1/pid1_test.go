@@ -447,12 +447,15 @@ func TestUsage(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]int{
 		"": 2, "--": 2, "--grace=-1s -- true": 2, "--crashes=0 -- true": 2, "--nonsense": 2,
-		"-- /no/such/program": 2, "--help": 0,
+		"-- /no/such/program": 2, "--help": 0, "-h": 0,
 	} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"init"}, strings.Fields(args)...)...)
 		out, _ := cmd.CombinedOutput()
 		if code := cmd.ProcessState.ExitCode(); code != want || !strings.Contains(string(out), "init") {
 			t.Errorf("init %s = %d, want %d; it said %q", args, code, want, out)
+		}
+		if want == 0 && !strings.Contains(string(out), "\n  --grace ") {
+			t.Errorf("init %s said %q, want the flags as they are written", args, out)
 		}
 	}
 }

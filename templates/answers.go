@@ -78,32 +78,48 @@ func (a ApplyRefused) Render() string {
 	var b strings.Builder
 	bad := 0
 	for _, r := range a.Rows {
-		if r.State != "" {
+		if !r.isReady() {
 			bad++
 		}
 	}
 	if len(a.Rows) == 1 {
-		b.WriteString("### Apply not run: " + Code(a.Rows[0].Label) + " is " + clean(a.Rows[0].State, false) + "\n")
+		b.WriteString("### Apply not run: " + Code(a.Rows[0].Label) + " is " + a.Rows[0].state() + "\n")
 	} else {
 		fmt.Fprintf(&b, "### Apply not run: %d of %d projects can't be applied\n", bad, len(a.Rows))
 	}
 	b.WriteString("Nothing was applied.\n")
 	for _, r := range a.Rows {
-		if r.State == "" {
+		if r.isReady() {
 			continue
 		}
-		b.WriteString("\n- " + Code(r.Label) + ": " + r.Why)
+		b.WriteString("\n- " + Code(r.Label) + ": " + r.why())
 		for _, m := range r.Moved {
 			b.WriteString("\n  - " + sentence(m, Code))
 		}
 	}
 	for _, r := range a.Rows {
-		if r.State == "" {
+		if r.isReady() {
 			b.WriteString("\n\nWhat is ready can go now: " + Code("apply "+r.Flags) + ".")
 			break
 		}
 	}
 	return b.String() + "\n\n" + a.lines("")
+}
+
+func (r Refused) isReady() bool { return r.State == "" && r.Waiting == nil }
+
+func (r Refused) state() string {
+	if r.Waiting != nil {
+		return "waiting for " + r.Waiting.link()
+	}
+	return clean(r.State, false)
+}
+
+func (r Refused) why() string {
+	if r.Waiting != nil {
+		return "it waits for " + r.Waiting.link() + ", and is planned by itself when that lock is free"
+	}
+	return r.Why
 }
 
 // Render writes the comment.

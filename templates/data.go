@@ -14,6 +14,8 @@ type Footer struct {
 	Tool   string
 	Took   time.Duration
 	LogURL string
+	// Ran: something ran, so that there is a log at LogURL.
+	Ran bool
 	// Now is when it is written.
 	Now time.Time
 	// Marker is the complete HTML comment at the end.
@@ -169,6 +171,8 @@ type TargetUnknown struct {
 // Refused is one project that is not applied.
 type Refused struct {
 	Label, Workspace, Flags, State, Why string
+	// Waiting is set when it waits for a lock, in the place of State and Why.
+	Waiting *Holder
 	// Moved are sentences of ours in which foreign text stands between backticks.
 	Moved []string
 }

@@ -22,10 +22,15 @@ type fold struct {
 
 func planFolds(jobs []Job) []fold {
 	var out []fold
+	told := map[Failure]bool{}
 	for _, j := range jobs {
 		switch {
+		case j.Error != nil && told[*j.Error]:
 		case j.Error != nil:
-			out = append(out, j.failed())
+			told[*j.Error] = true
+			f := j.failed()
+			f.summary = "<b>" + j.State + "</b> " + failedAlike(jobs, *j.Error) + ": " + htmlCode(j.Error.Summary)
+			out = append(out, f)
 		case j.Text != "" && j.State == StateReady:
 			text := diff(j.Text)
 			out = append(out, fold{
@@ -55,6 +60,21 @@ func applyFolds(jobs []Job) []fold {
 		}
 	}
 	return out
+}
+
+// failedAlike names those that failed in the same words.
+func failedAlike(jobs []Job, f Failure) string {
+	const most = 10
+	var names []string
+	for _, j := range jobs {
+		if j.Error != nil && *j.Error == f {
+			names = append(names, j.htmlName())
+		}
+	}
+	if n := len(names); n > most {
+		names = append(names[:most], fmt.Sprintf("%d more", n-most))
+	}
+	return strings.Join(names, ", ")
 }
 
 func (j Job) failed() fold {

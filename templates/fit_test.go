@@ -33,7 +33,7 @@ func TestFit(t *testing.T) {
 			for i := range tt.projects {
 				j := templates.Job{Label: fmt.Sprintf("p%03d", i), State: templates.StateReady, Changes: known(templates.Changes{Add: 1}), Text: text, LogURL: link("x"), Flags: "-d x"}
 				if i < tt.failed {
-					j.State, j.Error = templates.StateFailed, &templates.Failure{Summary: "it failed", Text: text}
+					j.State, j.Error = templates.StateFailed, &templates.Failure{Summary: "it failed", Text: fmt.Sprintln(i) + text} // each for a reason of its own
 				}
 				jobs = append(jobs, j)
 			}

@@ -27,7 +27,7 @@ func (f Footer) lines(hint string) string {
 	if f.Took > 0 {
 		parts = append(parts, took(f.Took))
 	}
-	if f.LogURL != "" {
+	if f.Ran && f.LogURL != "" {
 		parts = append(parts, link("full log", f.LogURL))
 	}
 	if len(parts) > 0 {

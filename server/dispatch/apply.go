@@ -27,6 +27,8 @@ type refusal struct {
 	why     string
 	// moved are the inputs that are not what was planned.
 	moved []string
+	// waiting is what it waits for, in the place of state and why.
+	waiting *journal.Waiting
 }
 
 // candidate is a project that an apply names, with the plan that would be applied.
@@ -72,7 +74,7 @@ func (e *Engine) decideApply(ctx context.Context, s scene) (verdict, error) {
 		return v, err
 	}
 	if slices.ContainsFunc(todo, func(c candidate) bool { return c.refused != nil }) {
-		return verdict{answer: e.sayApplyRefused(todo), outcome: "refused"}, nil
+		return verdict{answer: e.sayApplyRefused(s, todo), outcome: "refused"}, nil
 	}
 	v.run = s.run
 	v.run.Head, v.run.Base, v.run.Merge, v.run.Tree = m.Head, m.Base, m.Commit, m.Tree
@@ -156,7 +158,7 @@ func (e *Engine) unready(s scene, st standing) *refusal {
 	no := func(state, why string) *refusal { return &refusal{project: st.project, state: state, why: why} }
 	switch {
 	case st.job.State == journal.JobWaiting:
-		return no(fmt.Sprintf("waiting for %s", s.site.PullRef(st.job.Waiting.Pull)), "it is planned by itself when that lock is free")
+		return &refusal{project: st.project, waiting: st.job.Waiting}
 	case st.plan == nil:
 		return no("not planned", "its last plan did not succeed; push a fix, or plan it again")
 	case st.plan.State != journal.PlanReady:

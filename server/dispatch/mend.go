@@ -250,6 +250,7 @@ func (e *Engine) sayMend(s scene, jobs []journal.Job) say {
 	row := e.row(s, j)
 	row.Flags = flags(j.Job.Project, false)
 	return func(f templates.Footer) string {
+		f.Ran = !j.Started.IsZero()
 		if v := j.Job.Tool.Version; v != "" {
 			f.Tool = j.Job.Tool.String()
 		}

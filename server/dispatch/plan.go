@@ -216,7 +216,7 @@ func (e *Engine) planJobs(s scene, m workdir.Merge, st stage, projects []project
 		if no := slices.Concat(st.config.Unsupported, p.Unsupported); len(no) > 0 {
 			j.State, j.Result = journal.JobDone, &runner.Summary{End: runner.Failed, Failure: &runner.Failure{
 				Summary: "configuration that is not supported yet",
-				Text:    strings.Join(no, "\n") + "\nThis project was not run. Remove what is named here from " + st.config.Path + ", or wait for a version that knows it.",
+				Text:    strings.Join(no, "\n") + "\nNothing was run with it. Remove what is named here from " + st.config.Path + ", or wait for a version that knows it.",
 			}}
 		}
 		v.jobs = append(v.jobs, j)

@@ -39,18 +39,20 @@ func (e *Engine) footer(s scene, mark string) templates.Footer {
 // apply may have changed them.
 func (e *Engine) sayJobs(s scene, jobs []journal.Job, touched func(runner.Project) bool, notes []string) say {
 	var rows []templates.Job
-	tools := map[string]bool{}
+	tools, ran := map[string]bool{}, false
 	several := severalWorkspaces(jobs)
 	for _, j := range jobs {
 		row := e.row(s, j)
 		row.Kept = touched(j.Job.Project)
 		row.Flags = flags(j.Job.Project, several[j.Job.Project.Dir])
 		rows = append(rows, row)
+		ran = ran || !j.Started.IsZero()
 		if j.Job.Tool.Version != "" {
 			tools[j.Job.Tool.String()] = true
 		}
 	}
 	return func(f templates.Footer) string {
+		f.Ran = ran
 		if len(tools) == 1 {
 			for t := range tools {
 				f.Tool = t
@@ -73,9 +75,7 @@ func (e *Engine) row(s scene, j journal.Job) templates.Job {
 	switch {
 	case j.State == journal.JobWaiting:
 		r.State = templates.StateWaiting
-		r.Waiting = &templates.Holder{
-			Ref: s.site.PullRef(j.Waiting.Pull), URL: j.Waiting.URL, User: j.Waiting.User, Since: j.Waiting.Since, Ahead: j.Waiting.Ahead,
-		}
+		r.Waiting = holder(s, *j.Waiting)
 		return r
 	case j.State == journal.JobSuperseded || j.Result == nil:
 		r.State = templates.StateCancelled
@@ -106,6 +106,10 @@ func (e *Engine) row(s scene, j journal.Job) templates.Job {
 	}
 	r.LocalState = res.LocalState && !e.Options.LocalState
 	return r
+}
+
+func holder(s scene, w journal.Waiting) *templates.Holder {
+	return &templates.Holder{Ref: s.site.PullRef(w.Pull), URL: w.URL, User: w.User, Since: w.Since, Ahead: w.Ahead}
 }
 
 func stateLock(l *runner.StateLock) *templates.StateLock {
@@ -276,12 +280,15 @@ func (e *Engine) sayAllDone(scene) say {
 	return sayRefusal("Apply: there is nothing left to apply", "Everything that is planned is applied already, or has no changes.")
 }
 
-func (e *Engine) sayApplyRefused(list []candidate) say {
+func (e *Engine) sayApplyRefused(s scene, list []candidate) say {
 	var rows []templates.Refused
 	for _, c := range list {
 		row := templates.Refused{Label: label(c.project), Workspace: workspace(c.project), Flags: flags(c.project, false)}
 		if c.refused != nil {
 			row.State, row.Why, row.Moved = c.refused.state, c.refused.why, c.refused.moved
+			if w := c.refused.waiting; w != nil {
+				row.Waiting = holder(s, *w)
+			}
 		}
 		rows = append(rows, row)
 	}
@@ -347,11 +354,15 @@ func sayRefusal(headline string, body ...string) say {
 }
 
 func (e *Engine) sayInternal(run string) say {
-	return func(f templates.Footer) string { return templates.Internal{Run: run, Footer: f}.Render() }
+	return func(f templates.Footer) string {
+		f.Ran = true
+		return templates.Internal{Run: run, Footer: f}.Render()
+	}
 }
 
 func (e *Engine) sayProgress(s scene, over, total int) say {
 	return func(f templates.Footer) string {
+		f.Ran = true
 		return templates.Progress{Command: s.ask.name, Done: over, Total: total, Footer: f}.Render()
 	}
 }

@@ -14,6 +14,8 @@ const (
 	CancelNotBegun = "not begun"
 	// CancelLate: it had ended by itself.
 	CancelLate = "late"
+	// CancelNever: it mends a state, which is not stopped half way.
+	CancelNever = "never"
 )
 
 // CancelledJob is one project of a run that was cancelled.
@@ -33,6 +35,8 @@ type CancelledCommand struct{ Line, User string }
 type Cancelled struct {
 	Jobs     []CancelledJob
 	Commands []CancelledCommand
+	// Kept are commands in line that may be for more than Target: they go on without what it names.
+	Kept []CancelledCommand
 	// Target are the flags of what was to be cancelled, "" for everything.
 	Target string
 	// Newest is the command that ended last, when there was nothing to cancel; "" for none.
@@ -43,12 +47,12 @@ type Cancelled struct {
 
 // Render writes the comment.
 func (c Cancelled) Render() string {
-	if len(c.Jobs)+len(c.Commands) == 0 {
+	if len(c.Jobs)+len(c.Commands)+len(c.Kept) == 0 {
 		return c.nothing()
 	}
 	interrupted, stopped := c.which(CancelStopped, true), c.which(CancelStopped, false)
 	idle := append(c.which(CancelNotBegun, true), c.which(CancelNotBegun, false)...)
-	late := append(c.which(CancelLate, true), c.which(CancelLate, false)...)
+	late, never := append(c.which(CancelLate, true), c.which(CancelLate, false)...), c.which(CancelNever, true)
 	var news []string
 	for _, n := range []struct {
 		of   int
@@ -58,14 +62,18 @@ func (c Cancelled) Render() string {
 		{len(stopped), counted(len(stopped), "plan") + " stopped"},
 		{len(idle), counted(len(idle), "project") + " not begun"},
 		{len(c.Commands), counted(len(c.Commands), "command") + " dropped"},
+		{len(c.Kept), counted(len(c.Kept), "command") + " left in line without " + Code(c.Target)},
 	} {
 		if n.of > 0 {
 			news = append(news, n.text)
 		}
 	}
 	head := "### Cancel: too late, everything had ended\n"
-	if len(news) > 0 {
+	switch {
+	case len(news) > 0:
 		head = "### Cancelled: " + strings.Join(news, ", ") + "\n"
+	case len(never) > 0:
+		head = "### Cancel: too late, what mends a state is not stopped\n"
 	}
 	var b strings.Builder
 	row := func(jobs []Job, text string) {
@@ -76,7 +84,9 @@ func (c Cancelled) Render() string {
 	row(interrupted, "Interrupted, once: %s. terraform ends what it is in the middle of and saves its state. What was done stands in the answer to the command itself, and its lock stays.")
 	row(stopped, "Stopped: %s. A plan changes nothing.")
 	row(idle, "Not begun: %s. Nothing of that begins any more.")
-	b.WriteString(c.dropped())
+	b.WriteString(listed(c.Commands, "Dropped: %s"))
+	b.WriteString(listed(c.Kept, "Left in line: %s. What "+strings.ReplaceAll(Code(c.Target), "%", "%%")+" names of that does not begin, and the rest goes on."))
+	row(never, "Not stopped: what mends the state of %s. Half of that would be worse than all of it; its own answer tells how it ended.")
 	for _, j := range late {
 		b.WriteString("\n- Too late for " + j.name() + ", which had ended: " + clean(j.State, false) + ".")
 	}
@@ -87,20 +97,21 @@ func (c Cancelled) Render() string {
 	return head + b.String() + "\n\n" + c.lines(hint)
 }
 
-// dropped tells the commands in line that are dropped.
-func (c Cancelled) dropped() string {
+// listed tells what becomes of commands in line.
+func listed(commands []CancelledCommand, text string) string {
 	const most = 20
 	var b strings.Builder
-	for i, q := range c.Commands {
+	for i, q := range commands {
+		what := Code(q.Line) + " of " + Code(q.User)
 		switch {
 		case i == most:
-			fmt.Fprintf(&b, "\n- Dropped: %d more", len(c.Commands)-most)
+			what = fmt.Sprintf("%d more", len(commands)-most)
+		case i > most:
 			return b.String()
 		case q.Line == "":
-			b.WriteString("\n- Dropped: a plan that was to be made by itself")
-		default:
-			b.WriteString("\n- Dropped: " + Code(q.Line) + " of " + Code(q.User))
+			what = "a plan that was to be made by itself"
 		}
+		b.WriteString("\n- " + fmt.Sprintf(text, what))
 	}
 	return b.String()
 }

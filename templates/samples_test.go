@@ -252,7 +252,12 @@ func samples() map[string]string {
 			},
 			Commands: []templates.CancelledCommand{{Line: "plan -d dns", User: "raj"}, {}}, Footer: footer("cancel", "comment:8"),
 		}.Render(),
-		"cancelled_plan":       templates.Cancelled{Jobs: []templates.CancelledJob{{Label: "dns", What: templates.CancelStopped}, {Label: "network", What: templates.CancelStopped}}, Footer: footer("cancel", "comment:8")}.Render(),
+		"cancelled_plan": templates.Cancelled{Jobs: []templates.CancelledJob{{Label: "dns", What: templates.CancelStopped}, {Label: "network", What: templates.CancelStopped}}, Footer: footer("cancel", "comment:8")}.Render(),
+		"cancelled_kept": templates.Cancelled{
+			Jobs: []templates.CancelledJob{{Label: "net", What: templates.CancelStopped}}, Target: "-p net",
+			Kept: []templates.CancelledCommand{{Line: "apply", User: "raj"}, {}}, Footer: footer("cancel", "comment:8"),
+		}.Render(),
+		"cancelled_never":      templates.Cancelled{Jobs: []templates.CancelledJob{{Label: "dns", Apply: true, What: templates.CancelNever}}, Footer: footer("cancel", "comment:8")}.Render(),
 		"cancelled_late":       templates.Cancelled{Jobs: []templates.CancelledJob{{Label: "dns", Apply: true, What: templates.CancelLate, State: templates.StateApplied}}, Footer: footer("cancel", "comment:8")}.Render(),
 		"cancelled_nothing":    templates.Cancelled{Newest: "apply", NewestURL: "https://tg.example/runs/01K8", NewestAgo: 8 * time.Second, Footer: footer("cancel", "comment:8")}.Render(),
 		"cancelled_target":     templates.Cancelled{Target: "-p net", Footer: footer("cancel", "comment:8")}.Render(),

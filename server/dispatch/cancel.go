@@ -67,6 +67,19 @@ func covers(cancel journal.Run, c command.Command) bool {
 	}
 }
 
+// mayCover: a cancel that does not cover a command may still mean some of what it is for.
+func mayCover(cancel journal.Run, c command.Command) bool {
+	t := *cancel.Cancels
+	switch {
+	case !c.Targeted() || (t.Project == "") != (c.Project == ""):
+		return true
+	case t.Project != "":
+		return false
+	default:
+		return (t.Dir == "" || c.Dir == "" || t.Dir == c.Dir) && (t.Workspace == "" || c.Workspace == "" || t.Workspace == c.Workspace)
+	}
+}
+
 // means: a cancel means this job of a run.
 func means(cancel journal.Run, j journal.Job, all []journal.Job) bool {
 	t := *cancel.Cancels
@@ -165,6 +178,7 @@ func (e *Engine) dropJob(ctx context.Context, s scene, j journal.Job) (journal.J
 type wayside struct {
 	jobs    []templates.CancelledJob
 	dropped []templates.CancelledCommand
+	kept    []templates.CancelledCommand
 	// newest is the run that ended last, where there was nothing to cancel.
 	newest *journal.Run
 }
@@ -205,9 +219,7 @@ func (e *Engine) inTheWay(ctx context.Context, s scene) (wayside, error) {
 			}
 		}
 	}
-	queued, err := e.waitingFor(ctx, s)
-	w.dropped = append(w.dropped, queued...)
-	return w, err
+	return w, e.waitingFor(ctx, s, &w)
 }
 
 // outcomeOf stands in the records of what a cancel has dropped.
@@ -222,16 +234,15 @@ func (e *Engine) itemOf(ctx context.Context, r journal.Run) (item, error) {
 	return item{ev: ev, ask: e.read(ev)}, nil
 }
 
-// waitingFor are the commands in line that the cancel drops.
-func (e *Engine) waitingFor(ctx context.Context, s scene) ([]templates.CancelledCommand, error) {
+// waitingFor adds the commands in line that the cancel drops, and those that go on without what it means.
+func (e *Engine) waitingFor(ctx context.Context, s scene, w *wayside) error {
 	queued, err := e.Journal.Queued(ctx)
 	if err = e.spare(ctx, err); err != nil {
-		return nil, err
+		return err
 	}
-	var out []templates.CancelledCommand
 	for _, ev := range queued {
 		it := item{ev: ev, ask: e.read(ev)}
-		if pullOf(ev) != s.pull.ID() || !isBefore(it, s.run) || !covers(s.run, it.ask.cmd) {
+		if pullOf(ev) != s.pull.ID() || !isBefore(it, s.run) {
 			continue
 		}
 		if ev.Run != "" {
@@ -239,9 +250,15 @@ func (e *Engine) waitingFor(ctx context.Context, s scene) ([]templates.Cancelled
 				continue // told job by job
 			}
 		}
-		out = append(out, templates.CancelledCommand{Line: it.ask.cmd.Line, User: it.ask.user})
+		c := templates.CancelledCommand{Line: it.ask.cmd.Line, User: it.ask.user}
+		switch {
+		case covers(s.run, it.ask.cmd):
+			w.dropped = append(w.dropped, c)
+		case mayCover(s.run, it.ask.cmd):
+			w.kept = append(w.kept, c)
+		}
 	}
-	return out, nil
+	return nil
 }
 
 // cancelRow is what becomes of one job; ok is false when it is none of the cancel's business.
@@ -250,6 +267,8 @@ func (e *Engine) cancelRow(s scene, it item, j journal.Job) (row templates.Cance
 	switch {
 	case j.State == journal.JobQueued:
 		row.What = templates.CancelNotBegun
+	case j.State == journal.JobRunning && it.ask.kind == askMend:
+		row.What = templates.CancelNever
 	case j.State == journal.JobRunning:
 		row.What = templates.CancelStopped
 	case j.Result == nil:
@@ -267,7 +286,7 @@ func (e *Engine) cancelRow(s scene, it item, j journal.Job) (row templates.Cance
 }
 
 func (e *Engine) sayCancelled(s scene, w wayside) say {
-	c := templates.Cancelled{Jobs: w.jobs, Commands: w.dropped}
+	c := templates.Cancelled{Jobs: w.jobs, Commands: w.dropped, Kept: w.kept}
 	if s.ask.cmd.Targeted() {
 		c.Target = command.Flags(s.ask.cmd.Dir, s.ask.cmd.Workspace, s.ask.cmd.Project)
 	}

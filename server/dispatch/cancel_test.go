@@ -7,9 +7,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tidegate/tidegate/locking"
 	"github.com/tidegate/tidegate/runner"
 	"github.com/tidegate/tidegate/server/command"
 	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/templates"
+	"github.com/tidegate/tidegate/vcs"
 )
 
 // The process dies right after a cancel is on disk: what it meant never begins, whatever was decided before.
@@ -146,5 +149,63 @@ func TestOnlyACancelInterruptsAnApply(t *testing.T) {
 		e.halt.rush()
 		<-interrupted
 		e.halt = newHalt()
+	}
+}
+
+// What was cancelled in line is dropped before anything is taken for it: it does not come to stand in the line for a lock.
+func TestWhatIsCancelledTakesNoPlaceInLine(t *testing.T) {
+	e, f, r := onRepo(t)
+	p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
+	f.pull = func(int) (vcs.Pull, error) { return p, nil }
+	_, err := e.Locks.Acquire(t.Context(), locking.Request{Pull: lockPull(pr(2)), Keys: []locking.Key{lockKey(p.Repo.ID, network())}})
+	must(t, err)
+	addComment(t, e, 1, 5, "plan")
+	addComment(t, e, 1, 6, "cancel -d network")
+	items := e.items(t)
+	e.tell(t.Context(), t.Context(), items[1])
+	e.tell(t.Context(), t.Context(), items[0])
+	if said := bodies(f.scripted); !strings.Contains(said, "- Left in line: `plan` of ") || !strings.Contains(said, "### Plan for `network`: cancelled\n") {
+		t.Errorf("the answers:\n%s", said)
+	}
+	if waiting, err := e.Locks.Waiters(t.Context()); err != nil || len(waiting) > 0 {
+		t.Errorf("in line for the lock: %+v, %v, want nobody", waiting, err)
+	}
+}
+
+// What mends a state is not stopped half way, whoever cancels it.
+func TestACancelDoesNotStopAMend(t *testing.T) {
+	t.Parallel()
+	e := engineOn(t, newGuarding())
+	for kind, want := range map[askKind]bool{askApply: true, askMend: false} {
+		s := scene{item: item{ask: ask{kind: kind}}, stop: over(t.Context(), errCancelled)}
+		if got := isCancelled(s.ending()); got != want {
+			t.Errorf("kind %v ends with a cancel: %v, want %v", kind, got, want)
+		}
+		row, _ := e.cancelRow(s, s.item, journal.Job{State: journal.JobRunning})
+		if got := row.What == templates.CancelStopped; got != want {
+			t.Errorf("kind %v is told as %q", kind, row.What)
+		}
+	}
+}
+
+func TestMayCover(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		cancel journal.Target
+		cmd    command.Command
+		want   bool
+	}{
+		{journal.Target{Dir: "a"}, command.Command{}, true},
+		{journal.Target{Project: "net"}, command.Command{}, true},
+		{journal.Target{Project: "net"}, command.Command{Project: "web"}, false},
+		{journal.Target{Project: "net"}, command.Command{Dir: "a"}, true},
+		{journal.Target{Dir: "a"}, command.Command{Project: "net"}, true},
+		{journal.Target{Dir: "a"}, command.Command{Dir: "b"}, false},
+		{journal.Target{Dir: "a", Workspace: "prod"}, command.Command{Dir: "a"}, true},
+		{journal.Target{Workspace: "prod"}, command.Command{Dir: "a", Workspace: "dev"}, false},
+	} {
+		if got := mayCover(journal.Run{Cancels: &tt.cancel}, tt.cmd); got != tt.want {
+			t.Errorf("mayCover(%+v, %+v) = %v, want %v", tt.cancel, tt.cmd, got, tt.want)
+		}
 	}
 }

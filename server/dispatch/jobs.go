@@ -338,7 +338,7 @@ func (e *Engine) run(ctx context.Context, s scene, j runner.Job) (runner.Result,
 	if !s.ask.changes() {
 		return e.Runner.Run(s.stop, j) //nolint:contextcheck // stop is derived from ctx
 	}
-	return e.detachable(ctx, s.stop, func(calm context.Context) (runner.Result, error) { return e.Runner.Run(calm, j) })
+	return e.detachable(ctx, s.ending(), func(calm context.Context) (runner.Result, error) { return e.Runner.Run(calm, j) })
 }
 
 // despite is what became of an apply when we could not run it as we should: the error does not say what was done.
@@ -366,7 +366,7 @@ func (e *Engine) adopt(ctx context.Context, s scene, j journal.Job) (journal.Job
 // kept first, and that nothing was started has to be made final. Then it waits for room.
 func (e *Engine) howItEnded(ctx context.Context, s scene, j journal.Job) (runner.Result, error) {
 	for {
-		res, err := e.detachable(ctx, s.stop, func(calm context.Context) (runner.Result, error) { return e.Runner.Recover(calm, j.Job) })
+		res, err := e.detachable(ctx, s.ending(), func(calm context.Context) (runner.Result, error) { return e.Runner.Recover(calm, j.Job) })
 		if err == nil || errors.Is(err, errDetached) {
 			return res, err
 		}

@@ -82,6 +82,15 @@ func (e *Engine) rest(ctx context.Context, d time.Duration) error {
 	return sleep(ctx, d)
 }
 
+// ending is the context that ends early what runs and changes something. What mends a state is not ended: a lock that is half
+// broken, or a state that is half stored, would be worse, and neither takes long.
+func (s scene) ending() context.Context {
+	if s.ask.kind == askMend {
+		return context.WithoutCancel(s.stop)
+	}
+	return s.stop
+}
+
 // detachable runs an apply, or waits for one, in a goroutine that ends with the process: when the server
 // stops, it is left running. f's context ends only when running applies are interrupted, or this one is cancelled.
 func (e *Engine) detachable(ctx, stop context.Context, f func(context.Context) (runner.Result, error)) (runner.Result, error) {

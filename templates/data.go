@@ -81,6 +81,8 @@ type Job struct {
 	Again bool
 	// Killed: it was ended by SIGKILL, so that its state may not have all that was done.
 	Killed bool
+	// PlanKept: it is an apply that did not get the lock of its state. Its plan can be applied later.
+	PlanKept bool
 	// Unstored: terraform could not store its state, which is kept here.
 	Unstored bool
 	// LocalState: its state would lie in the checkout.

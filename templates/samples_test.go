@@ -64,6 +64,10 @@ func samples() map[string]string {
 	locked.Label, locked.Flags, locked.Error = "dns", "-d dns", &templates.Failure{Summary: "Error acquiring the state lock", Text: "Error: Error acquiring the state lock\n\nError message: the state is already locked"}
 	locked.Lock = &templates.StateLock{ID: "6ac32374-a9fa", Who: "ana@laptop", Operation: "OperationTypeApply", Since: nine, Waited: 30 * time.Second}
 	locked.Lock.Forcible = true
+	keeps := func(j templates.Job) templates.Job {
+		j.PlanKept = true
+		return j
+	}
 	lockedByUs := locked
 	ours := *locked.Lock
 	ours.Left = true
@@ -195,9 +199,9 @@ func samples() map[string]string {
 		"plan_failed":         plan(failed),
 		"plan_locked":         plan(locked),
 		"plan_locked_more":    plan(locked, lockedBySome, failed, ready("network", templates.Changes{Add: 1})),
-		"apply_locked_left":   apply(lockedByUs),
+		"apply_locked_left":   apply(keeps(lockedByUs)),
 		"plan_released":       templates.Plan{Jobs: []templates.Job{ready("dns", templates.Changes{Add: 1})}, Notes: []string{templates.ReleasedNote("dns", "6ac32374-a9fa", "https://tg.example/runs/01K8")}, CommentLimit: 60_000, Footer: footer("plan", "apply:01K8")}.Render(),
-		"apply_locked":        apply(locked),
+		"apply_locked":        apply(keeps(locked)),
 		"plan_waiting":        plan(waiting),
 		"plan_destroy":        plan(db),
 		"plan_local":          plan(local),

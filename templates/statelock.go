@@ -41,12 +41,16 @@ func stateLocks(jobs []Job, now time.Time) string {
 
 // force says what to do about a lock.
 func (j Job) force() string {
-	again := "When that is done, comment " + Code("plan "+j.Flags) + "."
+	again, then := "When that is done, comment "+Code("plan "+j.Flags)+".", ""
+	if j.PlanKept {
+		again = "The plan is kept: when that is done, comment " + Code("apply "+j.Flags) + "."
+		then = " The plan is kept: comment " + Code("apply "+j.Flags) + " then."
+	}
 	switch {
 	case !j.Lock.Forcible:
 		return again
 	case j.Lock.Left:
-		return "A job of Tidegate that died has left it: comment " + Code("force-unlock "+j.Flags) + " to break that lock."
+		return "A job of Tidegate that died has left it: comment " + Code("force-unlock "+j.Flags) + " to break that lock." + then
 	}
 	return again + " Only if whatever holds it is surely dead, comment " + Code("force-unlock "+j.Flags) + " to break that lock."
 }

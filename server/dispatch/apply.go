@@ -115,6 +115,10 @@ func (e *Engine) examine(ctx context.Context, s scene, st stage, todo []candidat
 	if err != nil {
 		return err
 	}
+	elsewhere, err := e.unstoredElsewhere(ctx, s.pull.ID())
+	if err != nil {
+		return err
+	}
 	var approval *vcs.Approval
 	for i := range todo {
 		c := &todo[i]
@@ -124,6 +128,10 @@ func (e *Engine) examine(ctx context.Context, s scene, st stage, todo []candidat
 		}
 		if unstored[c.project] {
 			c.refused = &refusal{project: c.project, state: "state not stored", why: unstoredWords(map[runner.Project]bool{c.project: true}) + " Then plan it again"}
+			continue
+		}
+		if n := elsewhere[place(c.project)]; n != 0 {
+			c.refused = &refusal{project: c.project, state: "state not stored", why: e.elsewhereWords(s, c.project, n) + " Then plan it again"}
 			continue
 		}
 		if !held[lockKey(s.pull.Repo.ID, c.project)] {
@@ -249,7 +257,8 @@ func (e *Engine) prepareApply(ctx context.Context, s scene, st stage, p project.
 	return j, nil, nil
 }
 
-// applied records what became of the plan. A plan is used up by the first apply that started.
+// applied records what became of the plan. A plan is used up by the first apply that started, unless that did not even get the lock
+// of the state: whether the plan still fits is for terraform to say then.
 func (e *Engine) applied(ctx context.Context, s scene, j journal.Job, res runner.Result) error {
 	state, why := journal.PlanStale, "its apply ended as "+string(res.End)
 	switch res.End {
@@ -257,9 +266,20 @@ func (e *Engine) applied(ctx context.Context, s scene, j journal.Job, res runner
 		return nil
 	case runner.Succeeded:
 		state, why = journal.PlanApplied, "applied in run "+s.run.ID
-	case runner.Failed, runner.Errored, runner.Interrupted, runner.PartlyApplied, runner.Unknown:
+	case runner.Failed:
+		if lockedOut(res) {
+			return nil
+		}
+	case runner.Errored, runner.Interrupted, runner.PartlyApplied, runner.Unknown:
 	}
 	return e.spare(ctx, e.Journal.SetPlanState(ctx, j.PlanID, state, s.ask.user, why))
+}
+
+// lockedOut: an apply that did not get the lock of its state has done nothing.
+func lockedOut(res runner.Result) bool {
+	return res.End == runner.Failed && res.Failure != nil && res.Failure.Lock != nil && !slices.ContainsFunc(res.Resources, func(r runner.Resource) bool {
+		return r.Outcome != runner.NotReached && r.Outcome != ""
+	})
 }
 
 // planned keeps the plan that a job made, and lets the older one of the project go.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/tidegate/tidegate/locking"
 	"github.com/tidegate/tidegate/runner"
@@ -127,6 +128,40 @@ func (e *Engine) unstored(ctx context.Context, id vcs.PullID) (map[runner.Projec
 	return out, nil
 }
 
+// unstoredElsewhere are the directories and workspaces of a repository whose state an apply of another pull request could not store,
+// with its number. Its lock may be gone by an unlock or a close; what it made is known only to that copy all the same.
+func (e *Engine) unstoredElsewhere(ctx context.Context, id vcs.PullID) (map[runner.Project]int, error) {
+	dirs, err := runner.ErroredStates(filepath.Join(e.Options.Data, "runs"))
+	if err != nil {
+		return nil, err
+	}
+	out := map[runner.Project]int{}
+	for _, dir := range dirs {
+		r, ok, err := e.Journal.Run(ctx, filepath.Base(filepath.Dir(dir)))
+		if err = e.spare(ctx, err); err != nil {
+			return nil, err
+		}
+		if !ok || r.Pull == id || r.Pull.Repo != id.Repo {
+			continue
+		}
+		jobs, err := e.Journal.Jobs(ctx, r.ID)
+		if err = e.spare(ctx, err); err != nil {
+			return nil, err
+		}
+		for _, j := range jobs {
+			if j.Job.Dir == dir && runner.ErroredState(dir) != "" {
+				out[place(j.Job.Project)] = r.Pull.Number
+			}
+		}
+	}
+	return out, nil
+}
+
+// place is where the state of a project is, whatever it is called.
+func place(p runner.Project) runner.Project {
+	return runner.Project{Dir: p.Dir, Workspace: p.Workspace}
+}
+
 // carryMends runs what mends a state. It is never run twice: what an earlier process began is taken up.
 func (e *Engine) carryMends(ctx context.Context, s scene, jobs []journal.Job) (_ []journal.Job, err error) {
 	for i, j := range jobs {
@@ -213,20 +248,41 @@ func unstoredNotice(s scene, kept map[runner.Project]bool) noticeText {
 
 // unstoredNote says on a plan that the state it was made from is not the newest.
 func (e *Engine) unstoredNote(ctx context.Context, s scene, jobs []journal.Job) (string, error) {
-	all, err := e.unstored(ctx, s.pull.ID())
-	if err != nil || !s.ask.plans() {
+	if !s.ask.plans() {
+		return "", nil
+	}
+	here, err := e.unstored(ctx, s.pull.ID())
+	if err != nil {
+		return "", err
+	}
+	elsewhere, err := e.unstoredElsewhere(ctx, s.pull.ID())
+	if err != nil {
 		return "", err
 	}
 	planned := map[runner.Project]bool{}
+	var words []string
 	for _, j := range jobs {
-		if all[j.Job.Project] {
-			planned[j.Job.Project] = true
+		p := j.Job.Project
+		if here[p] {
+			planned[p] = true
+		} else if n := elsewhere[place(p)]; n != 0 {
+			words = append(words, e.elsewhereWords(s, p, n))
 		}
 	}
-	if len(planned) == 0 {
+	if len(planned) > 0 {
+		words = append(words, unstoredWords(planned))
+	}
+	if len(words) == 0 {
 		return "", nil
 	}
-	return unstoredWords(planned) + " Until then a plan does not know what was made, and is not applied.", nil
+	return strings.Join(words, " ") + " Until then a plan does not know what was made, and is not applied.", nil
+}
+
+// elsewhereWords say of a project whose state is kept for another pull request how it comes to be stored.
+func (e *Engine) elsewhereWords(s scene, p runner.Project, number int) string {
+	return "An apply of " + s.site.PullRef(number) + " could not store the state of " + templates.Code(label(p)) +
+		". What it made is known only to the copy that Tidegate keeps. Comment `unlock` here and " +
+		templates.Code(cmdStatePush+" "+flags(p, false)) + " there when the backend takes writes again."
 }
 
 // unstoredWords say which states are kept here, and how they are stored.

@@ -96,6 +96,7 @@ func (e *Engine) row(s scene, j journal.Job) templates.Job {
 		r.State, r.Again = applyState(j.Result.End), isLookedAt(j)
 		r.Done, r.Killed = done(res.Resources), j.Result.Killed
 		r.Unstored = runner.ErroredState(j.Job.Dir) != ""
+		r.PlanKept = s.ask.kind == askApply && lockedOut(res)
 		return r
 	}
 	r.State = planJobState(*j.Result)

@@ -1,0 +1,58 @@
+package dispatch
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// A state that an apply could not store keeps others from applying there, too, after its pull request has let the lock go.
+func TestAnUnstoredStateStandsInTheWayOfOthers(t *testing.T) {
+	e, f, r := onRepo(t)
+	p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
+	f.pull = func(int) (vcs.Pull, error) { return p, nil }
+	e.ready(t, p)
+	other := journal.Run{ID: e.Journal.NewRunID(), Pull: pr(2), Command: cmdApply, State: journal.RunDone, Started: time.Now()}
+	project := network()
+	project.Name = "called otherwise there"
+	dir := e.jobDir(other.ID, 1)
+	must(t, e.Journal.CreateRun(t.Context(), other, []journal.Job{{Run: other.ID, N: 1, State: journal.JobDone, Job: runner.Job{Dir: dir, Project: project}}}))
+	must(t, os.MkdirAll(dir, 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "errored.tfstate"), []byte("{}"), 0o600))
+	addComment(t, e, 1, 7, "apply")
+	e.tell(t.Context(), t.Context(), e.items(t)[0])
+	if said := bodies(f.scripted); !strings.HasPrefix(said, "### Apply not run") || !strings.Contains(said, "An apply of #2 could not store the state of `network`") {
+		t.Errorf("the answer does not refuse for the state of #2:\n%s", said)
+	}
+}
+
+// An apply that did not get the lock of its state leaves its plan as it was; one that got further uses it up.
+func TestAnApplyThatIsLockedOutKeepsItsPlan(t *testing.T) {
+	t.Parallel()
+	locked := &runner.Failure{Lock: &runner.StateLock{ID: "theirs-7"}}
+	for name, tt := range map[string]struct {
+		res  runner.Result
+		want journal.PlanState
+	}{
+		"locked out":  {runner.Result{Summary: runner.Summary{End: runner.Failed, Failure: locked}, Resources: []runner.Resource{{Outcome: runner.NotReached}, {}}}, journal.PlanReady},
+		"failed":      {runner.Result{Summary: runner.Summary{End: runner.Failed, Failure: &runner.Failure{}}}, journal.PlanStale},
+		"got further": {runner.Result{Summary: runner.Summary{End: runner.Failed, Failure: locked}, Resources: []runner.Resource{{Outcome: runner.DidFail}}}, journal.PlanStale},
+		"partly":      {runner.Result{Summary: runner.Summary{End: runner.PartlyApplied, Failure: locked}}, journal.PlanStale},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := engineOn(t, newGuarding())
+			r := e.planRun(t, netA())
+			must(t, e.applied(t.Context(), scene{pull: aPull(1), run: r}, journal.Job{PlanID: r.ID + "/1"}, tt.res))
+			if plan, _, err := e.planByID(t.Context(), pr(1), r.ID+"/1"); err != nil || plan.State != tt.want {
+				t.Errorf("the plan is %s, %v, want it %s", plan.State, err, tt.want)
+			}
+		})
+	}
+}

@@ -14,14 +14,14 @@ type verdict []string
 
 func (v *verdict) violated(format string, args ...any) { *v = append(*v, fmt.Sprintf(format, args...)) }
 
-// judge answers what is not as promised.
+// judge answers what is not as promised when all is over.
 func judge(f facts) []string {
 	var v verdict
 	for _, t := range f.trouble {
 		v.violated("%s", t)
 	}
-	v.answers(f)
-	v.once(f)
+	v.answers(f, true)
+	v.once(f, true)
 	for _, c := range f.claims {
 		v.claim(f, c)
 	}
@@ -30,8 +30,19 @@ func judge(f facts) []string {
 	return v
 }
 
-// answers: each command has one, and so has each run. What is no answer has gone.
-func (v *verdict) answers(f facts) {
+// soon answers what is not as promised whatever may come yet.
+func soon(f facts) []string {
+	var v verdict
+	v.answers(f, false)
+	v.once(f, false)
+	for _, c := range f.claims {
+		v.claim(f, c)
+	}
+	return v
+}
+
+// answers: each command has one, and so has each run. What is no answer has gone when all is over.
+func (v *verdict) answers(f facts, over bool) {
 	for _, a := range f.asked {
 		n := 0
 		for _, c := range f.comments[a.pull] {
@@ -39,36 +50,41 @@ func (v *verdict) answers(f facts) {
 				n++
 			}
 		}
-		if n != 1 {
+		if n > 1 || n == 0 && over {
 			v.violated("%q on #%d (comment %d) has %d answers", a.text, a.pull, a.id, n)
 		}
 	}
 	for _, pull := range f.pulls {
-		if f.unplanned(pull) {
+		if over && f.unplanned(pull) {
 			v.violated("#%d was open for long, and no answer tells of a plan", pull)
 		}
-		seen := map[string]bool{}
-		for _, c := range f.comments[pull] {
-			if c.User.Login != bot {
-				continue
-			}
-			if !c.final() {
-				v.violated("#%d has a comment that is no answer: %s", pull, headline(c.Body))
-			}
-			run := c.run()
-			if strings.Contains(c.Body, "internal error") && !f.killed[run] {
-				v.violated("#%d run %s ended with an internal error, and nobody was killed who watched it: %s", pull, run, headline(c.Body))
-			}
-			if run != "" && seen[run] {
-				v.violated("#%d has two answers of run %s", pull, run)
-			}
-			seen[run] = true
-		}
+		v.runs(f, pull, over)
 	}
 }
 
-// once: no job began the same thing twice, no resource was made twice, and an answer tells of each job.
-func (v *verdict) once(f facts) {
+// runs: no run has two answers on a pull request, and none is a fault of ours.
+func (v *verdict) runs(f facts, pull int, over bool) {
+	seen := map[string]bool{}
+	for _, c := range f.comments[pull] {
+		if c.User.Login != bot || !c.final() && !over {
+			continue
+		}
+		if !c.final() {
+			v.violated("#%d has a comment that is no answer: %s", pull, headline(c.Body))
+		}
+		run := c.run()
+		if strings.Contains(c.Body, "internal error") && !f.killed[run] {
+			v.violated("#%d run %s ended with an internal error, and nobody was killed who watched it: %s", pull, run, headline(c.Body))
+		}
+		if run != "" && seen[run] {
+			v.violated("#%d has two answers of run %s", pull, run)
+		}
+		seen[run] = true
+	}
+}
+
+// once: no job began the same thing twice, no resource was made twice, and in the end an answer tells of each job.
+func (v *verdict) once(f facts, over bool) {
 	told := map[string]bool{}
 	for _, list := range f.comments {
 		for _, c := range list {
@@ -89,12 +105,12 @@ func (v *verdict) once(f facts) {
 		if n := began[l]; n > 1 {
 			v.violated("the job in %s began %s %d times", l.job, l.resource, n)
 		}
-		if !told[l.job] {
+		if over && !told[l.job] {
 			v.violated("%s was begun by the job in %s, of which no answer tells", l.resource, l.job)
 		}
 	}
 	for res, n := range ended {
-		if n > 1 && !f.tornFor(res) {
+		if n > 1 && over && !f.tornFor(res) {
 			v.violated("%s was made %d times, and nobody was killed while it was", res, n)
 		}
 	}

@@ -121,6 +121,22 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// What is still to come is no violation yet; what is wrong for ever is.
+func TestSoon(t *testing.T) {
+	t.Parallel()
+	f := kept()
+	f.comments[1], f.claims = nil, nil
+	f.left, f.processes = figures{Running: 1}, []string{"77 terraform"}
+	if got := soon(f); len(got) != 0 {
+		t.Errorf("soon = %q, want nothing", got)
+	}
+	f.ledger = append(f.ledger, f.ledger[0])
+	f.comments[1] = []comment{answer(applyRun, "comment:7", "Apply for `p1`: applied, 1 add"), answer(planRun, "comment:7", "Apply not run: too old")}
+	if got := soon(f); len(got) != 2 {
+		t.Errorf("soon = %q, want two answers and two beginnings", got)
+	}
+}
+
 // Where somebody was killed in the middle, unknown is a true word, and a person may have it made again.
 func TestJudgeAfterADeath(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 )
 
 // points are those of the engine, the journal and the supervisor, in the order of the write path.
@@ -46,9 +48,34 @@ type card struct {
 	tries int
 }
 
+// choose deals as many cards as there are, but only of those that are named; of all without names.
+func choose(cards []card, names string) ([]card, error) {
+	if names == "" {
+		return cards, nil
+	}
+	some := slices.DeleteFunc(slices.Clone(cards), func(c card) bool { return !slices.Contains(strings.Split(names, ","), c.name()) })
+	for name := range strings.SplitSeq(names, ",") {
+		if !slices.ContainsFunc(some, func(c card) bool { return c.name() == name }) {
+			return nil, fmt.Errorf("no card is of %q", name)
+		}
+	}
+	out := make([]card, len(cards))
+	for i := range out {
+		out[i] = some[i%len(some)]
+	}
+	return out, nil
+}
+
 func (c card) String() string {
 	if c.when == atAPoint {
 		return fmt.Sprintf("at %q", c.point)
+	}
+	return c.name()
+}
+
+func (c card) name() string {
+	if c.when == atAPoint {
+		return c.point
 	}
 	return map[moment]string{inAnApply: "in an apply", newborn: "in its first second", atAnyTime: "at any time"}[c.when]
 }

@@ -33,3 +33,19 @@ func TestDeck(t *testing.T) {
 		t.Errorf("deck(3) has %d cards", n)
 	}
 }
+
+func TestChoose(t *testing.T) {
+	t.Parallel()
+	cards, err := choose(deck(100, 1), "posted,in an apply")
+	if err != nil || len(cards) != 100 {
+		t.Fatalf("choose = %d cards, %v, want 100", len(cards), err)
+	}
+	for _, c := range cards {
+		if c.point != "posted" && c.when != inAnApply {
+			t.Errorf("%v was not chosen", c)
+		}
+	}
+	if _, err := choose(deck(100, 1), "elsewhere"); err == nil {
+		t.Error("there is no such card, and no error")
+	}
+}

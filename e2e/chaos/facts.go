@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -353,4 +354,18 @@ func (f facts) write(dir string) error {
 	fmt.Fprintf(&b, "\n== asked: %v\n== claims: %+v\n== killed: %v\n== held: %v\n== left: %+v\n== trouble: %q\n",
 		f.asked, f.claims, f.killed, f.held, f.left, f.trouble)
 	return os.WriteFile(filepath.Join(dir, "facts.txt"), []byte(b.String()), 0o600)
+}
+
+// now are the facts that can be judged at any time.
+func (w *world) now(ctx context.Context) (facts, error) {
+	comments, err := w.allComments(ctx)
+	if err != nil {
+		return facts{}, err
+	}
+	w.said.Lock()
+	defer w.said.Unlock()
+	return facts{
+		asked: slices.Clone(w.facts.asked), claims: slices.Clone(w.facts.claims), pulls: slices.Clone(w.facts.pulls),
+		killed: maps.Clone(w.facts.killed), comments: comments, ledger: w.ledger(),
+	}, nil
 }

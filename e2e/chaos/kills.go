@@ -17,6 +17,7 @@ type killer struct {
 	*world
 	cards []card
 	score score
+	found []string // what is not as promised, where the first violation ends it all
 	out   io.Writer
 }
 
@@ -50,6 +51,15 @@ func (k *killer) kill(ctx context.Context, o options) error {
 		if time.Since(told) > 20*time.Second {
 			told = time.Now()
 			_, _ = fmt.Fprintf(k.out, "world %d: %d of %d kills, %d given up\n", o.nth, k.score.done, all, k.score.missed)
+		}
+		if o.round > 0 {
+			now, err := k.now(ctx)
+			if err != nil {
+				return err
+			}
+			if k.found = soon(now); len(k.found) > 0 {
+				return nil
+			}
 		}
 		c, err := k.draw()
 		if err != nil {
@@ -102,7 +112,7 @@ func (k *killer) play(ctx context.Context, c card) error {
 		return k.hold(false)
 	}
 	age := time.Since(k.born)
-	who, err := k.strike(c.who, halted)
+	who, err := k.strike(ctx, c.who, halted)
 	if err != nil {
 		return err
 	}
@@ -203,8 +213,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// strike kills, and answers whom. Of everything nobody is to see another's end: all are halted first.
-func (k *killer) strike(who victim, halted int) (victim, error) {
+// strike kills, and answers whom. Of everything nobody is to see another's end.
+func (k *killer) strike(ctx context.Context, who victim, halted int) (victim, error) {
 	all := k.processes()
 	if slices.ContainsFunc(all, func(p process) bool { return p.supervisor && p.apply }) {
 		k.score.live++
@@ -224,6 +234,18 @@ func (k *killer) strike(who victim, halted int) (victim, error) {
 	if who == theServer {
 		return who, syscall.Kill(server, syscall.SIGKILL)
 	}
+	return who, k.strikeAll(ctx, server)
+}
+
+// strikeAll kills everything, all of which is halted before. Where there is a control group the kernel does
+// both.
+func (k *killer) strikeAll(ctx context.Context, server int) error {
+	if err := k.group.freeze(ctx); err == nil {
+		for _, p := range k.processes() {
+			k.mourn(p)
+		}
+		return k.group.kill()
+	}
 	_ = syscall.Kill(server, syscall.SIGSTOP)
 	stopped := map[int]bool{}
 	for more := true; more; {
@@ -238,7 +260,7 @@ func (k *killer) strike(who victim, halted int) (victim, error) {
 	for pid := range stopped {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	return who, syscall.Kill(server, syscall.SIGKILL)
+	return syscall.Kill(server, syscall.SIGKILL)
 }
 
 // errGone takes a process that has ended by itself for one that was killed.

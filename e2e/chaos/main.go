@@ -31,7 +31,7 @@ type options struct {
 	kills, people, worlds, round int
 	seed                         uint64
 	most, patience               time.Duration
-	bin, dir                     string
+	bin, dir, only               string
 	faults                       bool
 	nth                          int // of the worlds
 	out                          io.Writer
@@ -44,6 +44,7 @@ func main() {
 	flag.IntVar(&o.worlds, "worlds", 2, "how many servers at once, each with a forge of its own; they share the kills")
 	flag.IntVar(&o.people, "people", 5, "how many work at once in each")
 	flag.IntVar(&o.round, "round", 0, "judge after so many kills, with everything of them ended, and stop at the first violation; 0 judges once, at the end")
+	flag.StringVar(&o.only, "only", "", "play only the cards of these, parted by commas: names of failpoints, \"in an apply\", \"in its first second\", \"at any time\"")
 	flag.DurationVar(&o.most, "time", 3*time.Hour, "no more kills after this long")
 	flag.DurationVar(&o.patience, "patience", 4*time.Minute, "how long an answer may take before it is given up; with -forge-faults three times that")
 	flag.BoolVar(&o.faults, "forge-faults", false, "of the server's calls and of the webhooks 30 % go wrong, too")
@@ -102,8 +103,12 @@ func run(ctx context.Context, o options) (err error) {
 	if round < 1 {
 		round = o.kills
 	}
+	cards, err := choose(deck(o.kills, o.seed), o.only)
+	if err != nil {
+		return err
+	}
 	n := 0
-	for cards := range slices.Chunk(deck(o.kills, o.seed), round) {
+	for cards := range slices.Chunk(cards, round) {
 		dir := o.dir
 		if o.round > 0 {
 			n++
@@ -138,6 +143,7 @@ type ending struct {
 	facts  facts
 	score  score
 	faults map[devforge.Fault]int
+	group  bool // there was a control group
 	bad    []string
 	err    error
 }
@@ -148,6 +154,7 @@ func breakOne(ctx context.Context, o options, hand []card) ending {
 	if err != nil {
 		return ending{err: err}
 	}
+	w.group = newGroup()
 	defer w.end()
 	if err := errors.Join(w.start(), w.seen(ctx)); err != nil {
 		return ending{err: err}
@@ -155,19 +162,24 @@ func breakOne(ctx context.Context, o options, hand []card) ending {
 	if o.faults {
 		w.forge.SetFaults(devforge.Faults{User: bot, Rate: 0.3, Seed: o.seed + uint64(o.nth)})
 	}
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
 	k := &killer{world: w, cards: hand, score: newScore(), out: o.out}
 	crowd := w.crowd(ctx, o)
 	err = k.kill(ctx, o)
+	if len(k.found) > 0 {
+		giveUp()
+	}
 	crowd.leave()
 	faults := w.forge.FaultCounts()
 	w.forge.SetFaults(devforge.Faults{})
 	for _, step := range []func(context.Context) error{w.leave, w.goOn, w.gather} {
-		if err == nil {
+		if err == nil && len(k.found) == 0 {
 			err = step(ctx)
 		}
 	}
-	e := ending{facts: w.facts, score: k.score, faults: faults, err: err}
-	if err == nil {
+	e := ending{facts: w.facts, score: k.score, faults: faults, group: w.group != "", bad: k.found, err: err}
+	if err == nil && len(k.found) == 0 {
 		e.bad = judge(e.facts)
 	}
 	if len(e.bad) > 0 || err != nil {

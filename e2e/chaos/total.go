@@ -14,6 +14,7 @@ type total struct {
 	score                             score
 	answers, faults                   map[string]int
 	worlds, pulls, commands, resource int
+	groups                            int
 	bad                               []string
 	errs                              []error
 }
@@ -26,6 +27,9 @@ func (t *total) take(ends []ending) {
 	t.worlds = max(t.worlds, len(ends))
 	for i, e := range ends {
 		t.score.add(e.score)
+		if e.group {
+			t.groups++
+		}
 		for kind, n := range e.facts.kinds() {
 			t.answers[kind] += n
 		}
@@ -52,6 +56,9 @@ func (t *total) print(o options, took time.Duration) error {
 	_, _ = fmt.Fprintf(o.out, "seed %d, %s, %.1f s for each kill\n", o.seed, took.Round(time.Second), took.Seconds()/float64(max(t.score.done, 1)))
 	_, _ = fmt.Fprintf(o.out, "%d worlds at once; in each %d projects with their state in files, and %d with it behind http, which locks\n",
 		t.worlds, projects/2, projects-projects/2)
+	if t.groups > 0 {
+		_, _ = fmt.Fprintln(o.out, "each world is in a control group, of which the kernel kills everything at once")
+	}
 	t.score.table(o.out)
 	_, _ = fmt.Fprintf(o.out, "%d pull requests, %d commands, %d resources begun; answers:\n", t.pulls, t.commands, t.resource)
 	tally(o.out, t.answers)

@@ -34,6 +34,7 @@ const (
 // world is what everything happens in.
 type world struct {
 	dir, bin, addr string
+	group          group
 	forge          *devforge.Forge
 	http           *httptest.Server
 	states         httpstate.Server
@@ -154,6 +155,9 @@ func (w *world) start() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	if err := w.group.take(cmd.Process.Pid); err != nil {
+		return errors.Join(err, cmd.Process.Kill(), cmd.Wait())
+	}
 	dead := make(chan struct{})
 	go func() {
 		defer close(dead)
@@ -190,6 +194,7 @@ func (w *world) end() {
 		}
 		<-w.dead
 	}
+	w.group.remove()
 	w.forge.Close()
 	w.http.CloseClientConnections()
 	w.http.Close()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,9 +132,7 @@ func TestSupervisorKilledBeforeTheMark(t *testing.T) {
 	t.Parallel()
 	s := newStep(t, "exit", "0")
 	release := s.lockShared(t)
-	two := s.command(t)
-	two.Env = append(two.Env, "TIDEGATE_SUPERVISE_STAGE=two")
-	two.Args = []string{"tidegate-supervise", s.dir}
+	two := s.stageTwo(t)
 	must(t, two.Start())
 	must(t, two.Process.Kill())
 	_ = two.Wait()
@@ -141,6 +140,86 @@ func TestSupervisorKilledBeforeTheMark(t *testing.T) {
 	if mark, status := s.inspect(t, supervisor.NotStarted); mark != nil || status != nil {
 		t.Errorf("mark = %+v, status = %+v, want none", mark, status)
 	}
+}
+
+// What tells of the start is on disk before anything is executed: here its writing does not come to an end, and
+// the supervisor dies over it.
+func TestNothingRunsBeforeTheMark(t *testing.T) {
+	t.Parallel()
+	s := newStep(t, "exit", "0")
+	mark := filepath.Join(s.dir, "started.new")
+	fill(t, fifo(t, mark))
+	opened := watchOpen(t, mark)
+	two := s.stageTwo(t)
+	must(t, two.Start())
+	_, err := opened.Read(make([]byte, 4096))
+	must(t, err)
+	children := childrenOf(t, two.Process.Pid)
+	if len(children) != 1 {
+		t.Fatalf("children = %v, want the one that waits", children)
+	}
+	must(t, two.Process.Kill())
+	_ = two.Wait()
+	gone(t, children[0])
+	must(t, os.Remove(mark))
+	s.inspect(t, supervisor.NotStarted)
+	say, err := os.OpenFile(s.say(), os.O_WRONLY, 0)
+	must(t, err)
+	_, err = say.WriteString("nothing\n")
+	must(t, errors.Join(err, say.Close()))
+	s.expect(t, "nothing")
+}
+
+// fill leaves no room in a pipe.
+func fill(t *testing.T, pipe *os.File) {
+	t.Helper()
+	conn, err := pipe.SyscallConn()
+	must(t, err)
+	var full error
+	err = conn.Write(func(fd uintptr) bool {
+		for full == nil {
+			_, full = unix.Write(int(fd), make([]byte, 1))
+		}
+		return true
+	})
+	must(t, err)
+	if !errors.Is(full, unix.EAGAIN) {
+		t.Fatalf("filling a pipe: %v", full)
+	}
+}
+
+// watchOpen can be read from when a file is opened.
+func watchOpen(t *testing.T, path string) *os.File {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	must(t, err)
+	f := os.NewFile(uintptr(fd), "inotify")
+	t.Cleanup(func() { _ = f.Close() })
+	_, err = unix.InotifyAddWatch(fd, path, unix.IN_OPEN)
+	must(t, errors.Join(err, f.SetReadDeadline(time.Now().Add(patience))))
+	return f
+}
+
+func childrenOf(t *testing.T, pid int) []string {
+	t.Helper()
+	tasks, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "children"))
+	must(t, err)
+	var out []string
+	for _, task := range tasks {
+		raw, err := os.ReadFile(task)
+		must(t, err)
+		out = append(out, strings.Fields(string(raw))...)
+	}
+	return out
+}
+
+// stageTwo is a supervisor without its stage one.
+func (s *step) stageTwo(t *testing.T) *exec.Cmd {
+	t.Helper()
+	two := s.command(t)
+	two.Env = append(two.Env, "TIDEGATE_SUPERVISE_STAGE=two")
+	two.Args = []string{"tidegate-supervise", s.dir}
+	return two
 }
 
 // lockShared holds the lock as Inspect does for a moment.

@@ -154,7 +154,7 @@ func TestWhatIsWorkedOnIsLookedAtAgain(t *testing.T) {
 		}
 	}
 	e.lanes.take(t.Context(), pr(1), item{ask: aPlan()})
-	f.now, f.pulls = noon.Add(time.Minute), []vcs.Pull{aPull(1)}
+	f.now, f.pulls = noon.Add(time.Hour), []vcs.Pull{aPull(1)}
 	f.pulls[0].State = vcs.Merged
 	for range 2 {
 		if err := e.catchUp(t.Context(), f, aPull(1).Repo); err != nil {
@@ -171,6 +171,11 @@ func TestWhatIsWorkedOnIsLookedAtAgain(t *testing.T) {
 	}
 	if n := queued(t, e); n != 1 {
 		t.Errorf("%d events were taken in, want that it was merged", n)
+	}
+	for _, since := range f.asked {
+		if since.After(noon) {
+			t.Errorf("asked for what happened since %s, and not since before it was merged", since)
+		}
 	}
 }
 

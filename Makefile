@@ -73,8 +73,8 @@ SOAK_PULLS ?= 2000
 soak: test-tools ## Send SOAK_PULLS (2000) pull requests through a server and see that none of them stays in its memory
 	SOAK_PULLS=$(SOAK_PULLS) $(GO) test -run '^$$' -bench 'BenchmarkSoak$$' -benchtime 1x -timeout 6h ./e2e
 
-mutants: test-tools ## Break the code in known ways; each must turn a test red
-	$(GO) run ./.ci/mutants $(ARGS)
+mutants: test-tools ## Break the code in known ways; each must turn a test red. ONLY=engine: those that chaos is for, ONLY=NAME: one
+	$(GO) run ./.ci/mutants $(ONLY) $(ARGS)
 
 screenshots: build test-tools ## Make docs/images from a running demo
 	@./.ci/screenshots

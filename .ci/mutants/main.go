@@ -2,6 +2,10 @@
 // test that must notice. A mutant that no test notices is a hole in the tests.
 //
 //	go run ./.ci/mutants [NAME...]
+//
+// "engine" stands for those of the engine. Some of them show only when processes are killed: for them the
+// test is a run of e2e/chaos, which is dealt a hundred kills at most and stops when it has found what
+// the mutant does.
 package main
 
 import (
@@ -12,8 +16,10 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -25,6 +31,16 @@ type mutant struct {
 	old, new string
 	// test are the arguments of `go test` that must fail.
 	test []string
+	// chaos, if test is nil, says at what the run of e2e/chaos kills that must find a violation (its -only).
+	chaos string
+}
+
+// command is what must notice the mutant.
+func (m mutant) command() []string {
+	if m.test != nil {
+		return append([]string{"test", "-count=1", "-timeout=10m"}, m.test...)
+	}
+	return []string{"run", "./e2e/chaos", "-kills=100", "-round=10", "-patience=90s", "-seed=1", "-only=" + m.chaos}
 }
 
 func main() {
@@ -51,14 +67,14 @@ func run(ctx context.Context, names []string) error {
 			return err
 		}
 	}
-	chosen := slices.DeleteFunc(mutants(), func(m mutant) bool { return len(names) > 0 && !slices.Contains(names, m.name) })
+	chosen := choose(names)
 	if err := fit(dir, chosen); err != nil {
 		return err
 	}
 	var alive []string
 	for _, m := range chosen {
 		begin := time.Now()
-		caught, err := try(ctx, dir, m)
+		caught, how, err := try(ctx, dir, m)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
@@ -67,12 +83,40 @@ func run(ctx context.Context, names []string) error {
 			word = "ALIVE"
 			alive = append(alive, m.name)
 		}
-		fmt.Printf("%-7s %-28s %5.1f s  go test %s\n", word, m.name, time.Since(begin).Seconds(), strings.Join(m.test, " "))
+		fmt.Printf("%-7s %-38s %5.1f s  go %s%s\n", word, m.name, time.Since(begin).Seconds(), shell(m.command()), how)
 	}
 	if len(alive) > 0 {
 		return fmt.Errorf("not noticed: %s", strings.Join(alive, ", "))
 	}
 	return nil
+}
+
+// shell is a command as it is typed.
+func shell(args []string) string {
+	quoted := slices.Clone(args)
+	for i, a := range quoted {
+		if strings.ContainsAny(a, " $") {
+			quoted[i] = "'" + a + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
+// choose answers the mutants of those names; all for none.
+func choose(names []string) []mutant {
+	if len(names) == 0 {
+		return append(mutants(), engine()...)
+	}
+	var out []mutant
+	if slices.Contains(names, "engine") {
+		out = engine()
+	}
+	for _, m := range append(mutants(), engine()...) {
+		if slices.Contains(names, m.name) {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // fit finds all mutants that the code has moved away from, before any of them costs time.
@@ -91,30 +135,50 @@ func fit(dir string, all []mutant) error {
 	return errors.Join(errs...)
 }
 
-// try breaks the copy, runs the test, and mends the copy. A mutant that does not compile is an error.
-func try(ctx context.Context, dir string, m mutant) (caught bool, err error) {
+// try breaks the copy, runs what must notice it, and mends the copy. A mutant that does not compile is an error.
+func try(ctx context.Context, dir string, m mutant) (caught bool, how string, err error) {
 	path := filepath.Join(dir, m.file)
 	good, err := os.ReadFile(path)
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	defer func() { err = errors.Join(err, os.WriteFile(path, good, 0o600)) }()
 	if err := os.WriteFile(path, []byte(strings.Replace(string(good), m.old, m.new, 1)), 0o600); err != nil {
-		return false, err
+		return false, "", err
 	}
 	build := exec.CommandContext(ctx, "go", "vet", "./"+filepath.Dir(m.file))
 	build.Dir = dir
 	if out, err := build.CombinedOutput(); err != nil {
-		return false, fmt.Errorf("does not compile: %w\n%s", err, out)
+		return false, "", fmt.Errorf("does not compile: %w\n%s", err, out)
 	}
-	test := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1", "-timeout=10m"}, m.test...)...)
-	test.Dir = dir
+	work := filepath.Join(dir, ".work") // what a violation leaves
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return false, "", err
+	}
+	test := exec.CommandContext(ctx, "go", m.command()...)
+	test.Dir, test.Env = dir, append(os.Environ(), "TMPDIR="+work)
+	// chaos ends what it has started; go run would not tell it.
+	test.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	test.Cancel = func() error { return syscall.Kill(-test.Process.Pid, syscall.SIGINT) }
 	out, err := test.CombinedOutput()
-	if exit := new(exec.ExitError); errors.As(err, &exit) {
-		return strings.Contains(string(out), "--- FAIL"), nil
+	if exit := new(exec.ExitError); !errors.As(err, &exit) {
+		return false, "", err
 	}
-	return false, err
+	if m.test != nil {
+		return strings.Contains(string(out), "--- FAIL"), "", nil
+	}
+	found := violation.FindString(string(out))
+	if found == "" {
+		return false, "", fmt.Errorf("chaos did not come to its end: %w\n%s", err, out)
+	}
+	return true, fmt.Sprintf("\n        %s kills: %s", killed.FindStringSubmatch(string(out))[1], strings.TrimPrefix(found, "VIOLATION: ")), nil
 }
+
+var (
+	violation = regexp.MustCompile(`(?m)^VIOLATION: .*$`)
+	killed    = regexp.MustCompile(`after ([0-9]+) kills`)
+)
 
 func copyFile(from, to string) error {
 	info, err := os.Lstat(from)

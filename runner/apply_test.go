@@ -322,16 +322,19 @@ func TestRecoverOfAnApplyThatWasNotStarted(t *testing.T) {
 	}
 	job = s.next("3", Apply)
 	job.PlanFile = filepath.Join(s.base, "none")
-	step := filepath.Join(job.Dir, "1-apply")
-	if err := os.MkdirAll(step, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	spec := supervisor.Spec{Argv0: job.Tool.Path, Env: []string{"PATH=/bin"}}
-	if err := spec.Write(step); err != nil {
-		t.Fatal(err)
-	}
+	onlySpec(t, job)
 	if got, err := New(s.cfg).Recover(t.Context(), job); err != nil || got.End != NotStarted {
 		t.Errorf("Recover of a step that has only its spec = %s, %v", got.End, err)
+	}
+}
+
+// onlySpec makes a job's apply one of which there is a plan to start a process, and no sign that it was started.
+func onlySpec(t *testing.T, job Job) {
+	t.Helper()
+	step := filepath.Join(job.Dir, "1-apply")
+	spec := supervisor.Spec{Argv0: job.Tool.Path, Env: []string{"PATH=/bin"}}
+	if err := errors.Join(os.MkdirAll(step, 0o700), spec.Write(step)); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -11,8 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/tidegate/tidegate/runner/internal/smalldisk"
-	"github.com/tidegate/tidegate/runner/supervisor"
+	"github.com/tidegate/tidegate/runner/smalldisk"
 )
 
 // An apply that finds no room before its terraform is there was not started, and that is known although nothing can be
@@ -50,10 +49,9 @@ func TestNotStartedIsNotSaidBeforeItIsFinal(t *testing.T) {
 	disk := smalldisk.New(t, filepath.Join(s.base, "small"), "size=1m,nr_inodes=6")
 	job := s.next("2", Apply)
 	job.PlanFile, job.Dir = filepath.Join(s.base, "none"), filepath.Join(disk.Dir, "1")
-	step := filepath.Join(job.Dir, "1-apply")
-	spec := supervisor.Spec{Argv0: job.Tool.Path, Env: []string{"PATH=/bin"}}
+	onlySpec(t, job)
 	full := filepath.Join(disk.Dir, "full")
-	if err := errors.Join(os.MkdirAll(step, 0o700), spec.Write(step), os.MkdirAll(filepath.Join(full, "up"), 0o700)); err != nil {
+	if err := os.MkdirAll(filepath.Join(full, "up"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := New(s.cfg).Recover(t.Context(), job); !errors.Is(err, syscall.ENOSPC) {

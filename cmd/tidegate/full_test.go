@@ -2,17 +2,16 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/runner/smalldisk"
 	"github.com/tidegate/tidegate/server/journal"
 )
 
@@ -20,14 +19,7 @@ import (
 func TestABackupWithoutRoom(t *testing.T) {
 	t.Parallel()
 	small, data := t.TempDir(), t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", small).CombinedOutput(); err != nil {
-		t.Fatalf("mounting a small tmpfs, for which the tests must run as root, or in `unshare -rm`: %v\n%s", err, out)
-	}
-	t.Cleanup(func() {
-		if err := exec.CommandContext(context.Background(), "umount", "-l", small).Run(); err != nil {
-			t.Errorf("unmounting %s: %v", small, err)
-		}
-	})
+	smalldisk.New(t, small, "size=256k")
 	db, err := journal.OpenFile(filepath.Join(data, "tidegate.db"), time.Second)
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tidegate/tidegate/runner/internal/smalldisk"
+	"github.com/tidegate/tidegate/runner/smalldisk"
 )
 
 // A disk that is full in the middle of a fetch or of a checkout: it fails with that as the reason, and with room again the

@@ -1,15 +1,13 @@
 package journal_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 
+	"github.com/tidegate/tidegate/runner/smalldisk"
 	"github.com/tidegate/tidegate/server/journal"
 )
 
@@ -17,20 +15,16 @@ import (
 // there, and the same journal goes on when there is room again.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Fatalf("mounting a small tmpfs, for which the tests must run as root, or in `unshare -rm`: %v\n%s", err, out)
-	}
-	t.Cleanup(func() { ok(t, exec.CommandContext(context.Background(), "umount", "-l", dir).Run()) })
-	path := filepath.Join(dir, "tidegate.db")
+	disk := smalldisk.New(t, t.TempDir(), "size=1m")
+	path := filepath.Join(disk.Dir, "tidegate.db")
 	db, err := journal.OpenFile(path, 0)
 	ok(t, err)
 	j, err := journal.OpenWith(db, journal.Options{})
 	ok(t, err)
 	var added []uint64
 	for round := range 3 {
-		added = append(added, addUntilFull(t, j, dir, round)...)
-		ok(t, os.Remove(filepath.Join(dir, "filling")))
+		added = append(added, addUntilFull(t, j, disk, round)...)
+		disk.Free()
 		ok(t, j.Ping(t.Context()))
 		added = append(added, add(t, j, round, fmt.Sprint("with room again ", round)))
 	}
@@ -47,14 +41,9 @@ func TestFullDisk(t *testing.T) {
 }
 
 // addUntilFull adds events to a disk without room until one is refused, and answers those that were not.
-func addUntilFull(t *testing.T, j *journal.Journal, dir string, round int) []uint64 {
+func addUntilFull(t *testing.T, j *journal.Journal, disk smalldisk.Disk, round int) []uint64 {
 	t.Helper()
-	filling, err := os.Create(filepath.Join(dir, "filling"))
-	ok(t, err)
-	for err == nil {
-		_, err = filling.Write(make([]byte, 4096))
-	}
-	ok(t, filling.Close())
+	disk.Fill(0)
 	var added []uint64
 	for n := 0; ; n++ {
 		seq, _, err := j.AddEvent(t.Context(), event(n), fmt.Sprint(round, " ", n))

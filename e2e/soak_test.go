@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -31,7 +32,7 @@ func BenchmarkSoak(b *testing.B) {
 	pulls, err := strconv.Atoi(cmp.Or(os.Getenv("SOAK_PULLS"), "2000"))
 	must(b, err)
 	for b.Loop() {
-		first, last := soak(b, pulls)
+		first, last := soak(b, pulls, os.Stderr) // go test shows what a benchmark logs only at its end
 		grown := float64(last.heap-first.heap) / float64(max(last.pulls-first.pulls, 1))
 		b.ReportMetric(grown, "B/pull")
 		if grown > soakGrowth {
@@ -44,11 +45,12 @@ func BenchmarkSoak(b *testing.B) {
 // soak measures the heap.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	soak(t, 8)
+	soak(t, 8, t.Output())
 }
 
-// soak sends pull requests through a server, and answers what it used after a quarter of them, and at the end.
-func soak(tb testing.TB, pulls int) (first, last usage) {
+// soak sends pull requests through a server, and answers what it used after a quarter of them, and at the end. How far it
+// is goes to the progress.
+func soak(tb testing.TB, pulls int, progress io.Writer) (first, last usage) {
 	tb.Helper()
 	w := newBareWorld(tb)
 	path := "PATH=" + stubTerraform(tb, w) + ":" + os.Getenv("PATH")
@@ -62,16 +64,16 @@ func soak(tb testing.TB, pulls int) (first, last usage) {
 		must(tb, err)
 	}
 	must(tb, w.start(append(w.environ(), path, "GOGC=20"), "--log-level", "warn", "--forge-writes-per-hour", "0"))
-	tb.Logf("%6s %10s %12s %12s %8s", "pulls", "seconds", "live heap", "goroutines", "files")
+	fmt.Fprintf(progress, "%6s %10s %12s %12s %8s\n", "pulls", "seconds", "live heap", "goroutines", "files")
 	began := time.Now()
 	for done := 0; done < pulls; {
-		n := min(max(pulls/8, soakWorkers), pulls-done)
+		n := min(max(pulls/16, soakWorkers), pulls-done)
 		must(tb, w.soak(n))
 		done += n
 		must(tb, w.idle())
 		last = w.usage(tb)
 		last.pulls = done
-		tb.Logf("%6d %10.0f %12d %12d %8d", done, time.Since(began).Seconds(), last.heap, last.goroutines, last.files)
+		fmt.Fprintf(progress, "%6d %10.0f %12d %12d %8d\n", done, time.Since(began).Seconds(), last.heap, last.goroutines, last.files)
 		if first.pulls == 0 && done*4 >= pulls {
 			first = last
 		}

@@ -73,6 +73,8 @@ type active struct {
 	item
 	one    context.Context //nolint:containedctx // the context of its jobs, for who may end them
 	cancel context.CancelCauseFunc
+	// told: its answer is on its way, none of its jobs runs any more.
+	told bool
 }
 
 func newLanes(spawn func(func())) *lanes {
@@ -102,7 +104,7 @@ func (ls *lanes) take(ctx context.Context, id vcs.PullID, it item) {
 	}
 	switch it.ask.kind {
 	case askUnlock:
-		if l.now.ask.changes() {
+		if l.now.ask.changes() && !l.now.told {
 			it.beside = true // refused: what is being applied stays locked
 			ls.spawn(func() { ls.tell(ctx, ctx, it) })
 			return
@@ -214,6 +216,15 @@ func (ls *lanes) advance(ctx context.Context, id vcs.PullID, l *lane) context.Co
 	it := l.queue[0]
 	l.queue = l.queue[1:]
 	return l.start(ctx, it)
+}
+
+// telling says that an item's answer is on its way: who reads it may ask for what was refused until then.
+func (ls *lanes) telling(id vcs.PullID, it item) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if l := ls.byPull[id]; l != nil && l.now.ev.Seq == it.ev.Seq {
+		l.now.told = true
+	}
 }
 
 // close lets nothing begin any more. What stands in line waits for the next start.

@@ -186,6 +186,25 @@ func TestUnlockDuringAnApplyStandsBesideIt(t *testing.T) {
 	})
 }
 
+// Who has read an apply's answer is not told that it still runs, however much is left to do behind it.
+func TestUnlockAfterTheAnswerOfAnApply(t *testing.T) {
+	inLanes(t, func(s *stand) {
+		s.add(1, 1, anApply())
+		s.add(1, 2, anApply())
+		s.telling(pr(1), item{ev: journal.Event{Seq: 2}}) // stands in line: nothing of it was told
+		s.add(1, 3, ask{kind: askUnlock})
+		s.telling(pr(1), item{ev: journal.Event{Seq: 1}})
+		s.add(1, 4, ask{kind: askUnlock})
+		s.finish(1)
+		s.add(2, 5, anApply())
+		s.telling(pr(2), item{ev: journal.Event{Seq: 5}})
+		s.add(2, 6, anApply())
+		s.finish(5)
+		s.add(2, 7, ask{kind: askUnlock})
+		s.want("begin 1", "begin 3 beside", "begin 4", "begin 5", "begin 6", "begin 7 beside")
+	})
+}
+
 // An apply that an earlier process began is the first that is taken: it counts before its goroutine runs.
 func TestUnlockRightBehindAnApply(t *testing.T) {
 	inLanes(t, func(s *stand) {

@@ -66,6 +66,7 @@ func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes 
 // finish posts the run's one answer and ends run and event. Each step is skipped when an earlier
 // process has done it.
 func (e *Engine) finish(ctx context.Context, s scene, answer say, outcome string) error {
+	e.lanes.telling(s.pull.ID(), s.item)
 	r, intended, err := e.Journal.Report(ctx, s.run.ID)
 	if journal.Damaged(err) {
 		err = e.spare(ctx, err)

@@ -269,3 +269,20 @@ func TestAStopBeforeTheStart(t *testing.T) {
 func pass(d time.Duration) {
 	time.Sleep(d) //nolint:forbidigo // nobody waits for it
 }
+
+// Who has read the answer of an apply may unlock at once, though its event is not ended yet.
+func TestAnUnlockAfterAnAnswerIsNotRefused(t *testing.T) {
+	t.Parallel()
+	f := newSmall()
+	e := engineOn(t, f)
+	apply, unlock := e.comment(t, "ana", "apply", 5), e.comment(t, "ana", "unlock", 6)
+	f.script = []func(*scripted, string) (vcs.Comment, error){func(f *scripted, body string) (vcs.Comment, error) {
+		e.lanes.take(t.Context(), pr(1), unlock)
+		return takes(f, body)
+	}, takes}
+	e.lanes.take(t.Context(), pr(1), apply)
+	e.work.Wait()
+	if got := bodies(f.scripted); f.posts != 2 || !strings.Contains(got, "### Unlock: this pull request holds no lock") {
+		t.Errorf("%d answers, want that of the apply and one that unlocks:\n%s", f.posts, got)
+	}
+}

@@ -116,6 +116,7 @@ type Engine struct {
 	budget *budget
 	dirs   keyed
 	pace   pace
+	ping   func(context.Context) error // whether the journal can be written
 	began  time.Time
 	// restored is zero unless the journal came out of a backup.
 	restored journal.Restoration
@@ -158,6 +159,7 @@ func New(c Config) (*Engine, error) {
 		sign:   signer{key: c.Journal.MarkerKey()},
 		slots:  newSlots(c.Options.Slots),
 		live:   newLive(),
+		ping:   c.Journal.Ping,
 		budget: newBudget(c.Options.WritesAnHour),
 		spared: map[string]bool{}, tidying: make(chan struct{}, 1),
 		names: map[string]namedRepo{},

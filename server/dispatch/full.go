@@ -36,7 +36,7 @@ func (e *Engine) noRoom() error {
 // deaf reports that the journal can't be written because the disk is full. Then nothing can be told, and that what
 // waits to be told has failed would not be true: it is carried on when there is room again.
 func (e *Engine) deaf(ctx context.Context, err error) bool {
-	return isFull(err) && isFull(e.Journal.Ping(ctx))
+	return isFull(err) && isFull(e.ping(ctx))
 }
 
 // ourFailure is why a job failed, or was not started, for which terraform has no words.

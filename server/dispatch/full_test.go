@@ -79,3 +79,28 @@ func TestNobodyWaitsForRoomInAServerThatStops(t *testing.T) {
 		t.Errorf("rest in a server that has stopped = %v, want %v", err, errStopping)
 	}
 }
+
+// While the disk is full nothing can be told, so it is not said either that something has failed: it is done when there is room.
+func TestWhatAFullDiskCanNotHoldIsDoneLater(t *testing.T) {
+	t.Parallel()
+	f := newGuarding()
+	e := engineOn(t, f)
+	e.pace.retry = time.Microsecond
+	full := 5
+	f.pull = func(n int) (vcs.Pull, error) {
+		if full--; full >= 0 {
+			return vcs.Pull{}, syscall.ENOSPC
+		}
+		return aPull(n), nil
+	}
+	e.ping = func(context.Context) error {
+		if full >= 0 {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	e.tell(t.Context(), t.Context(), e.comment(t, "ana", "help", 5))
+	if said := bodies(f.scripted); f.posts != 1 || !strings.HasPrefix(said, "### Commands\n") {
+		t.Errorf("%d answers, want the one that was asked for:\n%s", f.posts, said)
+	}
+}

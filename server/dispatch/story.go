@@ -385,7 +385,7 @@ func (e *Engine) drop(ctx context.Context, it item, why string) {
 			return
 		}
 		e.Log.ErrorContext(ctx, "ending an event", "event", it.ev.Seq, "err", err)
-		if !e.deaf(ctx, err) || e.rest(ctx, 15*e.pace.retry) != nil {
+		if e.rest(ctx, 15*e.pace.retry) != nil {
 			return
 		}
 	}

@@ -289,7 +289,7 @@ func (w *work) step(
 	}
 	switch {
 	case !exit.Known:
-		return nil, fmt.Errorf("terraform %s: nobody saw how it ended", name)
+		return nil, fmt.Errorf("terraform %s: nobody saw how it ended: %w", name, ErrNotRun)
 	case slices.Contains(codes, exit.Code) && !w.planDied(name, s):
 	case exit.Interrupted:
 		s.failure, s.cancelled = cancelledFailure(), true

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -32,7 +31,9 @@ func BenchmarkSoak(b *testing.B) {
 	pulls, err := strconv.Atoi(cmp.Or(os.Getenv("SOAK_PULLS"), "2000"))
 	must(b, err)
 	for b.Loop() {
-		first, last := soak(b, pulls, os.Stderr) // go test shows what a benchmark logs only at its end
+		first, last := soak(b, pulls, func(format string, a ...any) {
+			_, _ = fmt.Fprintf(os.Stderr, format+"\n", a...) // what a benchmark logs is shown at its end only
+		})
 		grown := float64(last.heap-first.heap) / float64(max(last.pulls-first.pulls, 1))
 		b.ReportMetric(grown, "B/pull")
 		if grown > soakGrowth {
@@ -45,12 +46,12 @@ func BenchmarkSoak(b *testing.B) {
 // soak measures the heap.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	soak(t, 8, t.Output())
+	soak(t, 8, t.Logf)
 }
 
 // soak sends pull requests through a server, and answers what it used after a quarter of them, and at the end. How far it
-// is goes to the progress.
-func soak(tb testing.TB, pulls int, progress io.Writer) (first, last usage) {
+// is is said on the way.
+func soak(tb testing.TB, pulls int, say func(format string, a ...any)) (first, last usage) {
 	tb.Helper()
 	w := newBareWorld(tb)
 	path := "PATH=" + stubTerraform(tb, w) + ":" + os.Getenv("PATH")
@@ -64,7 +65,7 @@ func soak(tb testing.TB, pulls int, progress io.Writer) (first, last usage) {
 		must(tb, err)
 	}
 	must(tb, w.start(append(w.environ(), path, "GOGC=20"), "--log-level", "warn", "--forge-writes-per-hour", "0"))
-	fmt.Fprintf(progress, "%6s %10s %12s %12s %8s\n", "pulls", "seconds", "live heap", "goroutines", "files")
+	say("%6s %10s %12s %12s %8s", "pulls", "seconds", "live heap", "goroutines", "files")
 	began := time.Now()
 	for done := 0; done < pulls; {
 		n := min(max(pulls/16, soakWorkers), pulls-done)
@@ -73,7 +74,7 @@ func soak(tb testing.TB, pulls int, progress io.Writer) (first, last usage) {
 		must(tb, w.idle())
 		last = w.usage(tb)
 		last.pulls = done
-		fmt.Fprintf(progress, "%6d %10.0f %12d %12d %8d\n", done, time.Since(began).Seconds(), last.heap, last.goroutines, last.files)
+		say("%6d %10.0f %12d %12d %8d", done, time.Since(began).Seconds(), last.heap, last.goroutines, last.files)
 		if first.pulls == 0 && done*4 >= pulls {
 			first = last
 		}

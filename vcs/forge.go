@@ -95,6 +95,8 @@ type News struct {
 type Site struct {
 	// Instance is the key of RepoID.Forge.
 	Instance string
+	// Account is the name that people mention us by, without the @; "" where that is not known.
+	Account string
 	// CommentLimit is in bytes of UTF-8.
 	CommentLimit int
 	// NoSlashCommands: a comment line that starts with a slash belongs to the forge.

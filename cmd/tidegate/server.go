@@ -27,14 +27,11 @@ import (
 	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server"
 	"github.com/tidegate/tidegate/server/backup"
-	"github.com/tidegate/tidegate/server/command"
 	"github.com/tidegate/tidegate/server/dispatch"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/server/web"
 	"github.com/tidegate/tidegate/server/webhook"
 	"github.com/tidegate/tidegate/templates"
-	"github.com/tidegate/tidegate/vcs"
-	"github.com/tidegate/tidegate/vcs/github"
 )
 
 func serverCommand() *cobra.Command {
@@ -101,12 +98,9 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 		return &startError{err}
 	}
 	defer func() { err = errors.Join(err, kept.close()) }()
-	forge, err := github.New(github.Config{
-		APIURL: s.ghAPIURL, Hostname: s.ghHostname, User: s.ghUser, Token: s.ghToken.read,
-		WebhookSecrets: func() [][]byte { return webhookSecrets(s.ghSecret, log) }, Log: log,
-	})
+	forges, err := s.open(log)
 	if err != nil {
-		return &startError{fmt.Errorf("GitHub: %w", err)}
+		return &startError{err}
 	}
 	space := room{dir: s.dataDir, least: s.minFree}
 	tools := terraform.NewFinder(terraform.FinderConfig{Dir: filepath.Join(s.dataDir, "tools"), Download: s.download, DefaultVersion: s.defaultTF, Log: log})
@@ -114,14 +108,14 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	meter := newMeter(metrics)
 	engine, err := dispatch.New(dispatch.Config{
 		Journal: kept.journal, Locks: kept.locks, Work: kept.work, Log: log, Meter: meter, Hook: failpoints(),
-		Forges: map[string]vcs.Forge{forge.Site().Instance: forge},
+		Forges: forges.byInstance(),
 		Runner: runner.New(jobConfig(s, self, log, meter.Took)),
 		Tools:  tools,
 		Options: dispatch.Options{
-			Name: s.statusName, Words: command.Words{Executable: s.executable, Mention: s.ghUser},
+			Name: s.statusName, Executable: s.executable,
 			Allowed: s.allow.Allows, Slots: s.jobs, QueuePull: s.queuePull, QueueRepo: s.queueRepo, LocalState: s.localState,
 			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
-			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, WritesAnHour: s.writesAnHour, Repos: s.allow.Names(forge.Site().Instance),
+			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, WritesAnHour: s.writesAnHour, Repos: forges.named(s.allow),
 			Keep: s.keep, Room: space.check,
 			Grace: s.grace, InterruptAfter: s.interrupt,
 		},
@@ -129,7 +123,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	hooks := webhook.New(webhook.Config{Hooks: takesHooks(s, forge), Journal: takesIn{kept.journal, space}, Allowed: s.allow.Allows, Log: log, Now: time.Now})
+	hooks := webhook.New(webhook.Config{Hooks: forges.hooks(s.polls), Journal: takesIn{kept.journal, space}, Allowed: s.allow.Allows, Log: log, Now: time.Now})
 	from := sources{engine: engine, journal: kept.journal, locks: kept.locks, data: s.dataDir}
 	register(metrics, from, hooks)
 	pages := web.New(web.Config{
@@ -258,8 +252,10 @@ func greet(log *slog.Logger, s settings, level supervisor.Level, addr net.Addr) 
 	if tcp, ok := addr.(*net.TCPAddr); s.webUser == "" && (!ok || !tcp.IP.IsLoopback() || !s.private) {
 		log.Warn("the pages, which comments and statuses lead to, are closed", "open them with", "--web-username and --web-password-file")
 	}
-	if s.ghSecret.set() && isWeak(s.ghSecret) {
-		log.Warn("a webhook secret has fewer than 16 bytes: who guesses it can send commands", "flag", "--gh-webhook-secret", "make one with", "openssl rand -hex 32")
+	for _, a := range s.accounts {
+		if a.secret.set() && isWeak(a.secret) {
+			log.Warn("a webhook secret has fewer than 16 bytes: who guesses it can send commands", "flag", "--"+a.flags+"-webhook-secret", "make one with", "openssl rand -hex 32")
+		}
 	}
 	for _, name := range s.unknownEnv {
 		log.Warn("an environment variable looks like a setting and is none", "name", name, "see", "tidegate server --help")
@@ -274,14 +270,6 @@ func isWeak(s secret) bool {
 	const least = 16
 	all, err := s.all()
 	return err == nil && slices.ContainsFunc(all, func(v string) bool { return len(v) < least })
-}
-
-// takesHooks are the forges that webhooks are taken from: none when the server asks by itself.
-func takesHooks(s settings, forge vcs.Hook) []vcs.Hook {
-	if s.polls {
-		return nil
-	}
-	return []vcs.Hook{forge}
 }
 
 // webhookSecrets reads the secrets anew each time, so that they can be changed while the server runs.

@@ -14,12 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/tidegate/tidegate/cmd/tidegate/internal/pid1"
 	"github.com/tidegate/tidegate/server/dispatch"
 	"github.com/tidegate/tidegate/vcs"
-	"github.com/tidegate/tidegate/vcs/github"
 )
 
 // settings is what `tidegate server` was told, checked.
@@ -27,11 +25,7 @@ type settings struct {
 	allow         vcs.Allowlist
 	executable    string
 	statusName    string
-	ghUser        string
-	ghToken       secret
-	ghSecret      secret
-	ghHostname    string
-	ghAPIURL      string
+	accounts      []account // one for each forge that is served
 	url           string
 	private       bool // the URL leads to this machine
 	listen        string
@@ -89,8 +83,7 @@ func readSettings(v values, table []option) (settings, error) {
 		bad.add("--repo-allowlist: %w", err)
 	}
 	s.executable, s.statusName = get("executable-name"), get("vcs-status-name")
-	s.ghUser, s.ghHostname, s.ghAPIURL = get("gh-user"), get("gh-hostname"), get("gh-api-url")
-	s.ghToken, s.ghSecret = keep("gh-token"), keep("gh-webhook-secret")
+	accounts := readAccounts(get, keep)
 	s.webUser, s.webPassword = get("web-username"), keep("web-password")
 	s.defaultTF = strings.TrimPrefix(get("default-tf-version"), "v")
 	if s.defaultTF != "" && !exactVersion.MatchString(s.defaultTF) {
@@ -99,10 +92,8 @@ func readSettings(v values, table []option) (settings, error) {
 	s.readIntervals(get, &bad)
 	s.readKeep(get, &bad)
 	s.boundGrace(v.lookup)
-	s.checkForge(&bad)
-	if s.checkAPIURL(&bad) {
-		s.checkInstance(listed, &bad)
-	}
+	s.readRequirements(get("apply-requirements"), &bad)
+	s.checkAccounts(accounts, listed, &bad)
 	s.checkNames(&bad)
 	s.readNumbers(get, &bad)
 	s.readLimits(get, &bad)
@@ -111,62 +102,18 @@ func readSettings(v values, table []option) (settings, error) {
 	if err := s.level.UnmarshalText([]byte(get("log-level"))); err != nil {
 		bad.add("--log-level: %q is none of debug, info, warn, error", get("log-level"))
 	}
-	for _, r := range split(get("apply-requirements")) {
-		if r != "approved" {
-			bad.add("--apply-requirements: %q is not known here; known: approved", r)
-		}
-		s.requirements = append(s.requirements, r)
-	}
 	if s.webPassword.set() != (s.webUser != "") {
 		bad.add("--web-username and --web-password[-file] go together")
 	}
 	return s, errors.Join(bad...)
 }
 
-func (s *settings) checkForge(bad *problems) {
-	if s.ghUser == "" {
-		bad.add("--gh-user: the account that comments is needed")
-	}
-	if !s.ghToken.set() {
-		bad.add("--gh-token or --gh-token-file: the account's token is needed")
-	}
-	if token, err := s.ghToken.read(); err == nil && strings.ContainsFunc(token, unicode.IsSpace) {
-		bad.add("--gh-token[-file]: there is a space in it, which no token has")
-	}
-	if !s.ghSecret.set() && !s.polls {
-		bad.add("--gh-webhook-secret or --gh-webhook-secret-file: without it anybody could send webhooks")
-	}
-}
-
-// checkAPIURL reports whether the forge's address is good so far.
-func (s *settings) checkAPIURL(bad *problems) bool {
-	if s.ghAPIURL == "" {
-		return true
-	}
-	u, err := url.Parse(s.ghAPIURL)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		bad.add("--gh-api-url: %s is not an absolute URL without user and password", quoted(s.ghAPIURL))
-	case u.Scheme == "http" && !loopback(u.Hostname()):
-		bad.add("--gh-api-url: plain http would send the token in clear; only loopback addresses may use it")
-	case u.Scheme != "http" && u.Scheme != "https":
-		bad.add("--gh-api-url: %q is neither https nor http", u.Scheme)
-	default:
-		return true
-	}
-	return false
-}
-
-// checkInstance checks that the forge can be spoken to, and that anything of it is served.
-func (s *settings) checkInstance(listed bool, bad *problems) {
-	forge, err := github.New(github.Config{APIURL: s.ghAPIURL, Hostname: s.ghHostname, Token: func() (string, error) { return "", nil }})
-	switch {
-	case err != nil && s.ghAPIURL == "":
-		bad.add("--gh-hostname: %w", err)
-	case err != nil:
-		bad.add("--gh-hostname and --gh-api-url: %w", err)
-	case listed && !s.allow.Reaches(forge.Site().Instance):
-		bad.add("--repo-allowlist: no rule is for %s; write %[1]s/OWNER/NAME", forge.Site().Instance)
+func (s *settings) readRequirements(list string, bad *problems) {
+	for _, r := range split(list) {
+		if r != "approved" {
+			bad.add("--apply-requirements: %q is not known here; known: approved", r)
+		}
+		s.requirements = append(s.requirements, r)
 	}
 }
 

@@ -19,7 +19,7 @@ func TestSettingsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]any{
-		"executable": s.executable, "status": s.statusName, "host": s.ghHostname, "api": s.ghAPIURL, "url": s.url, "listen": s.listen,
+		"executable": s.executable, "status": s.statusName, "host": s.accounts[0].hostname, "api": s.accounts[0].apiURL, "url": s.url, "listen": s.listen,
 		"data": s.dataDir, "level": s.level, "jobs": s.jobs, "download": s.download, "local": s.localState, "web": s.webPassword.set(),
 	}
 	want := map[string]any{
@@ -41,11 +41,11 @@ func TestSettingsFromEverywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := s.ghToken.read()
+	token, err := s.accounts[0].token.read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{s.ghUser, token, s.jobs, s.download, s.localState, s.listen, s.url, s.defaultTF, s.dataDir, s.requirements, len(s.secretsInArgs)}
+	got := []any{s.accounts[0].user, token, s.jobs, s.download, s.localState, s.listen, s.url, s.defaultTF, s.dataDir, s.requirements, len(s.secretsInArgs)}
 	want := []any{"flag-bot", "env-token", 7, false, true, "[::1]:8000", "https://tg.acme.example/sub", "1.11.4", "/env", []string{"approved"}, 0}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
@@ -82,8 +82,8 @@ func TestAllProblemsAtOnce(t *testing.T) {
 			"--url=tg.example", "--port=70000", "--listen=nowhere", "--log-level=loud", "--web-username=ops", "--jobs=none",
 			"--apply-requirements=approved,mergeable",
 		}, []string{
-			"--repo-allowlist:", "--gh-user:", "--gh-token or", "--gh-webhook-secret or", "--gh-api-url:", "--executable-name:", "--vcs-status-name:",
-			"--jobs:", "--port:", "--listen:", "--url:", "--log-level:", `--apply-requirements: "mergeable"`, "--web-username and --web-password",
+			"--repo-allowlist:", `--apply-requirements: "mergeable"`, "--gh-user:", "--gh-token or", "--gh-webhook-secret or", "--gh-api-url:",
+			"--executable-name:", "--vcs-status-name:", "--jobs:", "--port:", "--listen:", "--url:", "--log-level:", "--web-username and --web-password",
 		}},
 		{"password without user", enough("--web-password=pw-hush"), []string{"--web-username and --web-password"}},
 		{"a range of versions", enough("--default-tf-version=~> 1.11"), []string{"--default-tf-version:"}},
@@ -321,8 +321,8 @@ func TestSecretsAreOneLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := s.ghToken.read()
-	hook, herr := s.ghSecret.read()
+	token, err := s.accounts[0].token.read()
+	hook, herr := s.accounts[0].secret.read()
 	if err != nil || herr != nil || token != "tok-hush" || hook != "hook-hush" {
 		t.Errorf("token %q, %v, secret %q, %v", token, err, hook, herr)
 	}
@@ -353,10 +353,10 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		t.Errorf("secrets in the arguments: %v", s.secretsInArgs)
 	}
 	var log strings.Builder
-	slog.New(slog.NewTextHandler(&log, nil)).Info("started", "settings", s, "token", s.ghToken, "pointer", &s)
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("started", "settings", s, "token", s.ghToken, "pointer", &s)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("started", "settings", s, "token", s.accounts[0].token, "pointer", &s)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("started", "settings", s, "token", s.accounts[0].token, "pointer", &s)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		for _, v := range []any{s, &s, s.ghToken, &s.ghToken, []secret{s.ghToken}, map[string]secret{"a": s.ghSecret}, struct{ in secret }{s.webPassword}} {
+		for _, v := range []any{s, &s, s.accounts[0].token, &s.accounts[0].token, []secret{s.accounts[0].token}, map[string]secret{"a": s.accounts[0].secret}, struct{ in secret }{s.webPassword}} {
 			fmt.Fprintf(&log, verb+"\n", v)
 		}
 	}

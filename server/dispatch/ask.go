@@ -122,9 +122,10 @@ func (e *Engine) readComment(ev journal.Event) ask {
 	if _, ours := e.sign.find(ev.Event.PullID(), c.Body); ours {
 		return ask{why: "our own comment"}
 	}
-	words := e.Options.Words
+	words := command.Words{Executable: e.Options.Executable}
 	if f, ok := e.Forges[ev.Event.Repo.ID.Forge]; ok {
-		words.NoSlash = f.Site().NoSlashCommands
+		site := f.Site()
+		words.Mention, words.NoSlash = site.Account, site.NoSlashCommands
 	}
 	cmd, err := command.Parse(c.Body, words)
 	a := ask{name: cmdHelp, user: c.Author, comment: c, source: "comment:" + strconv.FormatInt(c.ID, 10)}

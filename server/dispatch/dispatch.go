@@ -24,7 +24,6 @@ import (
 	"github.com/tidegate/tidegate/runner"
 	"github.com/tidegate/tidegate/runner/terraform"
 	"github.com/tidegate/tidegate/runner/workdir"
-	"github.com/tidegate/tidegate/server/command"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/vcs"
 )
@@ -33,8 +32,8 @@ import (
 type Options struct {
 	// Name prefixes the statuses and stands in the markers. Default "tidegate".
 	Name string
-	// Words wake us in comments. NoSlash is set per forge.
-	Words command.Words
+	// Executable is the word that wakes us in comments, beside the name of our account.
+	Executable string
 	// Allowed says which repositories are served.
 	Allowed func(vcs.Repo) bool
 	// Slots is how many terraform processes may run at once; 0 means 1.

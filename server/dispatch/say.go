@@ -330,7 +330,7 @@ func (e *Engine) sayHelp() say {
 		rows = append(rows, templates.HelpRow{Command: r.Command, What: r.What})
 	}
 	return func(f templates.Footer) string {
-		return templates.Help{Executable: e.Options.Words.Executable, Rows: rows, Footer: f}.Render()
+		return templates.Help{Executable: e.Options.Executable, Rows: rows, Footer: f}.Render()
 	}
 }
 

@@ -43,7 +43,7 @@ func (f *small) EditComment(context.Context, vcs.Pull, int64, string) error     
 func (f *small) DeleteComment(context.Context, vcs.Pull, int64) error                 { return nil }
 func (f *small) Site() vcs.Site {
 	return vcs.Site{
-		Instance: "f", CommentLimit: 60_000,
+		Instance: "f", Account: "Tide-Bot", CommentLimit: 60_000, NoSlashCommands: true,
 		PullRef:   func(n int) string { return fmt.Sprintf("#%d", n) },
 		PullURL:   func(vcs.Repo, int) string { return "https://f/pull" },
 		CommitURL: func(vcs.Repo, string) string { return "https://f/commit" },
@@ -284,5 +284,16 @@ func TestAnUnlockAfterAnAnswerIsNotRefused(t *testing.T) {
 	e.work.Wait()
 	if got := bodies(f.scripted); f.posts != 2 || !strings.Contains(got, "### Unlock: this pull request holds no lock") {
 		t.Errorf("%d answers, want that of the apply and one that unlocks:\n%s", f.posts, got)
+	}
+}
+
+// What wakes us differs from forge to forge: the account is another one, and some keep slashes for themselves.
+func TestWhatWakesUsIsTheForges(t *testing.T) {
+	t.Parallel()
+	e := engineOn(t, newSmall())
+	for text, want := range map[string]askKind{"@tide-bot plan": askPlan, "@other plan": askNothing, "/plan": askNothing, "plan": askPlan} {
+		if got := e.comment(t, "ana", text, 5).ask.kind; got != want {
+			t.Errorf("%q asks for %d, want %d", text, got, want)
+		}
 	}
 }

@@ -88,6 +88,7 @@ func (c *Client) Site() vcs.Site {
 	}
 	return vcs.Site{
 		Instance:     c.instance,
+		Account:      c.user,
 		CommentLimit: commentLimit,
 		PullRef:      func(number int) string { return fmt.Sprintf("#%d", number) },
 		PullURL: func(r vcs.Repo, number int) string {

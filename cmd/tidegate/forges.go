@@ -1,0 +1,195 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/github"
+)
+
+// account is who Tidegate is on one forge, as the flags say.
+type account struct {
+	// flags is what their names begin with: gh.
+	flags string
+	// forge is its name for people.
+	forge         string
+	user          string
+	token, secret secret
+	// hostname or apiURL is where the forge is.
+	hostname, apiURL string
+	// open makes the client. It sends nothing.
+	open func(account, *slog.Logger) (client, error)
+}
+
+// client is a forge, and what takes its webhooks in.
+type client interface {
+	vcs.Forge
+	vcs.Hook
+}
+
+// given: something of it is configured.
+func (a account) given() bool { return a.user != "" || a.token.set() || a.secret.set() }
+
+// readAccounts reads which forges are served. keep reads a secret.
+func readAccounts(get func(string) string, keep func(string) secret) []account {
+	return []account{
+		{
+			flags: "gh", forge: "GitHub", user: get("gh-user"), token: keep("gh-token"), secret: keep("gh-webhook-secret"),
+			hostname: get("gh-hostname"), apiURL: get("gh-api-url"), open: openGitHub,
+		},
+	}
+}
+
+func openGitHub(a account, log *slog.Logger) (client, error) {
+	return github.New(github.Config{
+		APIURL: a.apiURL, Hostname: a.hostname, User: a.user, Token: a.token.read,
+		WebhookSecrets: func() [][]byte { return webhookSecrets(a.secret, log) }, Log: log,
+	})
+}
+
+// checkAccounts keeps the forges that are configured, and checks that each is so as a whole. listed: the allowlist can be read.
+func (s *settings) checkAccounts(all []account, listed bool, bad *problems) {
+	s.accounts = slices.DeleteFunc(slices.Clone(all), func(a account) bool { return !a.given() })
+	if len(s.accounts) == 0 {
+		s.accounts = all[:1] // what it lacks is told by its flags
+	}
+	served := map[string]string{}
+	for _, a := range s.accounts {
+		s.checkAccount(a, bad)
+		if !a.checkAPIURL(bad) {
+			continue
+		}
+		c, err := a.open(a, slog.New(slog.DiscardHandler))
+		if err != nil {
+			bad.add("%s: %w", a.where(), err)
+			continue
+		}
+		instance := c.Site().Instance
+		if other := served[instance]; other != "" {
+			bad.add("%s: %s is served already as %s", a.where(), instance, other)
+		}
+		served[instance] = a.forge
+		if listed && !s.allow.Reaches(instance) {
+			bad.add("--repo-allowlist: no rule is for %s; write %[1]s/OWNER/NAME", instance)
+		}
+		if _, ok := c.(vcs.Approver); !ok && slices.Contains(s.requirements, "approved") {
+			bad.add("--apply-requirements: %s has no reviews, so nothing could be approved there", a.forge)
+		}
+	}
+}
+
+func (s *settings) checkAccount(a account, bad *problems) {
+	if a.user == "" {
+		bad.add("--%s-user: the account that comments is needed", a.flags)
+	}
+	if !a.token.set() {
+		bad.add("--%s-token or --%[1]s-token-file: the account's token is needed", a.flags)
+	}
+	if token, err := a.token.read(); err == nil && strings.ContainsFunc(token, unicode.IsSpace) {
+		bad.add("--%s-token[-file]: there is a space in it, which no token has", a.flags)
+	}
+	if !a.secret.set() && !s.polls {
+		bad.add("--%s-webhook-secret or --%[1]s-webhook-secret-file: without it anybody could send webhooks", a.flags)
+	}
+}
+
+// where names the flags that say where the forge is.
+func (a account) where() string {
+	if a.apiURL == "" {
+		return "--" + a.flags + "-hostname"
+	}
+	return "--" + a.flags + "-hostname and --" + a.flags + "-api-url"
+}
+
+// checkAPIURL reports whether the forge's address is good so far.
+func (a account) checkAPIURL(bad *problems) bool {
+	if a.apiURL == "" {
+		return true
+	}
+	flag := "--" + a.flags + "-api-url"
+	u, err := url.Parse(a.apiURL)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		bad.add("%s: %s is not an absolute URL without user and password", flag, quoted(a.apiURL))
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		bad.add("%s: plain http would send the token in clear; only loopback addresses may use it", flag)
+	case u.Scheme != "http" && u.Scheme != "https":
+		bad.add("%s: %q is neither https nor http", flag, u.Scheme)
+	default:
+		return true
+	}
+	return false
+}
+
+// forges are the clients of all accounts.
+type forges []client
+
+func (s *settings) open(log *slog.Logger) (forges, error) {
+	var all forges
+	for _, a := range s.accounts {
+		c, err := a.open(a, log)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", a.forge, err)
+		}
+		all = append(all, c)
+		log.Info("serving a forge", "forge", a.forge, "host", c.Site().Instance, "as", a.user, "abilities", abilities(c))
+	}
+	return all, nil
+}
+
+// byInstance is what the engine finds a forge by.
+func (f forges) byInstance() map[string]vcs.Forge {
+	all := map[string]vcs.Forge{}
+	for _, c := range f {
+		all[c.Site().Instance] = c
+	}
+	return all
+}
+
+// hooks are the forges that webhooks are taken from: none when the server asks by itself.
+func (f forges) hooks(polls bool) []vcs.Hook {
+	var all []vcs.Hook
+	for _, c := range f {
+		if !polls {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// named are the repositories that the operator has named, of all forges.
+func (f forges) named(list vcs.Allowlist) []vcs.Repo {
+	var all []vcs.Repo
+	for _, c := range f {
+		all = append(all, list.Names(c.Site().Instance)...)
+	}
+	return all
+}
+
+// abilities are what a forge can do, beside what every one can.
+func abilities(f vcs.Forge) string {
+	var can []string
+	add := func(ok bool, what string) {
+		if ok {
+			can = append(can, what)
+		}
+	}
+	_, ok := f.(vcs.Approver)
+	add(ok, "reviews")
+	_, ok = f.(vcs.Lister)
+	add(ok, "missed webhooks")
+	_, ok = f.(vcs.Folder)
+	add(ok, "folding")
+	_, ok = f.(vcs.Reactor)
+	add(ok, "reactions")
+	_, ok = f.(vcs.Cloner)
+	add(ok, "private repositories")
+	_, ok = f.(vcs.Metered)
+	add(ok, "its limits")
+	return strings.Join(can, ", ")
+}

@@ -301,7 +301,7 @@ func (c *Client) ours(repo vcs.Repo) error {
 	if repo.ID.Forge != c.instance {
 		return fmt.Errorf("%s is a repository of %q, this is %q: %w", repo.FullName(), repo.ID.Forge, c.instance, vcs.ErrRefused)
 	}
-	if !isName(repo.Owner) || !isName(repo.Name) {
+	if !rest.IsName(repo.Owner) || !rest.IsName(repo.Name) {
 		return fmt.Errorf("%q is not the name of a repository: %w", repo.FullName(), vcs.ErrNotFound)
 	}
 	return nil

@@ -19,9 +19,9 @@ func (a address) repo(raw rawRepo) (vcs.Repo, error) {
 	switch {
 	case raw.ID <= 0:
 		return vcs.Repo{}, errors.New("the id is missing or not positive")
-	case raw.Owner == nil || !isName(raw.Owner.Login):
+	case raw.Owner == nil || !rest.IsName(raw.Owner.Login):
 		return vcs.Repo{}, errors.New("the owner is missing or not a name")
-	case !isName(raw.Name):
+	case !rest.IsName(raw.Name):
 		return vcs.Repo{}, errors.New("the name is missing or not a name")
 	case raw.FullName != "" && !strings.EqualFold(raw.FullName, raw.Owner.Login+"/"+raw.Name):
 		return vcs.Repo{}, errors.New("the full name is not that of owner and name")
@@ -116,20 +116,10 @@ func author(u *gh.User) string {
 	return ghost
 }
 
-// isName reports whether s can be an owner or a repository: what GitHub allows in either.
-func isName(s string) bool {
-	return len(s) <= 100 && s != "." && s != ".." && rest.Made(s, "-_.")
-}
-
 // isLogin reports whether s can be a user, or an app's (such as renovate[bot]).
 func isLogin(s string) bool {
-	return isName(strings.TrimSuffix(s, "[bot]"))
+	return rest.IsName(strings.TrimSuffix(s, "[bot]"))
 }
-
-// isWord reports whether s can be the name of an event or an action.
-func isWord(s string) bool { return len(s) <= 64 && rest.Made(s, "_") }
-
-func isDelivery(s string) bool { return len(s) <= 64 && rest.Made(s, "-") }
 
 // isNode reports whether s can be a GraphQL id; older servers leave it out.
 func isNode(s string) bool { return s == "" || len(s) <= 256 && rest.Made(s, "-_=+/") }

@@ -27,7 +27,7 @@ const (
 // Repo reads a repository by its names.
 func (c *Client) Repo(ctx context.Context, owner, name string) (vcs.Repo, error) {
 	const op = "reading a repository"
-	if !isName(owner) || !isName(name) {
+	if !rest.IsName(owner) || !rest.IsName(name) {
 		return vcs.Repo{}, fmt.Errorf("%s: %q is not the name of a repository: %w", op, owner+"/"+name, vcs.ErrNotFound)
 	}
 	var got *gh.Repository

@@ -1,10 +1,6 @@
 package github
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -34,32 +30,7 @@ func (c *Client) Claims(h http.Header) bool {
 
 // Verify checks the HMAC-SHA256 over the raw body. The older SHA-1 signature is not looked at.
 func (c *Client) Verify(h http.Header, body []byte) error {
-	values := h.Values(signatureHeader)
-	switch {
-	case len(values) == 0:
-		return fmt.Errorf("%s is not there: %w", signatureHeader, vcs.ErrSignature)
-	case len(values) > 1:
-		return fmt.Errorf("%s is there more than once: %w", signatureHeader, vcs.ErrSignature)
-	}
-	digits, ok := strings.CutPrefix(values[0], signaturePrefix)
-	got, err := hex.DecodeString(digits)
-	if !ok || err != nil || len(got) != sha256.Size {
-		return fmt.Errorf("%s is not of the form sha256=...: %w", signatureHeader, vcs.ErrSignature)
-	}
-	good := false
-	for _, secret := range c.secrets() {
-		// Anybody can sign with an empty secret.
-		if len(secret) == 0 {
-			continue
-		}
-		mac := hmac.New(sha256.New, secret)
-		_, _ = mac.Write(body)
-		good = hmac.Equal(mac.Sum(nil), got) || good
-	}
-	if !good {
-		return fmt.Errorf("%s is wrong: %w", signatureHeader, vcs.ErrSignature)
-	}
-	return nil
+	return rest.VerifyHMAC(h, signatureHeader, signaturePrefix, body, c.secrets())
 }
 
 // Parse reads a verified delivery. The event's name is not signed, so it decides nothing that the
@@ -75,7 +46,7 @@ func (c *Client) Parse(h http.Header, body []byte) (vcs.Event, error) {
 	case "ping":
 		return vcs.Event{}, parsePing(h, body)
 	default:
-		if !isWord(name) {
+		if !rest.IsWord(name) {
 			return vcs.Event{}, rest.Bad("%s is not the name of an event", eventHeader)
 		}
 		return vcs.Event{}, &vcs.IgnoredError{Event: name, Reason: "no command comes with this kind of event"}
@@ -84,14 +55,14 @@ func (c *Client) Parse(h http.Header, body []byte) (vcs.Event, error) {
 	if err := rest.Decode(h, body, &p); err != nil {
 		return vcs.Event{}, err
 	}
-	if !isWord(p.Action) {
+	if !rest.IsWord(p.Action) {
 		return vcs.Event{}, rest.Bad("action is missing or not a word")
 	}
 	ev, err := read(p)
 	if err != nil {
 		return vcs.Event{}, err
 	}
-	if id := h.Get(deliveryHeader); isDelivery(id) {
+	if id := h.Get(deliveryHeader); rest.IsDelivery(id) {
 		ev.Delivery = id
 	}
 	return ev, nil

@@ -231,7 +231,8 @@ func TestRetry(t *testing.T) {
 			return reply(200, `[]`, append(h, "X-RateLimit-Limit", "5000", "X-RateLimit-Remaining", "0")...)
 		}), ok}, want: []int{600}},
 
-		{name: "the token", do: list, steps: []step{reply(401, `{"message":"Bad credentials"}`)}, text: "token is wrong or has expired"},
+		{name: "the token", do: list, steps: steps(9, reply(401, `{"message":"Bad credentials"}`)), want: []int{0, 1, 2}, text: "token is wrong or has expired"},
+		{name: "a token that was made a moment ago", do: create, steps: []step{reply(401, `{"message":"Bad credentials"}`), reply(201, madeComment)}, want: []int{0}},
 		{name: "a second factor", do: list, steps: []step{reply(401, `{}`, "X-GitHub-OTP", "required; app")}, text: "second factor"},
 		{name: "not found", do: list, steps: []step{reply(404, `{"message":"Not Found"}`)}, err: vcs.ErrNotFound},
 		{name: "gone", do: edit, steps: []step{reply(410, `{}`)}, err: vcs.ErrNotFound},

@@ -37,6 +37,18 @@ func Made(s, others string) bool {
 	})
 }
 
+// IsName reports whether s can be one element of a request's path: an owner, a repository or a user, by the rules
+// that GitHub and Gitea share.
+func IsName(s string) bool {
+	return len(s) <= 100 && s != "." && s != ".." && Made(s, "-_.")
+}
+
+// IsWord reports whether s can be the name of an event or an action.
+func IsWord(s string) bool { return len(s) <= 64 && Made(s, "_") }
+
+// IsDelivery reports whether s can be the id of a delivery.
+func IsDelivery(s string) bool { return len(s) <= 64 && Made(s, "-") }
+
 // CutText shortens text to so many characters. What is cut shows as an ellipsis.
 func CutText(s string, limit int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")

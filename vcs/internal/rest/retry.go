@@ -23,6 +23,8 @@ const (
 	limitTime  = 75 * time.Minute
 	firstPause = 500 * time.Millisecond
 	maxPause   = 30 * time.Second
+	// unsureTime is how long a token that is not taken is tried again.
+	unsureTime = 4 * time.Second
 	// limitPause is what GitHub asks for when it names no time.
 	limitPause = time.Minute
 )
@@ -49,6 +51,9 @@ const (
 	Fault
 	// Limited: the forge did nothing and says when to come again.
 	Limited
+	// Unsure: the forge did nothing, and may think otherwise in a moment. One that has just started, or has just
+	// made the token, may not know it yet.
+	Unsure
 )
 
 // Failure is why a request did not do what was asked. The errors of a forge's own package are not
@@ -120,8 +125,8 @@ func (f *Failure) pause(limits int) time.Duration {
 
 // patience is how long a request has been waited for.
 type patience struct {
-	faults, limits       int
-	faultWait, limitWait time.Duration
+	faults, limits, doubts           int
+	faultWait, limitWait, unsureWait time.Duration
 }
 
 // next is how long to wait before the next attempt, and false when there is to be none.
@@ -137,6 +142,11 @@ func (p *patience) next(f *Failure) (time.Duration, bool) {
 		p.limits++
 		p.limitWait += wait
 		return wait, p.limitWait <= limitTime
+	case Unsure:
+		wait := jitter(firstPause << min(p.doubts, 10))
+		p.doubts++
+		p.unsureWait += wait
+		return wait, p.unsureWait <= unsureTime
 	case Final:
 	}
 	return 0, false
@@ -212,6 +222,7 @@ func ByStatus(status int, said string, h http.Header) *Failure {
 	case status == http.StatusTooManyRequests:
 		f.Verdict, f.Wait = Limited, HeaderWait(h)
 	case status == http.StatusUnauthorized:
+		f.Verdict = Unsure
 		f.Text += "; the token is wrong or has expired"
 	case status == http.StatusNotFound, status == http.StatusGone:
 		f.Kind = vcs.ErrNotFound

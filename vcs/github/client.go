@@ -277,7 +277,7 @@ func (c *Client) React(ctx context.Context, pull vcs.Pull, comment int64) error 
 }
 
 // CloneCredential is the account's token. It is given for this forge's own clone URLs only.
-func (c *Client) CloneCredential(_ context.Context, repo vcs.Repo) (vcs.Credential, error) {
+func (c *Client) CloneCredential(ctx context.Context, repo vcs.Repo) (vcs.Credential, error) {
 	const op = "choosing a credential for git"
 	if err := c.ours(repo); err != nil {
 		return vcs.Credential{}, fmt.Errorf("%s: %w", op, err)
@@ -285,9 +285,9 @@ func (c *Client) CloneCredential(_ context.Context, repo vcs.Repo) (vcs.Credenti
 	if err := rest.OnSite(c.web, repo.CloneURL); err != nil {
 		return vcs.Credential{}, fmt.Errorf("%s: the clone URL %w", op, err)
 	}
-	token, err := c.rest.Token()
+	token, err := c.rest.Token(ctx, op)
 	if err != nil {
-		return vcs.Credential{}, fmt.Errorf("%s: %w", op, err)
+		return vcs.Credential{}, err
 	}
 	user := c.user
 	if user == "" {

@@ -45,7 +45,7 @@ type Client struct {
 	sender *sender
 	judge  func(*Answer, error) *Failure
 	log    *slog.Logger
-	holds  holds
+	holds  *holds
 }
 
 // New makes a client. It sends nothing yet.
@@ -62,17 +62,56 @@ func New(c Config) (*Client, error) {
 	if c.Note == nil {
 		c.Note = func(http.Header) {}
 	}
-	s := &sender{base: c.HTTP, api: c.API, token: c.Token, authorize: c.Authorize, note: c.Note}
-	return &Client{HTTP: &http.Client{Transport: s, CheckRedirect: checkRedirect}, sender: s, judge: c.Judge, log: c.Log}, nil
+	token := func(context.Context) (string, error) { return c.Token() }
+	s := &sender{base: c.HTTP, api: c.API, token: token, authorize: c.Authorize, note: c.Note}
+	return &Client{HTTP: s.client(), sender: s, judge: c.Judge, log: c.Log, holds: &holds{}}, nil
 }
 
-// Token reads the token now, and checks that it can be one.
-func (c *Client) Token() (string, error) { return readToken(c.sender.token) }
+// Account is who asks, where it is not always the same.
+type Account struct {
+	// Token is asked anew for each request, with the request's context. Where it asks the forge itself, it
+	// does so with Aside and with Once, whose error says whether it is worth to try again.
+	Token func(ctx context.Context) (string, error)
+	// Judge and Note are what they are in Config.
+	Judge func(a *Answer, err error) *Failure
+	Note  func(h http.Header)
+}
+
+// As is a client of the same forge with another account. What is held back is held back for both.
+func (c *Client) As(a Account) *Client {
+	s := &sender{base: c.sender.base, api: c.sender.api, token: a.Token, authorize: c.sender.authorize, note: a.Note}
+	return &Client{HTTP: s.client(), sender: s, judge: a.Judge, log: c.log, holds: c.holds}
+}
+
+// Token is the token for a use other than a request, checked as for one.
+func (c *Client) Token(ctx context.Context, op string) (token string, err error) {
+	err = c.Do(ctx, op, func(ctx context.Context) (*Answer, error) {
+		token, err = c.sender.read(ctx)
+		return nil, err
+	})
+	return token, err
+}
 
 // Do carries a request out that reads. It is tried again after a fault, and after a rate limit.
 func (c *Client) Do(ctx context.Context, op string, try func(context.Context) (*Answer, error)) error {
 	return c.persist(ctx, op, func() *Failure { return c.attempt(ctx, op, Same, try) })
 }
+
+// Once is Do without a second try. Its error is a *Failure.
+func (c *Client) Once(ctx context.Context, op string, try func(context.Context) (*Answer, error)) error {
+	if f := c.attempt(ctx, op, Same, try); f != nil {
+		return f
+	}
+	return nil
+}
+
+// Aside is ctx for a request that another request needs first: how far it gets says nothing about the other.
+func Aside(ctx context.Context) context.Context { return aside{ctx} }
+
+// aside has none of its context's values: among them is who follows the other request.
+type aside struct{ context.Context }
+
+func (aside) Value(any) any { return nil }
 
 // Write is Do for what changes something in a repository. It is not tried again when it may have been
 // carried out and would then be carried out twice. It waits while the repository is held back, and

@@ -179,7 +179,7 @@ func (c *Client) attempt(ctx context.Context, op string, e Effect, try func(cont
 	}
 	f := c.why(a, err)
 	f.op = op
-	if e == More && f.Verdict == Fault && trace.mayHaveSent() {
+	if unsent := (*unsentError)(nil); e == More && f.Verdict == Fault && trace.mayHaveSent() && !errors.As(err, &unsent) {
 		f.Verdict, f.Kind = Final, vcs.ErrInDoubt
 	}
 	if err := ctx.Err(); err != nil && (f.Verdict == Fault || errors.Is(f, vcs.ErrInDoubt)) {
@@ -204,7 +204,11 @@ func (t *trail) mayHaveSent() bool { return !t.wanted.Load() || t.got.Load() }
 // why says what an error means.
 func (c *Client) why(a *Answer, err error) *Failure {
 	if unsent := (*unsentError)(nil); errors.As(err, &unsent) {
-		return &Failure{Text: "nothing was sent", Cause: unsent.err}
+		f := &Failure{Text: "nothing was sent", Cause: unsent.err}
+		if first := (*Failure)(nil); errors.As(unsent.err, &first) {
+			f.Verdict, f.Wait = first.Verdict, first.Wait
+		}
+		return f
 	}
 	if f := c.judge(a, err); f != nil {
 		return f

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,14 +33,19 @@ func newTransport() http.RoundTripper {
 type sender struct {
 	base      http.RoundTripper
 	api       *url.URL
-	token     func() (string, error)
+	token     func(context.Context) (string, error)
 	authorize func(http.Header, string)
 	note      func(http.Header)
 	// last is the token that was sent last, to be kept out of what the forge's words become.
 	last atomic.Pointer[string]
 }
 
-// unsentError says why nothing was sent, for a reason that does not pass by waiting.
+// client sends requests that lead elsewhere only as far as checkRedirect lets them.
+func (s *sender) client() *http.Client {
+	return &http.Client{Transport: s, CheckRedirect: checkRedirect}
+}
+
+// unsentError says why nothing was sent. The reason does not pass by waiting, unless it is a *Failure that does.
 type unsentError struct{ err error }
 
 func (e *unsentError) Error() string { return e.err.Error() }
@@ -57,11 +63,10 @@ func (s *sender) roundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != s.api.Scheme || !strings.EqualFold(req.URL.Host, s.api.Host) {
 		return nil, &unsentError{fmt.Errorf("a request for %s does not go to %s", s.api.Host, req.URL.Host)}
 	}
-	token, err := readToken(s.token)
+	token, err := s.read(req.Context())
 	if err != nil {
-		return nil, &unsentError{err}
+		return nil, err
 	}
-	s.last.Store(&token)
 	out := req.Clone(req.Context())
 	s.authorize(out.Header, token)
 	resp, err := s.base.RoundTrip(out)
@@ -75,16 +80,18 @@ func (s *sender) roundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func readToken(read func() (string, error)) (string, error) {
-	token, err := read()
+// read reads the token, and checks that it can be one. Its error is an *unsentError.
+func (s *sender) read(ctx context.Context) (string, error) {
+	token, err := s.token(ctx)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("reading the token: %w", err)
+		return "", &unsentError{fmt.Errorf("reading the token: %w", err)}
 	case token == "":
-		return "", errors.New("reading the token: it is empty")
+		return "", &unsentError{errors.New("reading the token: it is empty")}
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "", errors.New("reading the token: it holds a character that no token has, such as a space or a line break")
+		return "", &unsentError{errors.New("reading the token: it holds a character that no token has, such as a space or a line break")}
 	}
+	s.last.Store(&token)
 	return token, nil
 }
 

@@ -16,10 +16,7 @@ type address struct {
 	// api is the REST root, with a slash at its end.
 	api     *url.URL
 	graphql *url.URL
-	// web is the root of pages and clone URLs, without a slash at its end.
-	web *url.URL
-	// instance is the key of vcs.RepoID.Forge.
-	instance string
+	kin     rest.Kin
 }
 
 func newAddress(c Config) (address, error) {
@@ -41,16 +38,16 @@ func newAddress(c Config) (address, error) {
 	if c.APIURL != "" && host == publicHost {
 		host = webHost(api)
 	}
-	a := address{api: api.JoinPath("/"), graphql: graphqlURL(api), instance: rest.UsualHost(api.Scheme, host)}
+	a := address{api: api.JoinPath("/"), graphql: graphqlURL(api), kin: rest.Kin{Instance: rest.UsualHost(api.Scheme, host), IsLogin: isLogin}}
 	if c.WebURL != "" {
-		if a.web, err = rest.ParseRoot(c.WebURL); err != nil {
+		if a.kin.Web, err = rest.ParseRoot(c.WebURL); err != nil {
 			return address{}, fmt.Errorf("the web URL %w", err)
 		}
 		return a, nil
 	}
-	a.web = &url.URL{Scheme: "https", Host: a.instance}
-	if api.Scheme == "http" && rest.Loopback(a.web.Hostname()) {
-		a.web.Scheme = "http"
+	a.kin.Web = &url.URL{Scheme: "https", Host: a.kin.Instance}
+	if api.Scheme == "http" && rest.Loopback(a.kin.Web.Hostname()) {
+		a.kin.Web.Scheme = "http"
 	}
 	return a, nil
 }
@@ -83,28 +80,13 @@ func graphqlURL(api *url.URL) *url.URL {
 
 // Site says how links are written.
 func (c *Client) Site() vcs.Site {
-	page := func(r vcs.Repo, elem ...string) *url.URL {
-		return c.web.JoinPath(append([]string{url.PathEscape(r.Owner), url.PathEscape(r.Name)}, elem...)...)
-	}
 	return vcs.Site{
-		Instance:     c.instance,
+		Instance:     c.kin.Instance,
 		Account:      c.user,
 		CommentLimit: commentLimit,
 		PullRef:      func(number int) string { return fmt.Sprintf("#%d", number) },
-		PullURL: func(r vcs.Repo, number int) string {
-			return page(r, "pull", fmt.Sprint(number)).String()
-		},
-		CommitURL: func(r vcs.Repo, sha string) string { return page(r, "commit", url.PathEscape(sha)).String() },
-		FileURL: func(r vcs.Repo, sha, path string, line int) string {
-			elem := []string{"blob", url.PathEscape(sha)}
-			for _, e := range strings.Split(path, "/") {
-				elem = append(elem, url.PathEscape(e))
-			}
-			u := page(r, elem...)
-			if line > 0 {
-				u.Fragment = fmt.Sprintf("L%d", line)
-			}
-			return u.String()
-		},
+		PullURL:      func(r vcs.Repo, number int) string { return c.kin.Page(r, "pull", fmt.Sprint(number)).String() },
+		CommitURL:    func(r vcs.Repo, sha string) string { return c.kin.Page(r, "commit", sha).String() },
+		FileURL:      func(r vcs.Repo, sha, path string, line int) string { return c.kin.File(r, path, line, "blob", sha) },
 	}
 }

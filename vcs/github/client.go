@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -107,7 +106,7 @@ func New(c Config) (*Client, error) {
 // Pull reads a pull request. Where another repository stands at the name now, it is not found.
 func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull, error) {
 	const op = "reading a pull request"
-	if err := c.ours(repo); err != nil {
+	if err := c.kin.Ours(repo); err != nil {
 		return vcs.Pull{}, fmt.Errorf("%s: %w", op, err)
 	}
 	var got *gh.PullRequest
@@ -133,7 +132,7 @@ func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull,
 // Comments lists the conversation's comments made at or after since, oldest first.
 func (c *Client) Comments(ctx context.Context, pull vcs.Pull, since time.Time) ([]vcs.Comment, error) {
 	const op = "listing comments"
-	if err := c.ours(pull.Repo); err != nil {
+	if err := c.kin.Ours(pull.Repo); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	// Forge clocks tick in seconds; a comment of the same second is at or after since.
@@ -165,14 +164,7 @@ func (c *Client) Comments(ctx context.Context, pull vcs.Pull, since time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(all, func(a, b vcs.Comment) int {
-		if d := a.CreatedAt.Compare(b.CreatedAt); d != 0 {
-			return d
-		}
-		return int(min(max(a.ID-b.ID, -1), 1))
-	})
-	// A comment that is deleted while pages are read shifts the others; none is listed twice.
-	return slices.CompactFunc(all, func(a, b vcs.Comment) bool { return a.ID == b.ID }), nil
+	return rest.InOrder(all), nil
 }
 
 // pages calls list for every page of a list.
@@ -194,7 +186,7 @@ func (c *Client) pages(op string, list func(gh.ListOptions) (*gh.Response, error
 // CreateComment posts a comment. It is sent once: after a doubt the error wraps vcs.ErrInDoubt.
 func (c *Client) CreateComment(ctx context.Context, pull vcs.Pull, body string) (vcs.Comment, error) {
 	const op = "posting a comment"
-	if err := c.ours(pull.Repo); err != nil {
+	if err := c.kin.Ours(pull.Repo); err != nil {
 		return vcs.Comment{}, fmt.Errorf("%s: %w", op, err)
 	}
 	var got *gh.IssueComment
@@ -215,7 +207,7 @@ func (c *Client) CreateComment(ctx context.Context, pull vcs.Pull, body string) 
 // EditComment replaces a comment's text.
 func (c *Client) EditComment(ctx context.Context, pull vcs.Pull, id int64, body string) error {
 	const op = "editing a comment"
-	if err := c.ours(pull.Repo); err != nil {
+	if err := c.kin.Ours(pull.Repo); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	return c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) {
@@ -227,7 +219,7 @@ func (c *Client) EditComment(ctx context.Context, pull vcs.Pull, id int64, body 
 // DeleteComment deletes a comment. One that is gone is no error.
 func (c *Client) DeleteComment(ctx context.Context, pull vcs.Pull, id int64) error {
 	const op = "deleting a comment"
-	if err := c.ours(pull.Repo); err != nil {
+	if err := c.kin.Ours(pull.Repo); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	err := c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) {
@@ -242,7 +234,7 @@ func (c *Client) DeleteComment(ctx context.Context, pull vcs.Pull, id int64) err
 // SetStatus sets a commit status. Its description is cut to what the forge takes.
 func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, status vcs.Status) error {
 	const op = "setting a status"
-	if err := c.ours(repo); err != nil {
+	if err := c.kin.Ours(repo); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	if !rest.IsSHA(sha) {
@@ -267,7 +259,7 @@ func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, statu
 // React answers a comment with a pair of eyes. A second pair is the first one.
 func (c *Client) React(ctx context.Context, pull vcs.Pull, comment int64) error {
 	const op = "reacting to a comment"
-	if err := c.ours(pull.Repo); err != nil {
+	if err := c.kin.Ours(pull.Repo); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	return c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) {
@@ -279,10 +271,10 @@ func (c *Client) React(ctx context.Context, pull vcs.Pull, comment int64) error 
 // CloneCredential is the account's token. It is given for this forge's own clone URLs only.
 func (c *Client) CloneCredential(ctx context.Context, repo vcs.Repo) (vcs.Credential, error) {
 	const op = "choosing a credential for git"
-	if err := c.ours(repo); err != nil {
+	if err := c.kin.Ours(repo); err != nil {
 		return vcs.Credential{}, fmt.Errorf("%s: %w", op, err)
 	}
-	if err := rest.OnSite(c.web, repo.CloneURL); err != nil {
+	if err := rest.OnSite(c.kin.Web, repo.CloneURL); err != nil {
 		return vcs.Credential{}, fmt.Errorf("%s: the clone URL %w", op, err)
 	}
 	token, err := c.rest.Token(ctx, op)
@@ -294,15 +286,4 @@ func (c *Client) CloneCredential(ctx context.Context, repo vcs.Repo) (vcs.Creden
 		user = "x-access-token"
 	}
 	return vcs.Credential{User: user, Password: token}, nil
-}
-
-// ours refuses repositories of other forges, and names that would change a request's path.
-func (c *Client) ours(repo vcs.Repo) error {
-	if repo.ID.Forge != c.instance {
-		return fmt.Errorf("%s is a repository of %q, this is %q: %w", repo.FullName(), repo.ID.Forge, c.instance, vcs.ErrRefused)
-	}
-	if !rest.IsName(repo.Owner) || !rest.IsName(repo.Name) {
-		return fmt.Errorf("%q is not the name of a repository: %w", repo.FullName(), vcs.ErrNotFound)
-	}
-	return nil
 }

@@ -23,7 +23,7 @@ const foldAtOnce = 50
 // node id are left as they are; one that is gone is no error.
 func (c *Client) Fold(ctx context.Context, pull vcs.Pull, comments []vcs.Comment) error {
 	const op = "folding comments"
-	if err := c.ours(pull.Repo); err != nil {
+	if err := c.kin.Ours(pull.Repo); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	var nodes []string

@@ -38,8 +38,8 @@ func (c *Client) Repo(ctx context.Context, owner, name string) (vcs.Repo, error)
 	if err != nil {
 		return vcs.Repo{}, err
 	}
-	r, err := c.repo(rawRepo{
-		ID: got.GetID(), Name: got.GetName(), FullName: got.GetFullName(), Owner: &rawUser{got.GetOwner().GetLogin()},
+	r, err := c.kin.Repo(rest.RawRepo{
+		ID: got.GetID(), Name: got.GetName(), FullName: got.GetFullName(), Owner: &rest.RawUser{Login: got.GetOwner().GetLogin()},
 		HTMLURL: got.GetHTMLURL(), CloneURL: got.GetCloneURL(),
 	})
 	if err != nil {
@@ -52,7 +52,7 @@ func (c *Client) Repo(ctx context.Context, owner, name string) (vcs.Repo, error)
 // that were touched or comments that were made.
 func (c *Client) News(ctx context.Context, repo vcs.Repo, since time.Time, tags map[string]string) (vcs.News, error) {
 	const op = "reading what happened"
-	if err := c.ours(repo); err != nil {
+	if err := c.kin.Ours(repo); err != nil {
 		return vcs.News{}, fmt.Errorf("%s: %w", op, err)
 	}
 	n := vcs.News{Tags: maps.Clone(tags)}

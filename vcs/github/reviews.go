@@ -5,18 +5,18 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	gh "github.com/google/go-github/v60/github"
 
 	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
 
 // Permission asks what a user may do. GitHub answers for people only: apps have no permission here.
 func (c *Client) Permission(ctx context.Context, repo vcs.Repo, user string) (vcs.Permission, error) {
 	const op = "asking for a user's permission"
-	if err := c.ours(repo); err != nil {
+	if err := c.kin.Ours(repo); err != nil {
 		return vcs.NoPermission, fmt.Errorf("%s: %w", op, err)
 	}
 	if !isLogin(user) {
@@ -73,15 +73,14 @@ func permission(base, role string) vcs.Permission {
 	}
 }
 
-// Approval reads the reviews. Of each user the latest that approves or asks for changes counts,
-// unless it was dismissed; the author's own never does. As in GitHub's own branch protection only
-// users who may write have a say: anybody who sees a repository can review.
+// Approval reads the reviews. As in GitHub's own branch protection only users who may write have a say.
 func (c *Client) Approval(ctx context.Context, pull vcs.Pull) (vcs.Approval, error) {
 	const op = "listing reviews"
-	if err := c.ours(pull.Repo); err != nil {
+	if err := c.kin.Ours(pull.Repo); err != nil {
 		return vcs.Approval{}, fmt.Errorf("%s: %w", op, err)
 	}
-	latest := map[string]string{}
+	says := map[string]rest.Says{"APPROVED": rest.Approves, "CHANGES_REQUESTED": rest.Rejects, "DISMISSED": rest.Dismissed}
+	var all []rest.Review
 	err := c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
 		var some []*gh.PullRequestReview
 		err = c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
@@ -89,36 +88,12 @@ func (c *Client) Approval(ctx context.Context, pull vcs.Pull) (vcs.Approval, err
 			return resp, err
 		})
 		for _, r := range some {
-			// A user who was deleted is nobody.
-			user := r.GetUser().GetLogin()
-			switch state := strings.ToUpper(r.GetState()); {
-			case user == "" || strings.EqualFold(user, pull.Author):
-			case state == "APPROVED" || state == "CHANGES_REQUESTED":
-				latest[user] = state
-			case state == "DISMISSED":
-				delete(latest, user)
-			}
+			all = append(all, rest.Review{User: r.GetUser().GetLogin(), Says: says[strings.ToUpper(r.GetState())]})
 		}
 		return resp, err
 	})
 	if err != nil {
 		return vcs.Approval{}, err
 	}
-	var a vcs.Approval
-	for user, state := range latest {
-		may, err := c.Permission(ctx, pull.Repo, user)
-		switch {
-		case err != nil:
-			return vcs.Approval{}, err
-		case may < vcs.WritePermission:
-		case state == "APPROVED":
-			a.By = append(a.By, user)
-		default:
-			a.Against = append(a.Against, user)
-		}
-	}
-	slices.Sort(a.By)
-	slices.Sort(a.Against)
-	a.Approved = len(a.By) > 0 && len(a.Against) == 0
-	return a, nil
+	return rest.Approval(pull.Author, all, func(user string) (vcs.Permission, error) { return c.Permission(ctx, pull.Repo, user) })
 }

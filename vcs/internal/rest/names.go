@@ -49,6 +49,9 @@ func IsWord(s string) bool { return len(s) <= 64 && Made(s, "_") }
 // IsDelivery reports whether s can be the id of a delivery.
 func IsDelivery(s string) bool { return len(s) <= 64 && Made(s, "-") }
 
+// IsNode reports whether s can be a GraphQL id; forges and servers without them leave it out.
+func IsNode(s string) bool { return s == "" || len(s) <= 256 && Made(s, "-_=+/") }
+
 // CutText shortens text to so many characters. What is cut shows as an ellipsis.
 func CutText(s string, limit int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")

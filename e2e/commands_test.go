@@ -258,8 +258,7 @@ func cmdReview(_ *testscript.TestScript, w *world, args []string) error {
 	if err := need(args, 3, "review N USER EVENT"); err != nil {
 		return err
 	}
-	_, err := w.api(args[1], http.MethodPost, repoPath("/pulls/%s/reviews", args[0]), map[string]string{"event": args[2], "body": "looked at it"}, nil)
-	return err
+	return w.forge.review(w.as(args[1]), args[0], args[2])
 }
 
 // dismiss N: takes back what every review of the pull request says.
@@ -267,27 +266,11 @@ func cmdDismiss(_ *testscript.TestScript, w *world, args []string) error {
 	if err := need(args, 1, "dismiss N"); err != nil {
 		return err
 	}
-	var list []struct {
-		ID    int64
-		State string
+	n, err := w.forge.dismiss(w.as(ana), args[0])
+	if err == nil && n == 0 {
+		err = errors.New("there is no review to dismiss")
 	}
-	if _, err := w.api(ana, http.MethodGet, repoPath("/pulls/%s/reviews", args[0]), nil, &list); err != nil {
-		return err
-	}
-	n := 0
-	for _, v := range list {
-		if v.State != "APPROVED" && v.State != "CHANGES_REQUESTED" {
-			continue
-		}
-		n++
-		if _, err := w.api(ana, http.MethodPut, repoPath("/pulls/%s/reviews/%d/dismissals", args[0], v.ID), map[string]string{"message": "stale"}, nil); err != nil {
-			return err
-		}
-	}
-	if n == 0 {
-		return errors.New("there is no review to dismiss")
-	}
-	return nil
+	return err
 }
 
 // merge N
@@ -295,8 +278,7 @@ func cmdMerge(_ *testscript.TestScript, w *world, args []string) error {
 	if err := need(args, 1, "merge N"); err != nil {
 		return err
 	}
-	_, err := w.api(ana, http.MethodPut, repoPath("/pulls/%s/merge", args[0]), map[string]string{}, nil)
-	return err
+	return w.forge.merge(w.as(ana), args[0])
 }
 
 // set N state=closed|open, base=BRANCH, title=..., draft=true|false
@@ -310,7 +292,7 @@ func cmdSet(_ *testscript.TestScript, w *world, args []string) error {
 		return err
 	}
 	if key == "draft" {
-		return w.forge.setDraft(pull, value == "true")
+		return w.forge.setDraft(w.as(ana), pull, value == "true")
 	}
 	_, err = w.api(ana, http.MethodPatch, repoPath("/pulls/%s", args[0]), map[string]string{key: value}, nil)
 	return err
@@ -426,7 +408,7 @@ func cmdRedeliver(_ *testscript.TestScript, w *world, _ []string) error {
 		if err := w.idle(); err != nil { // one that is under way is not sent again
 			return err
 		}
-		w.forge.RedeliverAll(owner, name, newIDs)
+		w.dev.RedeliverAll(owner, name, newIDs)
 	}
 	return w.idle()
 }
@@ -440,7 +422,7 @@ func cmdLate(ts *testscript.TestScript, w *world, args []string) error {
 	if err != nil {
 		return err
 	}
-	body, err := w.forge.late(pull, args[1])
+	body, err := w.dev.late(pull, args[1])
 	if err != nil {
 		return err
 	}
@@ -597,7 +579,7 @@ func cmdFork(_ *testscript.TestScript, w *world, args []string) error {
 	if err := need(args, 2, "fork N USER"); err != nil {
 		return err
 	}
-	n, err := w.forge.fork(args[1], "change")
+	n, err := w.dev.fork(args[1], "change")
 	if err == nil && strconv.Itoa(n) != args[0] {
 		err = fmt.Errorf("the forge opened #%d", n)
 	}

@@ -9,7 +9,7 @@ import (
 // plain is a comment without what is another one each time, and without what nobody sees.
 func (w *world) plain(text string) string {
 	text = regexp.MustCompile(`\n*<!-- tidegate:[^\n]*-->`).ReplaceAllString(text, "")
-	text = strings.NewReplacer(w.forge.http.URL, "https://forge.example", w.server.url, "https://tidegate.example", w.dir, "/srv").Replace(text)
+	text = strings.NewReplacer(w.dev.http.URL, "https://forge.example", w.server.url, "https://tidegate.example", w.dir, "/srv").Replace(text)
 	shas := map[string]string{}
 	for _, sha := range regexp.MustCompile(`\b[0-9a-f]{40}\b`).FindAllString(text, -1) {
 		if shas[sha] == "" {

@@ -59,7 +59,7 @@ func cmdFaults(_ *testscript.TestScript, w *world, args []string) error {
 		return err
 	}
 	if args[0] == "off" {
-		w.forge.SetFaults(devforge.Faults{})
+		w.dev.SetFaults(devforge.Faults{})
 		return nil
 	}
 	plan := devforge.Faults{User: bot, Seed: 1, Late: 300 * time.Millisecond, RetryAfter: time.Second}
@@ -81,7 +81,7 @@ func cmdFaults(_ *testscript.TestScript, w *world, args []string) error {
 			plan.Kinds = append(plan.Kinds, devforge.Fault(k))
 		}
 	}
-	w.forge.SetFaults(plan)
+	w.dev.SetFaults(plan)
 	return nil
 }
 
@@ -99,7 +99,7 @@ func cmdPermit(_ *testscript.TestScript, w *world, args []string) error {
 	if err := need(args, 2, "permit USER read|write"); err != nil {
 		return err
 	}
-	return w.forge.SetPermission(owner, name, args[0], args[1])
+	return w.dev.SetPermission(owner, name, args[0], args[1])
 }
 
 // run N FILE: the page of the newest run on pull request N, when it has ended.
@@ -137,7 +137,7 @@ func cmdCalls(_ *testscript.TestScript, w *world, args []string) error {
 	}
 	before, unchanged := w.counted, w.unchanged
 	err := w.until("calls that are answered with nothing new", func() (bool, error) {
-		w.counted, w.unchanged = w.forge.Calls(bot)
+		w.counted, w.unchanged = w.dev.Calls(bot)
 		return w.unchanged >= unchanged+want, fmt.Errorf("%d counted, %d not", w.counted-before, w.unchanged-unchanged)
 	})
 	if n := w.counted - before; err == nil && n > most {

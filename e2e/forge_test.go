@@ -21,8 +21,42 @@ import (
 	"github.com/tidegate/tidegate/vcs/devforge"
 )
 
-// forge is the story's forge: devforge on loopback.
-type forge struct {
+// forge is where a story's repository and its people are. Its REST API reads as GitHub's in most of what stories ask.
+type forge interface {
+	// api is the root of the REST API, host the forge's in the allowlist.
+	api() string
+	host() string
+	cloneURL(user string) string
+	token(user string) string
+	// serving are the flags of a server for this forge, whose secrets lie in a directory.
+	serving(secrets string) []string
+	// target is where webhooks go from now on.
+	target(events string) error
+	// undelivered is how many webhooks are under way.
+	undelivered() (int, error)
+	merge(as asks, pull string) error
+	review(as asks, pull, event string) error
+	// dismiss takes back what every review says, and answers how many there were.
+	dismiss(as asks, pull string) (int, error)
+	setDraft(as asks, pull int, draft bool) error
+	// folded counts the bot's comments that are folded away.
+	folded(pull int) (int, error)
+	close()
+}
+
+// asks is the forge's REST API, asked as a user.
+type asks func(method, path string, body, out any) error
+
+// as is the API as a user has it.
+func (w *world) as(user string) asks {
+	return func(method, path string, body, out any) error {
+		_, err := w.api(user, method, path, body, out)
+		return err
+	}
+}
+
+// devForge is devforge on loopback.
+type devForge struct {
 	*devforge.Forge
 	http *httptest.Server
 
@@ -43,7 +77,7 @@ var published = sync.OnceValues(func() (*contract.Contract, error) { //nolint:go
 
 // newForge starts a forge whose every call and webhook is held against what GitHub publishes; the first
 // deviation fails the story.
-func newForge(tb testing.TB, dir string) *forge {
+func newForge(tb testing.TB, dir string) *devForge {
 	tb.Helper()
 	github, err := published()
 	if err != nil {
@@ -59,9 +93,9 @@ func newForge(tb testing.TB, dir string) *forge {
 }
 
 // forgeReporting starts a forge with everybody and the repository.
-func forgeReporting(tb testing.TB, dir string, github *contract.Contract, deviates func(error)) *forge {
+func forgeReporting(tb testing.TB, dir string, github *contract.Contract, deviates func(error)) *devForge {
 	tb.Helper()
-	out := &forge{}
+	out := &devForge{}
 	f, err := devforge.New(devforge.Config{
 		Dir: filepath.Join(dir, "forge"), Log: slog.New(slog.DiscardHandler),
 		Webhook: func(event string, body []byte) {
@@ -90,7 +124,7 @@ func forgeReporting(tb testing.TB, dir string, github *contract.Contract, deviat
 
 // late is the first webhook of that action on a pull request, as one that was held up on its way: its
 // time is another one, so that nobody knows it yet.
-func (f *forge) late(pull int, action string) ([]byte, error) {
+func (f *devForge) late(pull int, action string) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, h := range f.sent {
@@ -108,28 +142,77 @@ func (f *forge) late(pull int, action string) ([]byte, error) {
 	return nil, fmt.Errorf("no webhook said that #%d was %s", pull, action)
 }
 
-func (f *forge) close() {
+func (f *devForge) close() {
 	f.Close()
 	f.http.CloseClientConnections()
 	f.http.Close()
 }
 
-func (f *forge) api() string  { return f.http.URL + "/api/v3" }
-func (f *forge) host() string { return strings.TrimPrefix(f.http.URL, "http://") }
+func (f *devForge) api() string  { return f.http.URL + "/api/v3" }
+func (f *devForge) host() string { return strings.TrimPrefix(f.http.URL, "http://") }
 
-func (f *forge) cloneURL(user string) string {
+func (f *devForge) cloneURL(user string) string {
 	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, user+"-password"), Path: "/" + owner + "/" + name + ".git"}
 	return u.String()
 }
 
-func (f *forge) target(events string) { f.MoveHooks(owner, name, events) }
-func (f *forge) undelivered() int     { return f.Undelivered() }
+func (f *devForge) token(user string) string {
+	if user == bot {
+		return botToken
+	}
+	return user + "-token"
+}
 
-func (f *forge) setDraft(pull int, draft bool) error { return f.SetDraft(owner, name, pull, draft) }
-func (f *forge) folded(pull int) (int, error)        { return f.FoldedComments(owner, name, pull), nil }
+func (f *devForge) serving(secrets string) []string {
+	return []string{
+		"--gh-api-url", f.api(), "--gh-user", bot,
+		"--gh-token-file", filepath.Join(secrets, "token"), "--gh-webhook-secret-file", filepath.Join(secrets, "webhook"),
+	}
+}
+
+func (f *devForge) target(events string) error {
+	f.MoveHooks(owner, name, events)
+	return nil
+}
+
+func (f *devForge) undelivered() (int, error) { return f.Undelivered(), nil }
+
+func (f *devForge) merge(as asks, pull string) error {
+	return as(http.MethodPut, repoPath("/pulls/%s/merge", pull), map[string]string{}, nil)
+}
+
+func (f *devForge) review(as asks, pull, event string) error {
+	return as(http.MethodPost, repoPath("/pulls/%s/reviews", pull), map[string]string{"event": event, "body": "looked at it"}, nil)
+}
+
+func (f *devForge) dismiss(as asks, pull string) (int, error) {
+	var list []struct {
+		ID    int64
+		State string
+	}
+	if err := as(http.MethodGet, repoPath("/pulls/%s/reviews", pull), nil, &list); err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, v := range list {
+		if v.State != "APPROVED" && v.State != "CHANGES_REQUESTED" {
+			continue
+		}
+		n++
+		if err := as(http.MethodPut, repoPath("/pulls/%s/reviews/%d/dismissals", pull, v.ID), map[string]string{"message": "stale"}, nil); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func (f *devForge) setDraft(_ asks, pull int, draft bool) error {
+	return f.SetDraft(owner, name, pull, draft)
+}
+func (f *devForge) folded(pull int) (int, error) { return f.FoldedComments(owner, name, pull), nil }
 
 // fork opens a pull request from a user's fork of the repository.
-func (f *forge) fork(user, branch string) (int, error) {
+func (f *devForge) fork(user, branch string) (int, error) {
 	if err := f.Fork(owner, name, user); err != nil {
 		return 0, err
 	}

@@ -33,8 +33,8 @@ func TestForgeSpeaksAsGitHub(t *testing.T) {
 	t.Cleanup(f.close)
 	receiver := httptest.NewServer(http.HandlerFunc(c.webhook))
 	t.Cleanup(receiver.Close)
-	f.target(receiver.URL)
-	c.world = &world{t: t, dir: dir, data: filepath.Join(dir, "data"), forge: f, seen: map[int64]bool{}}
+	must(t, f.target(receiver.URL))
+	c.world = &world{t: t, dir: dir, data: filepath.Join(dir, "data"), forge: f, dev: f, seen: map[int64]bool{}}
 	c.push("main", "# one\n")
 	c.push("other", "# two\n")
 	sha := c.push("change", "# three\n")
@@ -43,7 +43,7 @@ func TestForgeSpeaksAsGitHub(t *testing.T) {
 	c.pulls()
 	c.comments()
 	c.merges()
-	if err := c.world.until("the webhooks", func() (bool, error) { return f.undelivered() == 0, nil }); err != nil {
+	if err := c.world.until("the webhooks", func() (bool, error) { return f.Undelivered() == 0, nil }); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
@@ -143,7 +143,7 @@ func (c *conversation) pulls() {
 	c.ask(ana, "POST", repoPath("/pulls"), `{"title":"Three","head":"change","base":"main","body":"why"}`, 201)
 	c.ask(ana, "POST", repoPath("/pulls"), `{"title":"Draft","head":"other","base":"main","draft":true}`, 201)
 	c.ask(ana, "POST", repoPath("/pulls"), `{"title":"None","head":"nothing","base":"main"}`, 422)
-	if _, err := c.world.forge.fork(eve, "change"); err != nil {
+	if _, err := c.world.dev.fork(eve, "change"); err != nil {
 		c.t.Error(err)
 	}
 	for _, query := range []string{"", "?state=all&per_page=2", "?state=closed"} {
@@ -159,7 +159,7 @@ func (c *conversation) pulls() {
 	c.ask(ana, "PATCH", repoPath("/pulls/1"), `{"state":"open"}`, 200)
 	c.ask(eve, "PATCH", repoPath("/pulls/1"), `{"state":"closed"}`, 403)
 	for _, draft := range []bool{true, false} {
-		if err := c.world.forge.setDraft(1, draft); err != nil {
+		if err := c.world.dev.setDraft(nil, 1, draft); err != nil {
 			c.t.Error(err)
 		}
 	}

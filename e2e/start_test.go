@@ -95,7 +95,8 @@ func newBareWorld(tb testing.TB) *world {
 	w := &world{dir: tb.TempDir(), bin: build(tb), seen: map[int64]bool{}}
 	w.data = filepath.Join(w.dir, "data")
 	must(tb, w.lay())
-	w.forge, w.states = newForge(tb, w.dir), newStates()
+	w.dev, w.states = newForge(tb, w.dir), newStates()
+	w.forge = w.dev
 	tb.Cleanup(w.end)
 	return w
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,7 +40,8 @@ type world struct {
 	t     *testing.T
 	dir   string // the story's $WORK
 	data  string
-	forge *forge
+	forge forge
+	dev   *devForge // the forge, where it is devforge
 	// states serves terraform's http and s3 backends; nil outside of stories.
 	states *states
 	bin    string
@@ -62,13 +64,6 @@ type process struct {
 	told bool // it got its SIGTERM
 }
 
-func (w *world) token(user string) string {
-	if user == bot {
-		return botToken
-	}
-	return user + "-token"
-}
-
 // api asks the forge's REST API as a user and decodes the answer into out, if given.
 func (w *world) api(user, method, path string, body, out any) (int, error) {
 	var rd io.Reader
@@ -85,7 +80,7 @@ func (w *world) api(user, method, path string, body, out any) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	req.Header.Set("Authorization", "Bearer "+w.token(user))
+	req.Header.Set("Authorization", "Bearer "+w.forge.token(user))
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -198,14 +193,14 @@ func (w *world) start(env []string, args ...string) error {
 	if err != nil {
 		return err
 	}
-	w.forge.target("http://" + addr + "/events")
-	argv := append([]string{
-		"server", "--repo-allowlist", w.forge.host() + "/" + owner + "/*",
-		"--gh-api-url", w.forge.api(), "--gh-user", bot,
-		"--gh-token-file", filepath.Join(w.dir, "secrets", "token"),
-		"--gh-webhook-secret-file", filepath.Join(w.dir, "secrets", "webhook"),
-		"--listen", addr, "--data-dir", w.data, "--log-level", "debug",
-	}, args...)
+	if err := w.forge.target("http://" + addr + "/events"); err != nil {
+		return err
+	}
+	argv := slices.Concat(
+		[]string{"server", "--repo-allowlist", w.forge.host() + "/" + owner + "/*"},
+		w.forge.serving(filepath.Join(w.dir, "secrets")),
+		[]string{"--listen", addr, "--data-dir", w.data, "--log-level", "debug"}, args,
+	)
 	if w.server != nil && w.server.cmd != nil {
 		return errors.New("a server is running already")
 	}
@@ -292,8 +287,8 @@ func (w *world) get(path string) (int, string, error) {
 // idle waits until the server has nothing to do.
 func (w *world) idle() error {
 	return w.until("the server to be idle", func() (bool, error) {
-		if n := w.forge.undelivered(); n > 0 {
-			return false, fmt.Errorf("%d webhooks are under way", n)
+		if n, err := w.forge.undelivered(); err != nil || n > 0 {
+			return false, errors.Join(err, fmt.Errorf("%d webhooks are under way", n))
 		}
 		_, body, err := w.get("/status")
 		if err != nil {

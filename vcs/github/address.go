@@ -24,7 +24,7 @@ func newAddress(c Config) (address, error) {
 	if host == "" {
 		host = publicHost
 	}
-	if u, err := url.Parse("https://" + host); err != nil || u.Host != host || u.Hostname() == "" {
+	if !rest.IsHost(host) {
 		return address{}, fmt.Errorf("%q is not a host name", c.Hostname)
 	}
 	raw := c.APIURL

@@ -29,6 +29,12 @@ func ParseRoot(raw string) (*url.URL, error) {
 	return u, nil
 }
 
+// IsHost reports whether s is the name or address of a host, in lower case, perhaps with a port.
+func IsHost(s string) bool {
+	u, err := url.Parse("https://" + s)
+	return err == nil && u.Host == s && u.Hostname() != ""
+}
+
 // Loopback reports whether a host is this machine, by its name.
 func Loopback(host string) bool {
 	if host == "localhost" {

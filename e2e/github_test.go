@@ -43,11 +43,12 @@ func TestForgeSpeaksAsGitHub(t *testing.T) {
 	c.pulls()
 	c.comments()
 	c.merges()
+	c.hooks(receiver.URL)
 	if err := c.world.until("the webhooks", func() (bool, error) { return f.Undelivered() == 0, nil }); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
-		"issue_comment created", "issue_comment deleted", "issue_comment edited", "pull_request closed", "pull_request converted_to_draft",
+		"issue_comment created", "issue_comment deleted", "issue_comment edited", "ping ", "pull_request closed", "pull_request converted_to_draft",
 		"pull_request edited", "pull_request opened", "pull_request ready_for_review", "pull_request reopened", "pull_request synchronize",
 	}
 	if diff := cmp.Diff(want, c.kinds()); diff != "" {
@@ -196,6 +197,19 @@ func (c *conversation) comments() {
 	c.ask(bot, "DELETE", repoPath("/issues/comments/%d", id), "", 204)
 	c.ask(bot, "DELETE", repoPath("/issues/comments/%d", id), "", 404)
 	c.ask(bot, "PATCH", repoPath("/issues/comments/%d", id), `{"body":"gone"}`, 404)
+}
+
+// hooks makes a webhook and changes it.
+func (c *conversation) hooks(to string) {
+	must(c.t, c.world.dev.SetPermission(owner, name, ana, "admin"))
+	made := `{"name":"web","active":true,"events":["pull_request"],"config":{"url":"` + to + `/second","content_type":"json","secret":"hush","insecure_ssl":"0"}}`
+	id := c.ask(ana, "POST", repoPath("/hooks"), made, 201)
+	c.ask(ana, "POST", repoPath("/hooks"), made, 422)
+	c.ask(raj, "POST", repoPath("/hooks"), made, 404)
+	c.ask(ana, "PATCH", repoPath("/hooks/%d", id), `{"active":false}`, 200)
+	c.ask(ana, "PATCH", repoPath("/hooks/99999"), `{"active":false}`, 404)
+	c.ask(ana, "GET", repoPath("/hooks?per_page=1"), "", 200)
+	c.ask(raj, "GET", repoPath("/hooks"), "", 404)
 }
 
 // merges merges, or not.

@@ -79,6 +79,32 @@ type Lister interface {
 	News(ctx context.Context, repo Repo, since time.Time, tags map[string]string) (News, error)
 }
 
+// Hooker is a forge whose webhooks an account can read and set that administers the repository.
+type Hooker interface {
+	// Webhooks are those of a repository, as the forge has them. ErrRefused or ErrNotFound: the account may not see them.
+	Webhooks(ctx context.Context, repo Repo) ([]Webhook, error)
+	// SetWebhook makes a webhook that sends all that we need to a URL, signed with the secret. One that goes there
+	// already, by its id, is mended instead; 0 is none.
+	SetWebhook(ctx context.Context, repo Repo, id int64, url string, secret []byte) error
+}
+
+// Webhook is where a forge sends what happens in a repository.
+type Webhook struct {
+	ID  int64
+	URL string
+	// Wrong is what is to be mended, in words for people: it is switched off, it does not send what we need, nothing
+	// is signed.
+	Wrong []string
+	// Failed is why the newest delivery did not arrive, in the forge's words; "" when it did, or when that is not told.
+	Failed string
+}
+
+// Insider is a forge that tells whose token it was asked with.
+type Insider interface {
+	// Account is the login of the account.
+	Account(ctx context.Context) (string, error)
+}
+
 // News is what happened in a repository.
 type News struct {
 	// Pulls are the pull requests in which something happened, closed ones too, in no order.

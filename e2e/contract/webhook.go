@@ -2,6 +2,7 @@ package contract
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -17,7 +18,7 @@ func (c *Contract) Webhook(event string, body []byte) error {
 	if err := json.Unmarshal(body, &head); err != nil {
 		return fmt.Errorf("webhook %s: %w", event, err)
 	}
-	definition := event + "$" + head.Action
+	definition := event + "$" + cmp.Or(head.Action, "event") // a ping has no action
 	schema, err := c.event(definition)
 	if err != nil {
 		return err

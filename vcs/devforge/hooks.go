@@ -17,6 +17,10 @@ type hook struct {
 	id     int64
 	url    string
 	secret string
+	events []string // nil: all that there are
+	off    bool
+	form   bool // not JSON; it is sent as JSON all the same
+	made   time.Time
 	queue  []*delivery
 	busy   bool
 	late   int // deliveries that are held back
@@ -37,7 +41,7 @@ func (f *Forge) AddHook(owner, name, url, secret string) error {
 	if r == nil {
 		return errNotFound
 	}
-	r.hooks = append(r.hooks, &hook{id: f.nextID(), url: url, secret: secret})
+	r.hooks = append(r.hooks, &hook{id: f.nextID(), url: url, secret: secret, made: time.Now().UTC()})
 	return nil
 }
 
@@ -98,14 +102,21 @@ func guid() string {
 
 // emit queues a webhook; f.mu is held.
 func (f *Forge) emit(r *repository, event string, payload map[string]any) {
+	for _, h := range r.hooks {
+		f.emitTo(h, event, payload)
+	}
+}
+
+func (f *Forge) emitTo(h *hook, event string, payload map[string]any) {
+	if !h.sends(event) {
+		return
+	}
 	body, err := json.Marshal(payload)
 	if err != nil {
 		f.log.Error("writing a webhook", "err", err)
 		return
 	}
-	for _, h := range r.hooks {
-		f.enqueue(h, &delivery{id: guid(), event: event, body: body})
-	}
+	f.enqueue(h, &delivery{id: guid(), event: event, body: body})
 }
 
 func (f *Forge) enqueue(h *hook, d *delivery) {

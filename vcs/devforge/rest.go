@@ -45,6 +45,9 @@ func (f *Forge) Handler() http.Handler {
 			post("/statuses/{sha}", f.createStatus)
 			get("/commits/{sha}/statuses", f.listStatuses)
 			get("/collaborators/{user}/permission", f.permission)
+			get("/hooks", f.listHooks)
+			post("/hooks", f.createHook)
+			r.Patch("/hooks/{id}", f.handle(f.editHook))
 		})
 	})
 	r.HandleFunc("/{owner}/{repo}.git/*", func(w http.ResponseWriter, req *http.Request) {

@@ -168,7 +168,8 @@ func (d *dev) kit(t *testing.T) vcstest.Kit {
 			Base:    vcs.Branch{Ref: "main", SHA: d.git(t, "-C", d.tree, "rev-parse", "main"), Repo: id},
 			HeadRef: "refs/pull/1/head",
 		},
-		Bot: bot, Author: "ana", Writer: "raj", Admin: "root", Reader: "eve",
+		Hooker: client(t, github.Config{APIURL: d.url + "/api/v3", Token: func() (string, error) { return "root-token", nil }}),
+		Bot:    bot, Author: "ana", Writer: "raj", Admin: "root", Reader: "eve",
 		Comment: func(tb testing.TB, user, body string) int64 {
 			tb.Helper()
 			var made struct{ ID int64 }

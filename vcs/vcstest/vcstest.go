@@ -41,6 +41,10 @@ type Kit struct {
 	// Close closes the pull request without merging it.
 	Close func(t testing.TB)
 
+	// Hooker is a client whose account administers the repository. Forge's does not, unless it is the same. nil where the
+	// client is no vcs.Hooker.
+	Hooker vcs.Hooker
+
 	// Review reviews as a user and answers the review's id. nil where the client is no
 	// vcs.Approver.
 	Review func(t testing.TB, user string, verdict Verdict) int64
@@ -93,6 +97,7 @@ func Exercise(t *testing.T, k Kit) {
 		{"react", (*story).react},
 		{"clone", (*story).clone},
 		{"site", (*story).site},
+		{"webhooks", (*story).webhooks},
 		{"elsewhere", (*story).elsewhere},
 		{"cancelled", (*story).cancelled},
 		{"locked", (*story).locked},

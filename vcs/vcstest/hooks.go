@@ -1,0 +1,56 @@
+package vcstest
+
+import (
+	"errors"
+
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// webhooks makes one, finds it, and moves it.
+func (s *story) webhooks() {
+	if s.Hooker == nil {
+		return
+	}
+	repo, secret := s.Pull.Repo, []byte("a-secret-of-the-exercise")
+	before, err := s.Hooker.Webhooks(s.ctx, repo)
+	s.must(err)
+	const first, second = "https://first.tidegate.example/events", "https://second.tidegate.example/events"
+	s.must(s.Hooker.SetWebhook(s.ctx, repo, 0, first, secret))
+	made := s.webhook(first, len(before)+1)
+	if len(made.Wrong) > 0 || made.Failed != "" {
+		s.Errorf("the webhook that was made is wrong: %q, failed %q", made.Wrong, made.Failed)
+	}
+	s.must(s.Hooker.SetWebhook(s.ctx, repo, made.ID, second, secret))
+	if moved := s.webhook(second, len(before)+1); moved.ID != made.ID || len(moved.Wrong) > 0 {
+		s.Errorf("the webhook that was moved is %+v, want that with id %d and nothing wrong", moved, made.ID)
+	}
+	if h, ok := s.Forge.(vcs.Hooker); ok && h != s.Hooker {
+		if all, err := h.Webhooks(s.ctx, repo); !errors.Is(err, vcs.ErrNotFound) && !errors.Is(err, vcs.ErrRefused) {
+			s.Errorf("who does not administer the repository sees %d webhooks, %v, want an error that says no", len(all), err)
+		}
+	}
+}
+
+func (s *story) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// webhook finds the one that goes to a URL, among so many.
+func (s *story) webhook(url string, many int) vcs.Webhook {
+	s.Helper()
+	all, err := s.Hooker.Webhooks(s.ctx, s.Pull.Repo)
+	s.must(err)
+	if len(all) != many {
+		s.Errorf("%d webhooks, want %d", len(all), many)
+	}
+	for _, h := range all {
+		if h.URL == url {
+			return h
+		}
+	}
+	s.Fatalf("no webhook goes to %s: %+v", url, all)
+	return vcs.Webhook{}
+}

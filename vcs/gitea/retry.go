@@ -1,0 +1,91 @@
+package gitea
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	sdk "code.gitea.io/sdk/gitea"
+
+	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/internal/rest"
+)
+
+// do carries a request out that reads.
+func (c *Client) do(ctx context.Context, op string, try func(*sdk.Client) (*sdk.Response, error)) error {
+	return c.rest.Do(ctx, op, c.plain(try))
+}
+
+// write carries a request out that changes something in a repository.
+func (c *Client) write(ctx context.Context, op string, repo vcs.RepoID, e rest.Effect, try func(*sdk.Client) (*sdk.Response, error)) error {
+	return c.rest.Write(ctx, op, repo, e, c.plain(try))
+}
+
+// plain gives each attempt a client of its own: the SDK keeps the context in it.
+func (c *Client) plain(try func(*sdk.Client) (*sdk.Response, error)) func(context.Context) (*rest.Answer, error) {
+	return func(ctx context.Context) (*rest.Answer, error) {
+		// Without a version to go by, the SDK asks the server for its own.
+		api, err := sdk.NewClient(c.kin.Web.String(), sdk.SetGiteaVersion(""), sdk.SetContext(ctx),
+			sdk.SetHTTPClient(c.rest.HTTP), sdk.SetUserAgent(rest.UserAgent))
+		if err != nil {
+			return nil, err
+		}
+		resp, err := try(api)
+		if resp == nil {
+			return nil, err
+		}
+		return rest.From(resp.Response), err
+	}
+}
+
+// missing tells a fault of the forge from something that is not there. Both are answered 500, without a word, to
+// who writes to an issue or a commit that does not exist: look asks for that itself, and is answered 404.
+func missing(resp *sdk.Response, err error, look func() (*sdk.Response, error)) (*sdk.Response, error) {
+	if err == nil || resp == nil || resp.StatusCode != http.StatusInternalServerError {
+		return resp, err
+	}
+	if r, e := look(); e != nil && r != nil && r.StatusCode == http.StatusNotFound {
+		return r, e
+	}
+	return resp, err
+}
+
+func pullOf(api *sdk.Client, p vcs.Pull) func() (*sdk.Response, error) {
+	return func() (*sdk.Response, error) {
+		_, resp, err := api.GetPullRequest(p.Repo.Owner, p.Repo.Name, int64(p.Number))
+		return resp, err
+	}
+}
+
+// judge says what an error of the SDK's means.
+func (c *Client) judge(a *rest.Answer, err error) *rest.Failure {
+	switch sent := (*url.Error)(nil); {
+	case a == nil && !errors.As(err, &sent):
+		// The SDK's own checks refuse it each time.
+		return &rest.Failure{Text: "nothing was sent: " + c.rest.Clean(err.Error()), Kind: vcs.ErrRefused}
+	case a == nil, a.Status >= 200 && a.Status < 300:
+		return nil
+	}
+	return rest.ByStatus(a.Status, c.rest.Clean(err.Error()), a.Header)
+}
+
+// pages calls list for every page of a list. The forge says how many entries there are; where it does not, an empty
+// page is the last one. list answers how many it got, and false when it wants no more.
+func (c *Client) pages(op string, list func(sdk.ListOptions) (resp *sdk.Response, n int, more bool, err error)) error {
+	seen := 0
+	for page := 1; page <= maxPages; page++ {
+		resp, n, more, err := list(sdk.ListOptions{Page: page, PageSize: c.pageSize})
+		if err != nil {
+			return err
+		}
+		seen += n
+		total, err := strconv.Atoi(resp.Header.Get("X-Total-Count"))
+		if n == 0 || !more || err == nil && seen >= total {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: the list has more than %d pages", op, maxPages)
+}

@@ -59,6 +59,8 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"calls":     cmdCalls,
 		"permit":    cmdPermit,
 		"run":       cmdRun,
+		"cli":       cmdCLI,
+		"hook":      cmdHook,
 		"state":     cmdState,
 		"object":    cmdObject,
 		"disk":      cmdDisk,

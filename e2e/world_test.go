@@ -196,11 +196,7 @@ func (w *world) start(env []string, args ...string) error {
 	if err := w.forge.target("http://" + addr + "/events"); err != nil {
 		return err
 	}
-	argv := slices.Concat(
-		[]string{"server", "--repo-allowlist", w.forge.host() + "/" + owner + "/*"},
-		w.forge.serving(filepath.Join(w.dir, "secrets")),
-		[]string{"--listen", addr, "--data-dir", w.data, "--log-level", "debug"}, args,
-	)
+	argv := slices.Concat([]string{"server"}, w.flags(addr), []string{"--log-level", "debug"}, args)
 	if w.server != nil && w.server.cmd != nil {
 		return errors.New("a server is running already")
 	}

@@ -101,8 +101,8 @@ type Webhook struct {
 
 // Insider is a forge that tells whose token it was asked with.
 type Insider interface {
-	// Account is the login of the account.
-	Account(ctx context.Context) (string, error)
+	// Login is the name of the account.
+	Login(ctx context.Context) (string, error)
 }
 
 // News is what happened in a repository.

@@ -1,6 +1,8 @@
 // Command tidegate turns pull requests into planned, reviewed and applied Terraform changes.
 //
 //	tidegate server      serve repositories
+//	tidegate doctor      check a configuration, and say how to mend what is wrong
+//	tidegate webhook     make the webhooks that send what happens
 //	tidegate demo        show everything on this machine
 //	tidegate backup      write what is kept into one archive, while the server runs
 //	tidegate restore     make a data directory of such an archive
@@ -90,7 +92,7 @@ func root(out, errs io.Writer) *cobra.Command {
 		return &usageError{unknownCommand(c, args[0])}
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
-	c.AddCommand(serverCommand(), demoCommand(), backupCommand(), restoreCommand(), versionCommand(), healthcheckCommand(), innerCommand("init", "PID 1 of a container: starts the server and looks after its processes"),
+	c.AddCommand(serverCommand(), doctorCommand(), webhookCommand(), demoCommand(), backupCommand(), restoreCommand(), versionCommand(), healthcheckCommand(), innerCommand("init", "PID 1 of a container: starts the server and looks after its processes"),
 		innerCommand("supervise", "Used by the server to run terraform; not for people"))
 	return c
 }

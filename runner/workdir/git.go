@@ -26,8 +26,9 @@ const (
 
 // git runs git, and nothing else does. Its environment and configuration are ours alone.
 type git struct {
-	bin string
-	env []string
+	version string
+	bin     string
+	env     []string
 }
 
 // command is one git process.
@@ -88,7 +89,22 @@ func findGit(ctx context.Context, bin, home string) (*git, error) {
 	if major < 2 || major == 2 && minor < 38 {
 		return nil, fmt.Errorf("git 2.38 or newer is needed, %s is %d.%d", path, major, minor)
 	}
+	g.version = fmt.Sprintf("%d.%d", major, minor)
 	return g, nil
+}
+
+// GitVersion is the git that a Store would use, as "2.39 at /usr/bin/git", or why there is none that it could use.
+func GitVersion(ctx context.Context) (string, error) {
+	home, err := os.MkdirTemp("", "tidegate-git-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(home) }()
+	g, err := findGit(ctx, "", home)
+	if err != nil {
+		return "", err
+	}
+	return g.version + " at " + g.bin, nil
 }
 
 // environment is all that git processes see of the server's environment: where programs are, and what

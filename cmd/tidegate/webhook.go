@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tidegate/tidegate/vcs"
+)
+
+func webhookCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "webhook",
+		Short: "Make the webhooks that send Tidegate what happens",
+		Args:  noArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(installCommand())
+	return c
+}
+
+func installCommand() *cobra.Command {
+	var repos []string
+	c := &cobra.Command{
+		Use:   "install",
+		Short: "Make or mend the webhook of each repository",
+		Long: `Takes the flags and the environment of tidegate server. In each repository it makes the webhook that goes
+to --url, with the first line of the webhook secret, or mends the one that goes there already. The token
+must be allowed to administer webhooks; it may be another one than the server's.`,
+	}
+	c.Flags().StringSliceVar(&repos, "repo", nil, "`HOST/OWNER/NAME`, beside those that --repo-allowlist names whole")
+	return withSettings(c, func(c *cobra.Command, s settings, problem error) error {
+		if problem != nil {
+			return &usageError{problem}
+		}
+		if s.private {
+			c.PrintErrf("--url is %s: only a forge on this machine reaches it there.\n", s.url)
+		}
+		return s.installWebhooks(c, repos)
+	})
+}
+
+func (s *settings) installWebhooks(c *cobra.Command, also []string) error {
+	all, err := s.open(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	many := 0
+	for i, f := range all {
+		h, ok := f.(vcs.Hooker)
+		l, lists := f.(vcs.Lister)
+		if !ok || !lists {
+			errs = append(errs, fmt.Errorf("%s: make its webhooks by hand", s.accounts[i].forge))
+			continue
+		}
+		secrets := webhookSecrets(s.accounts[i].secret, slog.New(slog.DiscardHandler))
+		if len(secrets) == 0 {
+			errs = append(errs, fmt.Errorf("--%s-webhook-secret[-file] is needed to sign with", s.accounts[i].flags))
+			continue
+		}
+		for _, named := range s.repositories(f, also) {
+			many++
+			r, err := l.Repo(c.Context(), named.Owner, named.Name)
+			if err == nil {
+				err = s.installWebhook(c, h, r, secrets[0])
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s/%s: %w", f.Site().Instance, named.FullName(), err))
+			}
+		}
+	}
+	if many == 0 && len(errs) == 0 {
+		errs = append(errs, errors.New("no repository is named whole: use --repo HOST/OWNER/NAME"))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *settings) installWebhook(c *cobra.Command, h vcs.Hooker, r vcs.Repo, secret []byte) error {
+	found, err := h.Webhooks(c.Context(), r)
+	if err != nil {
+		return err
+	}
+	var id int64
+	if i := slices.IndexFunc(found, func(one vcs.Webhook) bool { return one.URL == s.events() }); i >= 0 {
+		id = found[i].ID
+	}
+	if err := h.SetWebhook(c.Context(), r, id, s.events(), secret); err != nil {
+		return err
+	}
+	done := "made"
+	if id != 0 {
+		done = "set anew"
+	}
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s/%s: the webhook to %s is %s\n", r.ID.Forge, r.FullName(), s.events(), done)
+	return err
+}
+
+// repositories are those of a forge that are named whole.
+func (s *settings) repositories(f client, also []string) []vcs.Repo {
+	repos := s.allow.Names(f.Site().Instance)
+	for _, name := range also {
+		if list, err := vcs.ParseAllowlist(name); err == nil {
+			repos = append(repos, list.Names(f.Site().Instance)...)
+		}
+	}
+	return repos
+}

@@ -161,7 +161,7 @@ func (f *Forge) graphql(w http.ResponseWriter, req *http.Request) {
 		} else if m[4] != "" {
 			id, _ = in.Variables[m[4]].(string)
 		}
-		if kind, text := f.fold(viewer, id); kind != "" {
+		if kind, text := f.fold(req, viewer, id); kind != "" {
 			data[m[1]] = nil
 			errs = append(errs, map[string]any{"type": kind, "path": []string{m[1]}, "message": text})
 			continue
@@ -176,13 +176,13 @@ func (f *Forge) graphql(w http.ResponseWriter, req *http.Request) {
 }
 
 // fold folds a comment away, or answers the kind of GraphQL error and its text.
-func (f *Forge) fold(viewer *user, node string) (kind, text string) {
+func (f *Forge) fold(req *http.Request, viewer *user, node string) (kind, text string) {
 	for _, r := range f.repos {
 		for _, p := range r.pulls {
 			for _, c := range p.comments {
 				switch {
 				case c.node != node:
-				case !r.mayWrite(viewer.login):
+				case !r.mayWrite(viewer.login) || f.beyond(req, r):
 					return "FORBIDDEN", viewer.login + " does not have the correct permissions to execute `MinimizeComment`"
 				default:
 					c.folded = true

@@ -45,6 +45,10 @@ type Forge struct {
 	lastID int64
 	users  map[string]*user
 	repos  map[string]*repository
+	// What there is of Apps.
+	apps      []*application
+	installed []*installed
+	grants    map[string]grant
 }
 
 type user struct {
@@ -140,7 +144,7 @@ func New(c Config) (*Forge, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &Forge{
 		dir: dir, url: strings.TrimRight(c.URL, "/"), log: c.Log, ctx: ctx, stop: cancel, sent: c.Webhook,
-		users: map[string]*user{}, repos: map[string]*repository{},
+		users: map[string]*user{}, repos: map[string]*repository{}, grants: map[string]grant{},
 	}
 	f.SetFaults(c.Faults)
 	return f, nil

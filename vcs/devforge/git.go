@@ -47,6 +47,9 @@ func (f *Forge) serveGit(w http.ResponseWriter, req *http.Request, owner, name, 
 	f.mu.Lock()
 	r := f.repos[owner+"/"+name]
 	u := f.who(req)
+	if r != nil && f.beyond(req, r) {
+		r = nil
+	}
 	f.mu.Unlock()
 	service := req.URL.Query().Get("service")
 	if rest != "info/refs" {

@@ -3,6 +3,7 @@ package devforge
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -23,10 +24,14 @@ func (f *Forge) userJSON(login string) map[string]any {
 	if u := f.users[login]; u != nil {
 		id = u.id
 	}
-	url := f.url + "/api/v3/users/" + login
+	kind, path := "User", url.PathEscape(login)
+	if strings.HasSuffix(login, "[bot]") {
+		kind = "Bot"
+	}
+	url := f.url + "/api/v3/users/" + path
 	return map[string]any{
-		"login": login, "id": id, "node_id": fmt.Sprintf("U_%d", id), "type": "User", "site_admin": false, "gravatar_id": "",
-		"html_url": f.url + "/" + login, "url": url, "avatar_url": f.url + "/avatar",
+		"login": login, "id": id, "node_id": fmt.Sprintf("U_%d", id), "type": kind, "site_admin": false, "gravatar_id": "",
+		"html_url": f.url + "/" + path, "url": url, "avatar_url": f.url + "/avatar",
 		"followers_url": url + "/followers", "following_url": url + "/following{/other_user}", "gists_url": url + "/gists{/gist_id}",
 		"starred_url": url + "/starred{/owner}{/repo}", "subscriptions_url": url + "/subscriptions", "organizations_url": url + "/orgs",
 		"repos_url": url + "/repos", "events_url": url + "/events{/privacy}", "received_events_url": url + "/received_events",

@@ -81,7 +81,7 @@ func sorted[T any](c call, list []T, direction string, times func(T) (created, u
 // https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api#use-conditional-requests-if-appropriate
 func unchanged(w http.ResponseWriter, c call, a answer) bool {
 	req := c.req
-	if req.Method != http.MethodGet || a.body == nil || a.status != 0 {
+	if req.Method != http.MethodGet || c.user == nil || a.body == nil || a.status != 0 {
 		return false
 	}
 	raw, err := json.Marshal(a.body)

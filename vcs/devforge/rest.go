@@ -20,41 +20,47 @@ func (f *Forge) Handler() http.Handler {
 	r := chi.NewRouter()
 	r.Post("/api/graphql", f.graphql)
 	r.Route("/api/v3", func(r chi.Router) {
-		r.Use(f.authenticated)
-		r.Get("/user", func(w http.ResponseWriter, req *http.Request) { f.locked(w, req, f.getUser) })
-		r.Route("/repos/{owner}/{repo}", func(r chi.Router) {
-			get := func(path string, h handler) { r.Get(path, f.handle(h)) }
-			post := func(path string, h handler) { r.Post(path, f.handle(h)) }
-			get("/", f.getRepo)
-			get("/pulls", f.listPulls)
-			post("/pulls", f.createPull)
-			get("/pulls/{n}", f.getPull)
-			r.Patch("/pulls/{n}", f.handle(f.editPull))
-			r.Put("/pulls/{n}/merge", f.handle(f.merge))
-			get("/pulls/{n}/reviews", f.listReviews)
-			post("/pulls/{n}/reviews", f.createReview)
-			r.Put("/pulls/{n}/reviews/{id}/dismissals", f.handle(f.dismissReview))
-			r.Put("/issues/{n}/lock", f.handle(f.setLocked(true)))
-			r.Delete("/issues/{n}/lock", f.handle(f.setLocked(false)))
-			get("/issues/{n}/comments", f.listComments)
-			get("/issues/comments", f.listAllComments)
-			post("/issues/{n}/comments", f.createComment)
-			r.Patch("/issues/comments/{id}", f.handle(f.editComment))
-			r.Delete("/issues/comments/{id}", f.handle(f.deleteComment))
-			post("/issues/comments/{id}/reactions", f.react)
-			post("/statuses/{sha}", f.createStatus)
-			get("/commits/{sha}/statuses", f.listStatuses)
-			get("/collaborators/{user}/permission", f.permission)
-			get("/hooks", f.listHooks)
-			post("/hooks", f.createHook)
-			r.Patch("/hooks/{id}", f.handle(f.editHook))
-		})
+		f.appRoutes(r)
+		r.Group(f.userRoutes)
 	})
 	r.HandleFunc("/{owner}/{repo}.git/*", func(w http.ResponseWriter, req *http.Request) {
 		f.serveGit(w, req, chi.URLParam(req, "owner"), chi.URLParam(req, "repo"), chi.URLParam(req, "*"))
 	})
 	f.pages(r)
 	return r
+}
+
+// userRoutes are what is asked as a user.
+func (f *Forge) userRoutes(r chi.Router) {
+	r.Use(f.authenticated)
+	r.Get("/user", func(w http.ResponseWriter, req *http.Request) { f.locked(w, req, f.getUser) })
+	r.Route("/repos/{owner}/{repo}", func(r chi.Router) {
+		get := func(path string, h handler) { r.Get(path, f.handle(h)) }
+		post := func(path string, h handler) { r.Post(path, f.handle(h)) }
+		get("/", f.getRepo)
+		get("/pulls", f.listPulls)
+		post("/pulls", f.createPull)
+		get("/pulls/{n}", f.getPull)
+		r.Patch("/pulls/{n}", f.handle(f.editPull))
+		r.Put("/pulls/{n}/merge", f.handle(f.merge))
+		get("/pulls/{n}/reviews", f.listReviews)
+		post("/pulls/{n}/reviews", f.createReview)
+		r.Put("/pulls/{n}/reviews/{id}/dismissals", f.handle(f.dismissReview))
+		r.Put("/issues/{n}/lock", f.handle(f.setLocked(true)))
+		r.Delete("/issues/{n}/lock", f.handle(f.setLocked(false)))
+		get("/issues/{n}/comments", f.listComments)
+		get("/issues/comments", f.listAllComments)
+		post("/issues/{n}/comments", f.createComment)
+		r.Patch("/issues/comments/{id}", f.handle(f.editComment))
+		r.Delete("/issues/comments/{id}", f.handle(f.deleteComment))
+		post("/issues/comments/{id}/reactions", f.react)
+		post("/statuses/{sha}", f.createStatus)
+		get("/commits/{sha}/statuses", f.listStatuses)
+		get("/collaborators/{user}/permission", f.permission)
+		get("/hooks", f.listHooks)
+		post("/hooks", f.createHook)
+		r.Patch("/hooks/{id}", f.handle(f.editHook))
+	})
 }
 
 // call is one request of the API, with f.mu held.
@@ -87,6 +93,9 @@ func fail(status int, format string, args ...any) (answer, error) {
 }
 
 func (f *Forge) who(req *http.Request) *user {
+	if in := f.granted(req); in != nil {
+		return f.users[in.app.login()]
+	}
 	login, password, basic := req.BasicAuth()
 	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
 	for _, u := range f.users {
@@ -103,10 +112,14 @@ func (f *Forge) who(req *http.Request) *user {
 func (f *Forge) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		f.mu.Lock()
-		u := f.who(req)
+		u, in := f.who(req), f.granted(req)
 		f.mu.Unlock()
 		if u == nil {
 			write(w, answer{status: http.StatusUnauthorized, body: map[string]any{"message": "Bad credentials"}})
+			return
+		}
+		if in != nil && !in.suspended.IsZero() {
+			write(w, answer{status: http.StatusForbidden, body: map[string]any{"message": "This installation has been suspended"}})
 			return
 		}
 		w.Header().Set("X-RateLimit-Limit", "5000")
@@ -125,7 +138,7 @@ func (f *Forge) locked(w http.ResponseWriter, req *http.Request, h handler) {
 	defer f.mu.Unlock()
 	c := call{req: req, user: f.who(req), query: req.URL.Query().Get}
 	if owner := chi.URLParam(req, "owner"); owner != "" {
-		if c.repo = f.repos[owner+"/"+chi.URLParam(req, "repo")]; c.repo == nil {
+		if c.repo = f.repos[owner+"/"+chi.URLParam(req, "repo")]; c.repo == nil || f.beyond(req, c.repo) {
 			write(w, answer{status: http.StatusNotFound, body: map[string]any{"message": "Not Found", "documentation_url": "https://docs.github.com/rest"}})
 			return
 		}
@@ -212,7 +225,13 @@ func page[T any](f *Forge, c call, all []T) ([]T, string) {
 	return all[from:to], link
 }
 
-func (f *Forge) getUser(c call) (answer, error) { return answer{body: f.ownUserJSON(c.user)}, nil }
+func (f *Forge) getUser(c call) (answer, error) {
+	if f.granted(c.req) != nil {
+		return fail(http.StatusForbidden, "Resource not accessible by integration")
+	}
+	return answer{body: f.ownUserJSON(c.user)}, nil
+}
+
 func (f *Forge) getRepo(c call) (answer, error) { return answer{body: f.fullRepoJSON(c.repo)}, nil }
 
 func (f *Forge) createPull(c call) (answer, error) {

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	gh "github.com/google/go-github/v60/github"
@@ -35,7 +34,7 @@ const (
 	maxPages = 1000
 )
 
-// Config is what a Client is made of. Token is needed, everything else may be zero.
+// Config is what a Client is made of. Token or App is needed, everything else may be zero.
 type Config struct {
 	// APIURL is the root of the REST API. "" means the one of Hostname. Plain http is taken for
 	// loopback hosts only.
@@ -45,10 +44,13 @@ type Config struct {
 	Hostname string
 	// WebURL is the root of the forge's pages and clone URLs. "" means the one of Hostname.
 	WebURL string
-	// User is the account's name, used when cloning. "" means x-access-token.
+	// User is the account's name: that of a user who has a token is used when cloning, where "" means
+	// x-access-token. "" also means that Account asks the forge.
 	User string
 	// Token is asked anew for each request, so that the token can be changed meanwhile.
 	Token func() (string, error)
+	// App is who asks, in place of a user with a token.
+	App *App
 	// WebhookSecrets are the secrets a delivery may be signed with. None, or an empty one, verifies
 	// nothing. It is asked anew for each delivery.
 	WebhookSecrets func() [][]byte
@@ -65,8 +67,11 @@ type Client struct {
 	secrets func() [][]byte
 	rest    *rest.Client
 	api     *gh.Client
-	// left is how many requests the account may still make in this hour, and one; 0 until it is known.
-	left atomic.Int64
+	meter   *meter
+	// app is nil for a user with a token.
+	app *app
+	// account is nil but for a client that asks as an installation.
+	account *account
 }
 
 // Every ability is there.
@@ -90,27 +95,83 @@ func New(c Config) (*Client, error) {
 	if c.WebhookSecrets == nil {
 		c.WebhookSecrets = func() [][]byte { return nil }
 	}
-	cl := &Client{address: addr, user: c.User, secrets: c.WebhookSecrets}
-	cl.rest, err = rest.New(rest.Config{
+	cl := &Client{address: addr, user: c.User, secrets: c.WebhookSecrets, meter: &meter{}}
+	how := rest.Config{
 		API: addr.api, Token: c.Token, HTTP: c.HTTP, Log: c.Log, Judge: cl.judge, Note: cl.note,
 		Authorize: func(h http.Header, token string) { h.Set("Authorization", "Bearer "+token) },
-	})
+	}
+	if c.App != nil {
+		if c.Token != nil {
+			return nil, errors.New("either a token or an App asks, not both")
+		}
+		if cl.app, err = newApp(*c.App, cl); err != nil {
+			return nil, err
+		}
+		// What an App asks as itself is not counted with the rest.
+		how.Token, how.Judge, how.Note = cl.app.sign, cl.app.judge, nil
+	}
+	asks, err := rest.New(how)
 	if err != nil {
 		return nil, err
 	}
-	cl.api = gh.NewClient(cl.rest.HTTP)
-	cl.api.BaseURL, cl.api.UserAgent = addr.api, rest.UserAgent
+	cl.speak(asks)
 	return cl, nil
+}
+
+// speak is given who sends requests.
+func (c *Client) speak(asks *rest.Client) {
+	c.rest, c.api = asks, gh.NewClient(asks.HTTP)
+	c.api.BaseURL, c.api.UserAgent = c.address.api, rest.UserAgent
+}
+
+// as is the client for a repository: an App has a token for each of its installations. It refuses repositories of
+// other forges, and names that would change a request's path.
+func (c *Client) as(repo vcs.Repo) (*Client, error) {
+	if err := c.kin.Ours(repo); err != nil {
+		return nil, err
+	}
+	if c.app == nil {
+		return c, nil
+	}
+	return c.app.client(repo), nil
+}
+
+// Account is the login of who asks: Config.User where it is given, else what the forge says. That of an App
+// is its slug with [bot] after it.
+func (c *Client) Account(ctx context.Context) (string, error) {
+	const op = "asking who we are"
+	if c.user != "" {
+		return c.user, nil
+	}
+	var login string
+	err := c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
+		if c.app == nil {
+			got, resp, err := c.api.Users.Get(ctx, "")
+			login = got.GetLogin()
+			return resp, err
+		}
+		got, resp, err := c.api.Apps.Get(ctx, "")
+		login = got.GetSlug() + "[bot]"
+		return resp, err
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case !isLogin(login):
+		return "", fmt.Errorf("%s: the forge's answer: %q is no login", op, rest.CutText(login, 100))
+	}
+	return login, nil
 }
 
 // Pull reads a pull request. Where another repository stands at the name now, it is not found.
 func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull, error) {
 	const op = "reading a pull request"
-	if err := c.kin.Ours(repo); err != nil {
+	c, err := c.as(repo)
+	if err != nil {
 		return vcs.Pull{}, fmt.Errorf("%s: %w", op, err)
 	}
 	var got *gh.PullRequest
-	err := c.do(ctx, op, func(ctx context.Context) (resp *gh.Response, err error) {
+	err = c.do(ctx, op, func(ctx context.Context) (resp *gh.Response, err error) {
 		got, resp, err = c.api.PullRequests.Get(ctx, repo.Owner, repo.Name, number)
 		return resp, err
 	})
@@ -132,7 +193,8 @@ func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull,
 // Comments lists the conversation's comments made at or after since, oldest first.
 func (c *Client) Comments(ctx context.Context, pull vcs.Pull, since time.Time) ([]vcs.Comment, error) {
 	const op = "listing comments"
-	if err := c.kin.Ours(pull.Repo); err != nil {
+	c, err := c.as(pull.Repo)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	// Forge clocks tick in seconds; a comment of the same second is at or after since.
@@ -142,7 +204,7 @@ func (c *Client) Comments(ctx context.Context, pull vcs.Pull, since time.Time) (
 		opts.Since = &since
 	}
 	var all []vcs.Comment
-	err := c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
+	err = c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
 		opts.ListOptions = page
 		var some []*gh.IssueComment
 		err = c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
@@ -186,11 +248,12 @@ func (c *Client) pages(op string, list func(gh.ListOptions) (*gh.Response, error
 // CreateComment posts a comment. It is sent once: after a doubt the error wraps vcs.ErrInDoubt.
 func (c *Client) CreateComment(ctx context.Context, pull vcs.Pull, body string) (vcs.Comment, error) {
 	const op = "posting a comment"
-	if err := c.kin.Ours(pull.Repo); err != nil {
+	c, err := c.as(pull.Repo)
+	if err != nil {
 		return vcs.Comment{}, fmt.Errorf("%s: %w", op, err)
 	}
 	var got *gh.IssueComment
-	err := c.write(ctx, op, pull.Repo.ID, rest.More, func(ctx context.Context) (resp *gh.Response, err error) {
+	err = c.write(ctx, op, pull.Repo.ID, rest.More, func(ctx context.Context) (resp *gh.Response, err error) {
 		got, resp, err = c.api.Issues.CreateComment(ctx, pull.Repo.Owner, pull.Repo.Name, pull.Number, &gh.IssueComment{Body: &body})
 		return resp, err
 	})
@@ -207,7 +270,8 @@ func (c *Client) CreateComment(ctx context.Context, pull vcs.Pull, body string) 
 // EditComment replaces a comment's text.
 func (c *Client) EditComment(ctx context.Context, pull vcs.Pull, id int64, body string) error {
 	const op = "editing a comment"
-	if err := c.kin.Ours(pull.Repo); err != nil {
+	c, err := c.as(pull.Repo)
+	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	return c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) {
@@ -219,13 +283,14 @@ func (c *Client) EditComment(ctx context.Context, pull vcs.Pull, id int64, body 
 // DeleteComment deletes a comment. One that is gone is no error.
 func (c *Client) DeleteComment(ctx context.Context, pull vcs.Pull, id int64) error {
 	const op = "deleting a comment"
-	if err := c.kin.Ours(pull.Repo); err != nil {
+	c, err := c.as(pull.Repo)
+	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	err := c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) {
+	err = c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) {
 		return c.api.Issues.DeleteComment(ctx, pull.Repo.Owner, pull.Repo.Name, id)
 	})
-	if errors.Is(err, vcs.ErrNotFound) {
+	if isNotFound(err) {
 		return nil
 	}
 	return err
@@ -234,7 +299,8 @@ func (c *Client) DeleteComment(ctx context.Context, pull vcs.Pull, id int64) err
 // SetStatus sets a commit status. Its description is cut to what the forge takes.
 func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, status vcs.Status) error {
 	const op = "setting a status"
-	if err := c.kin.Ours(repo); err != nil {
+	c, err := c.as(repo)
+	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	if !rest.IsSHA(sha) {
@@ -259,7 +325,8 @@ func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, statu
 // React answers a comment with a pair of eyes. A second pair is the first one.
 func (c *Client) React(ctx context.Context, pull vcs.Pull, comment int64) error {
 	const op = "reacting to a comment"
-	if err := c.kin.Ours(pull.Repo); err != nil {
+	c, err := c.as(pull.Repo)
+	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	return c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) {
@@ -268,10 +335,11 @@ func (c *Client) React(ctx context.Context, pull vcs.Pull, comment int64) error 
 	})
 }
 
-// CloneCredential is the account's token. It is given for this forge's own clone URLs only.
+// CloneCredential is the account's token, for an App that of the repository's installation. It is given for this forge's own clone URLs only.
 func (c *Client) CloneCredential(ctx context.Context, repo vcs.Repo) (vcs.Credential, error) {
 	const op = "choosing a credential for git"
-	if err := c.kin.Ours(repo); err != nil {
+	c, err := c.as(repo)
+	if err != nil {
 		return vcs.Credential{}, fmt.Errorf("%s: %w", op, err)
 	}
 	if err := rest.OnSite(c.kin.Web, repo.CloneURL); err != nil {
@@ -282,7 +350,7 @@ func (c *Client) CloneCredential(ctx context.Context, repo vcs.Repo) (vcs.Creden
 		return vcs.Credential{}, err
 	}
 	user := c.user
-	if user == "" {
+	if user == "" || c.app != nil {
 		user = "x-access-token"
 	}
 	return vcs.Credential{User: user, Password: token}, nil

@@ -79,4 +79,5 @@ func isLogin(s string) bool {
 	return rest.IsName(strings.TrimSuffix(s, "[bot]"))
 }
 
-func isNotFound(err error) bool { return errors.Is(err, vcs.ErrNotFound) }
+// isNotFound reports whether what was asked for is not there. Where the App is not installed nobody knows.
+func isNotFound(err error) bool { return errors.Is(err, vcs.ErrNotFound) && !isNotInstalled(err) }

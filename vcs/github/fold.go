@@ -23,7 +23,8 @@ const foldAtOnce = 50
 // node id are left as they are; one that is gone is no error.
 func (c *Client) Fold(ctx context.Context, pull vcs.Pull, comments []vcs.Comment) error {
 	const op = "folding comments"
-	if err := c.kin.Ours(pull.Repo); err != nil {
+	c, err := c.as(pull.Repo)
+	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	var nodes []string

@@ -40,11 +40,12 @@ func (c *Client) Login(ctx context.Context) (string, error) {
 // Webhooks are those of a repository. One that belongs to its organisation, or to an App, is not among them.
 func (c *Client) Webhooks(ctx context.Context, repo vcs.Repo) ([]vcs.Webhook, error) {
 	const op = "listing webhooks"
-	if err := c.kin.Ours(repo); err != nil {
+	c, err := c.as(repo)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	var all []vcs.Webhook
-	err := c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
+	err = c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
 		var some []*gh.Hook
 		err = c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
 			some, resp, err = c.api.Repositories.ListHooks(ctx, repo.Owner, repo.Name, &page)
@@ -91,7 +92,8 @@ func (c *Client) webhook(h *gh.Hook) vcs.Webhook {
 // SetWebhook makes or mends a webhook.
 func (c *Client) SetWebhook(ctx context.Context, repo vcs.Repo, id int64, url string, secret []byte) error {
 	const op = "setting a webhook"
-	if err := c.kin.Ours(repo); err != nil {
+	c, err := c.as(repo)
+	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	hook := &gh.Hook{

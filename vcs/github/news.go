@@ -27,11 +27,12 @@ const (
 // Repo reads a repository by its names.
 func (c *Client) Repo(ctx context.Context, owner, name string) (vcs.Repo, error) {
 	const op = "reading a repository"
-	if !rest.IsName(owner) || !rest.IsName(name) {
-		return vcs.Repo{}, fmt.Errorf("%s: %q is not the name of a repository: %w", op, owner+"/"+name, vcs.ErrNotFound)
+	c, err := c.as(vcs.Repo{ID: vcs.RepoID{Forge: c.kin.Instance}, Owner: owner, Name: name})
+	if err != nil {
+		return vcs.Repo{}, fmt.Errorf("%s: %w", op, err)
 	}
 	var got *gh.Repository
-	err := c.do(ctx, op, func(ctx context.Context) (resp *gh.Response, err error) {
+	err = c.do(ctx, op, func(ctx context.Context) (resp *gh.Response, err error) {
 		got, resp, err = c.api.Repositories.Get(ctx, owner, name)
 		return resp, err
 	})
@@ -52,7 +53,8 @@ func (c *Client) Repo(ctx context.Context, owner, name string) (vcs.Repo, error)
 // that were touched or comments that were made.
 func (c *Client) News(ctx context.Context, repo vcs.Repo, since time.Time, tags map[string]string) (vcs.News, error) {
 	const op = "reading what happened"
-	if err := c.kin.Ours(repo); err != nil {
+	c, err := c.as(repo)
+	if err != nil {
 		return vcs.News{}, fmt.Errorf("%s: %w", op, err)
 	}
 	n := vcs.News{Tags: maps.Clone(tags)}

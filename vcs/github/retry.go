@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,38 +15,29 @@ import (
 
 // do carries a request out that reads.
 func (c *Client) do(ctx context.Context, op string, try func(context.Context) (*gh.Response, error)) error {
-	return c.rest.Do(ctx, op, plain(try))
+	return c.rest.Do(ctx, op, c.answered(try))
 }
 
 // write carries a request out that changes something in a repository.
 func (c *Client) write(ctx context.Context, op string, repo vcs.RepoID, e rest.Effect, try func(context.Context) (*gh.Response, error)) error {
-	return c.rest.Write(ctx, op, repo, e, plain(try))
+	return c.rest.Write(ctx, op, repo, e, c.answered(try))
 }
 
-func plain(try func(context.Context) (*gh.Response, error)) func(context.Context) (*rest.Answer, error) {
+func (c *Client) answered(try func(context.Context) (*gh.Response, error)) func(context.Context) (*rest.Answer, error) {
 	return func(ctx context.Context) (*rest.Answer, error) {
-		resp, err := try(ctx)
-		if resp == nil {
-			return nil, err
+		a, err := answer(try(ctx))
+		if err != nil && a != nil && c.account != nil && c.account.refused(ctx, a.Status) {
+			return answer(try(ctx))
 		}
-		return rest.From(resp.Response), err
+		return a, err
 	}
 }
 
-// RequestsLeft is what the forge said last of how many requests the account may still make.
-func (c *Client) RequestsLeft() (int, bool) {
-	n := c.left.Load()
-	return int(n - 1), n > 0
-}
-
-// note keeps what an answer says of the account's limit. GraphQL's is another one.
-func (c *Client) note(h http.Header) {
-	if r := h.Get("X-RateLimit-Resource"); r != "" && r != "core" {
-		return
+func answer(resp *gh.Response, err error) (*rest.Answer, error) {
+	if resp == nil {
+		return nil, err
 	}
-	if n, err := strconv.ParseInt(h.Get("X-RateLimit-Remaining"), 10, 32); err == nil && n >= 0 {
-		c.left.Store(n + 1)
-	}
+	return rest.From(resp.Response), err
 }
 
 // judge says what an error of go-github's means.

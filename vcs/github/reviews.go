@@ -16,7 +16,8 @@ import (
 // Permission asks what a user may do. GitHub answers for people only: apps have no permission here.
 func (c *Client) Permission(ctx context.Context, repo vcs.Repo, user string) (vcs.Permission, error) {
 	const op = "asking for a user's permission"
-	if err := c.kin.Ours(repo); err != nil {
+	c, err := c.as(repo)
+	if err != nil {
 		return vcs.NoPermission, fmt.Errorf("%s: %w", op, err)
 	}
 	if !isLogin(user) {
@@ -27,7 +28,7 @@ func (c *Client) Permission(ctx context.Context, repo vcs.Repo, user string) (vc
 		RoleName   string `json:"role_name"`
 	}
 	path := fmt.Sprintf("repos/%s/%s/collaborators/%s/permission", repo.Owner, repo.Name, url.PathEscape(user))
-	err := c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
+	err = c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
 		req, err := c.api.NewRequest(http.MethodGet, path, nil)
 		if err != nil {
 			return nil, err
@@ -76,12 +77,13 @@ func permission(base, role string) vcs.Permission {
 // Approval reads the reviews. As in GitHub's own branch protection only users who may write have a say.
 func (c *Client) Approval(ctx context.Context, pull vcs.Pull) (vcs.Approval, error) {
 	const op = "listing reviews"
-	if err := c.kin.Ours(pull.Repo); err != nil {
+	c, err := c.as(pull.Repo)
+	if err != nil {
 		return vcs.Approval{}, fmt.Errorf("%s: %w", op, err)
 	}
 	says := map[string]rest.Says{"APPROVED": rest.Approves, "CHANGES_REQUESTED": rest.Rejects, "DISMISSED": rest.Dismissed}
 	var all []rest.Review
-	err := c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
+	err = c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
 		var some []*gh.PullRequestReview
 		err = c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
 			some, resp, err = c.api.PullRequests.ListReviews(ctx, pull.Repo.Owner, pull.Repo.Name, pull.Number, &page)

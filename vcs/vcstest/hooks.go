@@ -17,8 +17,9 @@ func (s *story) webhooks() {
 	const first, second = "https://first.tidegate.example/events", "https://second.tidegate.example/events"
 	s.must(s.Hooker.SetWebhook(s.ctx, repo, 0, first, secret))
 	made := s.webhook(first, len(before)+1)
-	if len(made.Wrong) > 0 || made.Failed != "" {
-		s.Errorf("the webhook that was made is wrong: %q, failed %q", made.Wrong, made.Failed)
+	// Nobody is there to take a delivery: Failed may tell of one already.
+	if len(made.Wrong) > 0 {
+		s.Errorf("the webhook that was made is wrong: %q", made.Wrong)
 	}
 	s.must(s.Hooker.SetWebhook(s.ctx, repo, made.ID, second, secret))
 	if moved := s.webhook(second, len(before)+1); moved.ID != made.ID || len(moved.Wrong) > 0 {

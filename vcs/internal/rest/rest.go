@@ -9,6 +9,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -62,7 +63,13 @@ func New(c Config) (*Client, error) {
 	if c.Note == nil {
 		c.Note = func(http.Header) {}
 	}
-	token := func(context.Context) (string, error) { return c.Token() }
+	token := func(context.Context) (string, error) {
+		token, err := c.Token()
+		if err != nil {
+			return "", fmt.Errorf("reading the token: %w", err)
+		}
+		return token, nil
+	}
 	s := &sender{base: c.HTTP, api: c.API, token: token, authorize: c.Authorize, note: c.Note}
 	return &Client{HTTP: s.client(), sender: s, judge: c.Judge, log: c.Log, holds: &holds{}}, nil
 }
@@ -99,7 +106,7 @@ func (c *Client) Do(ctx context.Context, op string, try func(context.Context) (*
 
 // Once is Do without a second try. Its error is a *Failure.
 func (c *Client) Once(ctx context.Context, op string, try func(context.Context) (*Answer, error)) error {
-	if f := c.attempt(ctx, op, Same, try); f != nil {
+	if f := c.once(ctx, op, Same, try); f != nil {
 		return f
 	}
 	return nil

@@ -168,8 +168,19 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// attempt makes one try.
+// attempt makes one try, and says whether another one is worth it for who asks.
 func (c *Client) attempt(ctx context.Context, op string, e Effect, try func(context.Context) (*Answer, error)) *Failure {
+	f := c.once(ctx, op, e, try)
+	if f == nil {
+		return nil
+	}
+	if err := ctx.Err(); err != nil && (f.Verdict == Fault || errors.Is(f, vcs.ErrInDoubt)) {
+		f.Verdict, f.Cause = Final, err
+	}
+	return f
+}
+
+func (c *Client) once(ctx context.Context, op string, e Effect, try func(context.Context) (*Answer, error)) *Failure {
 	var trace trail
 	once, cancel := context.WithTimeout(trace.watch(ctx), attemptTime)
 	defer cancel()
@@ -179,27 +190,34 @@ func (c *Client) attempt(ctx context.Context, op string, e Effect, try func(cont
 	}
 	f := c.why(a, err)
 	f.op = op
-	if unsent := (*unsentError)(nil); e == More && f.Verdict == Fault && trace.mayHaveSent() && !errors.As(err, &unsent) {
+	if e == More && f.Verdict == Fault && trace.mayHaveSent() {
 		f.Verdict, f.Kind = Final, vcs.ErrInDoubt
-	}
-	if err := ctx.Err(); err != nil && (f.Verdict == Fault || errors.Is(f, vcs.ErrInDoubt)) {
-		f.Verdict, f.Cause = Final, err
 	}
 	return f
 }
 
 // trail follows how far a request got.
-type trail struct{ wanted, got atomic.Bool }
+type trail struct{ begun, wanted, got atomic.Bool }
+
+// trailKey is where a context has its trail.
+type trailKey struct{}
+
+// begin says that a request with its token is about to be sent.
+func begin(ctx context.Context) {
+	if t, ok := ctx.Value(trailKey{}).(*trail); ok {
+		t.begun.Store(true)
+	}
+}
 
 func (t *trail) watch(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	return httptrace.WithClientTrace(context.WithValue(ctx, trailKey{}, t), &httptrace.ClientTrace{
 		GetConn: func(string) { t.wanted.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { t.got.Store(true) },
 	})
 }
 
-// mayHaveSent is false only when a connection was wanted and none was had.
-func (t *trail) mayHaveSent() bool { return !t.wanted.Load() || t.got.Load() }
+// mayHaveSent is false only when nothing was begun, or when a connection was wanted and none was had.
+func (t *trail) mayHaveSent() bool { return t.begun.Load() && (!t.wanted.Load() || t.got.Load()) }
 
 // why says what an error means.
 func (c *Client) why(a *Answer, err error) *Failure {

@@ -69,6 +69,7 @@ func (s *sender) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	out := req.Clone(req.Context())
 	s.authorize(out.Header, token)
+	begin(req.Context())
 	resp, err := s.base.RoundTrip(out)
 	if err != nil {
 		return nil, err
@@ -85,7 +86,7 @@ func (s *sender) read(ctx context.Context) (string, error) {
 	token, err := s.token(ctx)
 	switch {
 	case err != nil:
-		return "", &unsentError{fmt.Errorf("reading the token: %w", err)}
+		return "", &unsentError{err}
 	case token == "":
 		return "", &unsentError{errors.New("reading the token: it is empty")}
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):

@@ -43,8 +43,11 @@ func (s *story) pull() {
 	}
 	other := s.Pull.Repo
 	other.Name += "-that-is-not-there"
-	if _, err := s.Forge.Pull(s.ctx, other, s.Pull.Number); !errors.Is(err, vcs.ErrNotFound) {
+	switch found, err := s.Forge.Pull(s.ctx, other, s.Pull.Number); {
+	case !s.ByID && !errors.Is(err, vcs.ErrNotFound):
 		s.Errorf("Pull(no such repository) error = %v, want ErrNotFound", err)
+	case s.ByID && (err != nil || found.Repo != s.Pull.Repo):
+		s.Errorf("Pull(a name that is not there, an id that is) = %+v, %v, want it in %+v", found, err, s.Pull.Repo)
 	}
 	other = s.Pull.Repo
 	other.ID.ID = noID

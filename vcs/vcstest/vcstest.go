@@ -30,6 +30,9 @@ type Kit struct {
 	// and the forge knows Stranger who may do nothing; "" where everybody may read.
 	Author, Writer, Admin, Reader, Stranger string
 
+	// ByID says that the forge finds a repository by its id, whatever name it is asked for with.
+	ByID bool
+
 	// Comment posts a comment as a user and answers its id.
 	Comment func(t testing.TB, user, body string) int64
 	// Conversation is every comment of the pull request, oldest first, as the forge has it.

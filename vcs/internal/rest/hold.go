@@ -48,7 +48,7 @@ func (h *holds) wait(ctx context.Context, repo vcs.RepoID) error {
 		if end, has := ctx.Deadline(); has && time.Until(end) < d {
 			return context.DeadlineExceeded
 		}
-		if err := sleep(ctx, d); err != nil {
+		if err := Sleep(ctx, d); err != nil {
 			return err
 		}
 	}

@@ -150,8 +150,8 @@ func (k Kin) Author(login string) string {
 
 // Page is an address below a repository's page, of path elements.
 func (k Kin) Page(r vcs.Repo, elem ...string) *url.URL {
-	all := []string{url.PathEscape(r.Owner), url.PathEscape(r.Name)}
-	for _, e := range elem {
+	var all []string
+	for _, e := range append(strings.Split(r.FullName(), "/"), elem...) {
 		all = append(all, url.PathEscape(e))
 	}
 	return k.Web.JoinPath(all...)

@@ -108,7 +108,7 @@ func (c *Client) persist(ctx context.Context, op string, attempt func() *Failure
 			return f
 		}
 		c.log.InfoContext(ctx, "asking the forge again", "op", op, "wait", wait.Round(time.Millisecond), "err", f)
-		if err := sleep(ctx, wait); err != nil {
+		if err := Sleep(ctx, wait); err != nil {
 			f.Cause = err
 			return f
 		}
@@ -157,7 +157,8 @@ func jitter(d time.Duration) time.Duration {
 	return d + rand.N(d/10+1) //nolint:gosec // nobody gains by guessing it
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits for so long, or until ctx ends.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -20,11 +20,8 @@ const (
 type address struct {
 	// api is the REST root, with a slash at its end.
 	api *url.URL
-	// web is the root of pages and clone URLs, without a slash at its end. It has a path where GitLab
-	// is installed below one.
-	web *url.URL
-	// instance is the key of vcs.RepoID.Forge.
-	instance string
+	// kin makes pages' addresses. Its root has a path where GitLab is installed below one.
+	kin rest.Kin
 }
 
 func newAddress(c Config) (address, error) {
@@ -47,43 +44,30 @@ func newAddress(c Config) (address, error) {
 	if c.APIURL != "" && host == publicHost {
 		host = root.Host
 	}
-	a := address{api: root.JoinPath(apiPath, "/"), instance: rest.UsualHost(root.Scheme, host)}
-	a.web = &url.URL{Scheme: "https", Host: a.instance, Path: root.Path}
-	if root.Scheme == "http" && rest.Loopback(a.web.Hostname()) {
-		a.web.Scheme = "http"
+	host = rest.UsualHost(root.Scheme, host)
+	web := &url.URL{Scheme: "https", Host: host, Path: root.Path}
+	if root.Scheme == "http" && rest.Loopback(web.Hostname()) {
+		web.Scheme = "http"
 	}
-	return a, nil
-}
-
-// page is the address of a project's page.
-func (a address) page(path string, elem ...string) *url.URL {
-	var all []string
-	for _, e := range append(strings.Split(path, "/"), elem...) {
-		all = append(all, url.PathEscape(e))
-	}
-	return a.web.JoinPath(all...)
+	return address{api: root.JoinPath(apiPath, "/"), kin: rest.Kin{Web: web, Instance: host, IsLogin: isUser}}, nil
 }
 
 // Site says how links are written.
 func (c *Client) Site() vcs.Site {
 	return vcs.Site{
-		Instance:        c.instance,
+		Instance:        c.kin.Instance,
 		Account:         c.user,
 		CommentLimit:    commentLimit,
 		NoSlashCommands: true,
 		PullRef:         func(number int) string { return fmt.Sprintf("!%d", number) },
-		PullURL:         func(r vcs.Repo, number int) string { return c.pullPage(r, number) },
-		CommitURL:       func(r vcs.Repo, sha string) string { return c.page(r.FullName(), "-", "commit", sha).String() },
+		PullURL:         c.pullPage,
+		CommitURL:       func(r vcs.Repo, sha string) string { return c.kin.Page(r, "-", "commit", sha).String() },
 		FileURL: func(r vcs.Repo, sha, path string, line int) string {
-			u := c.page(r.FullName(), append([]string{"-", "blob", sha}, strings.Split(path, "/")...)...)
-			if line > 0 {
-				u.Fragment = fmt.Sprintf("L%d", line)
-			}
-			return u.String()
+			return c.kin.File(r, path, line, "-", "blob", sha)
 		},
 	}
 }
 
 func (a address) pullPage(r vcs.Repo, number int) string {
-	return a.page(r.FullName(), "-", "merge_requests", fmt.Sprint(number)).String()
+	return a.kin.Page(r, "-", "merge_requests", fmt.Sprint(number)).String()
 }

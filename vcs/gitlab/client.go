@@ -10,14 +10,25 @@
 package gitlab
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"strings"
+	"time"
 
 	gl "github.com/xanzy/go-gitlab"
 
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/internal/rest"
+)
+
+const (
+	perPage = 100
+	// maxPages ends a list that never ends.
+	maxPages = 1000
 )
 
 // Config is what a Client is made of. Token is needed, everything else may be zero.
@@ -41,16 +52,25 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Client is a vcs.Hook. It is safe for concurrent use.
+// Client is a vcs.Forge, a vcs.Hook, and has most abilities of a forge. It is safe for concurrent use.
 type Client struct {
 	address
 	user    string
 	secrets func() [][]byte
 	rest    *rest.Client
 	api     *gl.Client
+	targets targets
 }
 
-var _ vcs.Hook = (*Client)(nil)
+var (
+	_ vcs.Forge    = (*Client)(nil)
+	_ vcs.Hook     = (*Client)(nil)
+	_ vcs.Approver = (*Client)(nil)
+	_ vcs.Folder   = (*Client)(nil)
+	_ vcs.Reactor  = (*Client)(nil)
+	_ vcs.Cloner   = (*Client)(nil)
+	_ vcs.Lister   = (*Client)(nil)
+)
 
 // New makes a client. It sends nothing yet.
 func New(c Config) (*Client, error) {
@@ -76,4 +96,187 @@ func New(c Config) (*Client, error) {
 	}
 	cl.api.UserAgent = rest.UserAgent
 	return cl, nil
+}
+
+// Pull reads a merge request. A project is asked for by its id, which a renamed one keeps.
+func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull, error) {
+	const op = "reading a merge request"
+	if err := c.ours(repo); err != nil {
+		return vcs.Pull{}, fmt.Errorf("%s: %w", op, err)
+	}
+	var got mergeRequest
+	if err := c.get(ctx, op, mergePath(repo, number), nil, &got); err != nil {
+		return vcs.Pull{}, err
+	}
+	p, err := c.pull(got)
+	switch {
+	case err != nil:
+		return vcs.Pull{}, fmt.Errorf("%s: the forge's answer: %w", op, err)
+	case repo.ID.ID != 0 && p.Repo.ID != repo.ID:
+		return vcs.Pull{}, fmt.Errorf("%s: asked for the project %d, the forge answers with %d", op, repo.ID.ID, p.Repo.ID.ID)
+	case p.Number != number:
+		return vcs.Pull{}, fmt.Errorf("%s: asked for !%d, the forge answers with !%d", op, number, p.Number)
+	}
+	return p, nil
+}
+
+// Comments lists the notes made at or after since, oldest first. What GitLab itself wrote is none.
+func (c *Client) Comments(ctx context.Context, pull vcs.Pull, since time.Time) ([]vcs.Comment, error) {
+	const op = "listing notes"
+	if err := c.ours(pull.Repo); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	since = since.UTC().Truncate(time.Second)
+	opts := &listNotes{Sort: "desc", OrderBy: "created_at"}
+	var all []vcs.Comment
+	// GitLab has no since: the newest come first, until one is older.
+	err := pages(op, &opts.ListOptions, func() (*gl.Response, error) {
+		var some []note
+		resp, err := c.readPage(ctx, op, mergePath(pull.Repo, pull.Number)+"/notes", opts, &some)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range some {
+			if n.System {
+				continue
+			}
+			got, err := c.comment(pull, n)
+			if err != nil {
+				return nil, fmt.Errorf("%s: the forge's answer: %w", op, err)
+			}
+			if got.CreatedAt.Before(since) {
+				return last(resp), nil
+			}
+			all = append(all, got)
+		}
+		return resp, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rest.InOrder(all), nil
+}
+
+// CreateComment posts a note. It is sent once: after a doubt the error wraps vcs.ErrInDoubt.
+func (c *Client) CreateComment(ctx context.Context, pull vcs.Pull, body string) (vcs.Comment, error) {
+	const op = "posting a note"
+	if err := c.ours(pull.Repo); err != nil {
+		return vcs.Comment{}, fmt.Errorf("%s: %w", op, err)
+	}
+	var got note
+	path := mergePath(pull.Repo, pull.Number) + "/notes"
+	if err := c.send(ctx, op, pull.Repo.ID, rest.More, http.MethodPost, path, noteText{noCommands(body)}, &got); err != nil {
+		return vcs.Comment{}, err
+	}
+	made, err := c.comment(pull, got)
+	if err != nil {
+		return vcs.Comment{}, fmt.Errorf("%s: the forge took it, but its answer is no note (%w): %w", op, err, vcs.ErrInDoubt)
+	}
+	return made, nil
+}
+
+// EditComment replaces a note's text.
+func (c *Client) EditComment(ctx context.Context, pull vcs.Pull, id int64, body string) error {
+	const op = "editing a note"
+	if err := c.ours(pull.Repo); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return c.send(ctx, op, pull.Repo.ID, rest.Same, http.MethodPut, notePath(pull, id), noteText{noCommands(body)}, nil)
+}
+
+// DeleteComment deletes a note. One that is gone is no error.
+func (c *Client) DeleteComment(ctx context.Context, pull vcs.Pull, id int64) error {
+	const op = "deleting a note"
+	if err := c.ours(pull.Repo); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	err := c.send(ctx, op, pull.Repo.ID, rest.Same, http.MethodDelete, notePath(pull, id), nil, nil)
+	if errors.Is(err, vcs.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// React answers a note with a pair of eyes. A second pair is the first one.
+func (c *Client) React(ctx context.Context, pull vcs.Pull, comment int64) error {
+	const op = "reacting to a note"
+	if err := c.ours(pull.Repo); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	type emoji struct {
+		Name string `json:"name"`
+	}
+	path, eyes := notePath(pull, comment)+"/award_emoji", emoji{"eyes"}
+	err := c.send(ctx, op, pull.Repo.ID, rest.Same, http.MethodPost, path, eyes, nil)
+	if !errors.Is(err, vcs.ErrNotFound) {
+		return err
+	}
+	// GitLab says not found of a note that is gone, and of an emoji that is there.
+	var there []emoji
+	if c.get(ctx, op, path, &gl.ListOptions{PerPage: perPage}, &there) != nil {
+		return err
+	}
+	for _, one := range there {
+		if one == eyes {
+			return nil
+		}
+	}
+	return err
+}
+
+// CloneCredential is the account's token. It is given for this forge's own clone URLs only.
+func (c *Client) CloneCredential(ctx context.Context, repo vcs.Repo) (vcs.Credential, error) {
+	const op = "choosing a credential for git"
+	if err := c.ours(repo); err != nil {
+		return vcs.Credential{}, fmt.Errorf("%s: %w", op, err)
+	}
+	if err := rest.OnSite(c.kin.Web, repo.CloneURL); err != nil {
+		return vcs.Credential{}, fmt.Errorf("%s: the clone URL %w", op, err)
+	}
+	token, err := c.rest.Token(ctx, op)
+	if err != nil {
+		return vcs.Credential{}, err
+	}
+	user := c.user
+	if user == "" {
+		user = "oauth2"
+	}
+	return vcs.Credential{User: user, Password: token}, nil
+}
+
+// ours refuses repositories of other forges, and names that would change a request's path.
+func (c *Client) ours(repo vcs.Repo) error {
+	if repo.ID.Forge != c.kin.Instance {
+		return fmt.Errorf("%s is a repository of %q, this is %q: %w", repo.FullName(), repo.ID.Forge, c.kin.Instance, vcs.ErrRefused)
+	}
+	if !isPath(repo.FullName()) {
+		return fmt.Errorf("%q is not the path of a project: %w", repo.FullName(), vcs.ErrNotFound)
+	}
+	return nil
+}
+
+// projectPath is where a project is asked for: by its id where that is known.
+func projectPath(repo vcs.Repo) string {
+	if repo.ID.ID > 0 {
+		return "projects/" + strconv.FormatInt(repo.ID.ID, 10)
+	}
+	return "projects/" + gl.PathEscape(repo.FullName())
+}
+
+func mergePath(repo vcs.Repo, number int) string {
+	return fmt.Sprintf("%s/merge_requests/%d", projectPath(repo), number)
+}
+
+func notePath(pull vcs.Pull, id int64) string {
+	return fmt.Sprintf("%s/notes/%d", mergePath(pull.Repo, pull.Number), id)
+}
+
+// noCommands keeps GitLab from taking a line for one of its quick actions, which would be carried out with our
+// account's permissions. It looks for them in edited notes too, and older versions of it in blocks of code that
+// are fenced with more than three backticks. https://docs.gitlab.com/user/project/quick_actions/
+func noCommands(body string) string {
+	if strings.HasPrefix(body, "/") {
+		body = " " + body
+	}
+	return strings.ReplaceAll(body, "\n/", "\n /")
 }

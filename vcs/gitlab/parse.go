@@ -76,7 +76,7 @@ func (c *Client) Parse(h http.Header, body []byte) (vcs.Event, error) {
 	if err != nil {
 		return vcs.Event{}, err
 	}
-	if id := h.Get(deliveryHeader); isDelivery(id) {
+	if id := h.Get(deliveryHeader); rest.IsDelivery(id) {
 		ev.Delivery = id
 	}
 	return ev, nil
@@ -87,7 +87,7 @@ func (c *Client) pullEvent(p payload) (vcs.Event, error) {
 	if err := attributes(p, &m); err != nil {
 		return vcs.Event{}, err
 	}
-	if !isWord(m.Action) {
+	if !rest.IsWord(m.Action) {
 		return vcs.Event{}, rest.Bad("object_attributes.action is missing or not a word")
 	}
 	ev := vcs.Event{}
@@ -199,7 +199,7 @@ func (c *Client) who(p payload, ev *vcs.Event) error {
 	if ev.Repo, err = c.repo(p.Project.ID, p.Project.Path); err != nil {
 		return rest.Bad("project: %v", err)
 	}
-	if err := rest.OnSite(c.web, p.Project.WebURL); err != nil {
+	if err := rest.OnSite(c.kin.Web, p.Project.WebURL); err != nil {
 		return rest.Bad("project.web_url %v", err)
 	}
 	if p.User == nil || !isUser(p.User.Username) {

@@ -13,8 +13,71 @@ import (
 
 	gl "github.com/xanzy/go-gitlab"
 
+	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
+
+// get reads what is at a path.
+func (c *Client) get(ctx context.Context, op, path string, opts, into any) error {
+	_, err := c.readPage(ctx, op, path, opts, into)
+	return err
+}
+
+// readPage reads a page of what is at a path. into must be new: what a cut answer left in it is written over.
+func (c *Client) readPage(ctx context.Context, op, path string, opts, into any) (resp *gl.Response, err error) {
+	err = c.rest.Do(ctx, op, func(ctx context.Context) (*rest.Answer, error) {
+		resp, err = c.once(ctx, http.MethodGet, path, opts, into)
+		return answerOf(resp), err
+	})
+	return resp, err
+}
+
+// send changes something in a project.
+func (c *Client) send(ctx context.Context, op string, repo vcs.RepoID, e rest.Effect, method, path string, body, into any) error {
+	return c.rest.Write(ctx, op, repo, e, func(ctx context.Context) (*rest.Answer, error) {
+		resp, err := c.once(ctx, method, path, body, into)
+		return answerOf(resp), err
+	})
+}
+
+// once makes one request. opts are a query or a body, as the method has it.
+func (c *Client) once(ctx context.Context, method, path string, opts, into any) (*gl.Response, error) {
+	req, err := c.api.NewRequest(method, path, opts, []gl.RequestOptionFunc{gl.WithContext(ctx)})
+	if err != nil {
+		return nil, err
+	}
+	return c.api.Do(req, into)
+}
+
+func answerOf(resp *gl.Response) *rest.Answer {
+	if resp == nil {
+		return nil
+	}
+	return rest.From(resp.Response)
+}
+
+// pages calls list for every page of a list, whose options it turns over.
+func pages(op string, opts *gl.ListOptions, list func() (*gl.Response, error)) error {
+	opts.Page, opts.PerPage = 1, perPage
+	for range maxPages {
+		resp, err := list()
+		if err != nil {
+			return err
+		}
+		if resp.NextPage <= opts.Page {
+			return nil
+		}
+		opts.Page = resp.NextPage
+	}
+	return fmt.Errorf("%s: the list has more than %d pages", op, maxPages)
+}
+
+// last is an answer after which no page is wanted.
+func last(resp *gl.Response) *gl.Response {
+	end := *resp
+	end.NextPage = 0
+	return &end
+}
 
 // judge says what an error of go-gitlab's means.
 func (c *Client) judge(a *rest.Answer, err error) *rest.Failure {

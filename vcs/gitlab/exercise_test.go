@@ -1,0 +1,106 @@
+package gitlab_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/gitlab"
+	"github.com/tidegate/tidegate/vcs/gitlab/gitlabtest"
+	"github.com/tidegate/tidegate/vcs/vcstest"
+)
+
+const bot = "tidegate-bot"
+
+// stand is a stand-in with a project three groups deep and one merge request.
+type stand struct {
+	*gitlabtest.Server
+	project *gitlabtest.Project
+	merge   *gitlabtest.Merge
+	client  *gitlab.Client
+}
+
+func newStand(tb testing.TB) *stand {
+	tb.Helper()
+	s := &stand{Server: gitlabtest.New(tb)}
+	for _, name := range []string{"ana", "raj", "root", "eve", "mallory"} {
+		s.AddUser(name, "")
+	}
+	s.AddUser(bot, botToken)
+	s.project = s.AddProject("acme/live/eu-1/infra.core")
+	// Members by every way: of the project, of its group, of groups further up, and of two at once.
+	s.AddMember("acme/live/eu-1/infra.core", "ana", 30)
+	s.AddMember("acme", "ana", 10)
+	s.AddMember("acme/live", "raj", 30)
+	s.AddMember("acme", "root", 50)
+	s.AddMember("acme/live/eu-1", "eve", 20)
+	s.AddMember("acme", bot, 40)
+	s.AddMember("acme/live-not", "mallory", 50)
+	s.merge = s.project.AddMerge("ana", "Draft: Grow the <cluster>", "grow", "main")
+	s.merge.Set(func(f *gitlabtest.Facts) { f.Draft = true })
+	s.project.AddPipeline(s.merge.Head(), "grow", "push")
+	s.client = client(tb, gitlab.Config{APIURL: s.URL})
+	return s
+}
+
+// pull is how the merge request must read.
+func (s *stand) pull(tb testing.TB) vcs.Pull {
+	tb.Helper()
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	id := vcs.RepoID{Forge: u.Host, ID: s.project.ID()}
+	page := s.URL + "/acme/live/eu-1/infra.core"
+	return vcs.Pull{
+		Repo:   vcs.Repo{ID: id, Owner: "acme/live/eu-1", Name: "infra.core", CloneURL: page + ".git", URL: page},
+		Number: 1, Title: "Draft: Grow the <cluster>", Author: "ana", URL: page + "/-/merge_requests/1", State: vcs.Open, Draft: true,
+		Head: vcs.Branch{Ref: "grow", SHA: s.merge.Head(), Repo: id}, Base: vcs.Branch{Ref: "main", SHA: s.merge.Base(), Repo: id},
+		HeadRef: "refs/merge-requests/1/head",
+	}
+}
+
+func (s *stand) kit(tb testing.TB) vcstest.Kit {
+	tb.Helper()
+	return vcstest.Kit{
+		Forge: s.client, Pull: s.pull(tb), ByID: true,
+		Bot: bot, Author: "ana", Writer: "raj", Admin: "root", Reader: "eve", Stranger: "mallory",
+		Comment:      func(_ testing.TB, user, body string) int64 { return s.merge.AddNote(user, body) },
+		Conversation: s.conversation, Statuses: s.statuses,
+		Push: func(testing.TB) string {
+			sha := s.merge.Push()
+			s.project.AddPipeline(sha, "refs/merge-requests/1/head", "merge_request_event")
+			return sha
+		},
+		Close: func(testing.TB) { s.merge.Set(func(f *gitlabtest.Facts) { f.State = "closed" }) },
+		Review: func(_ testing.TB, user string, v vcstest.Verdict) int64 {
+			s.merge.Review(user, map[vcstest.Verdict]string{vcstest.Approve: "approve", vcstest.RequestChanges: "request_changes", vcstest.Remarks: "comment"}[v])
+			return 0
+		},
+	}
+}
+
+func (s *stand) conversation(testing.TB) []vcstest.Remark {
+	var all []vcstest.Remark
+	for _, n := range s.merge.Notes() {
+		if !n.System {
+			all = append(all, vcstest.Remark{ID: n.ID, Author: n.Author, Body: n.Body, Reactions: n.Emoji, Folded: strings.HasPrefix(n.Body, "<details>")})
+		}
+	}
+	return all
+}
+
+func (s *stand) statuses(_ testing.TB, sha string) map[string]vcs.Status {
+	all := map[string]vcs.Status{}
+	for name, st := range s.project.Statuses(sha) {
+		state := map[string]vcs.StatusState{"pending": vcs.Pending, "success": vcs.Success, "failed": vcs.Failure}[st.State]
+		all[name] = vcs.Status{Context: name, State: state, Description: st.Description, URL: st.URL}
+	}
+	return all
+}
+
+func TestExercise(t *testing.T) {
+	t.Parallel()
+	vcstest.Exercise(t, newStand(t).kit(t))
+}

@@ -1,0 +1,224 @@
+package gitlab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	gl "github.com/xanzy/go-gitlab"
+
+	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/internal/rest"
+)
+
+const (
+	// descriptionLimit is what GitLab takes of a status's description, in characters.
+	descriptionLimit = 255
+	// pipelineWait is how long GitLab may take to make a commit's pipeline, and pipelineLooks how often that is waited for.
+	pipelineWait  = 2 * time.Second
+	pipelineLooks = 2
+)
+
+// target is where a commit's statuses go.
+type target struct {
+	// ref is the pipeline's own, or the source branch where there is no pipeline yet.
+	ref string
+	// pipeline is 0 where GitLab is to make one for us.
+	pipeline int64
+}
+
+// status is what is written of one.
+type status struct {
+	State       string `json:"state"`
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	TargetURL   string `json:"target_url,omitempty"`
+	Ref         string `json:"ref,omitempty"`
+	PipelineID  int64  `json:"pipeline_id,omitempty"`
+}
+
+// SetStatus sets a commit status, in the commit's own pipeline where it has one. Its description is cut to what
+// the forge takes. https://docs.gitlab.com/api/commits/#set-commit-pipeline-status
+func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, s vcs.Status) error {
+	const op = "setting a status"
+	if err := c.ours(repo); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if !rest.IsSHA(sha) {
+		return fmt.Errorf("%s: %q is no commit: %w", op, sha, vcs.ErrNotFound)
+	}
+	state, ok := map[vcs.StatusState]string{vcs.Pending: "pending", vcs.Success: "success", vcs.Failure: "failed"}[s.State]
+	if !ok {
+		return fmt.Errorf("%s: %q is no state: %w", op, s.State, vcs.ErrRefused)
+	}
+	body := status{State: state, Name: s.Context, Description: rest.CutText(s.Description, descriptionLimit), TargetURL: s.URL}
+	to, err := c.target(ctx, op, repo, sha)
+	if err != nil {
+		return err
+	}
+	err = c.postStatus(ctx, op, repo, sha, body, to)
+	if to.pipeline == 0 || !errors.Is(err, vcs.ErrNotFound) {
+		return err
+	}
+	// The pipeline may have been deleted meanwhile.
+	c.targets.forget(repo.ID, sha)
+	now, again := c.target(ctx, op, repo, sha)
+	if again != nil || now == to {
+		return err
+	}
+	return c.postStatus(ctx, op, repo, sha, body, now)
+}
+
+func (c *Client) postStatus(ctx context.Context, op string, repo vcs.Repo, sha string, body status, to target) error {
+	body.Ref, body.PipelineID = to.ref, to.pipeline
+	path := fmt.Sprintf("%s/statuses/%s", projectPath(repo), url.PathEscape(sha))
+	return c.rest.Write(ctx, op, repo.ID, rest.Same, func(ctx context.Context) (*rest.Answer, error) {
+		resp, err := c.once(ctx, http.MethodPost, path, body, nil)
+		if isPendingAlready(err) {
+			err = nil
+		}
+		return answerOf(resp), err
+	})
+}
+
+// isPendingAlready reports whether GitLab refuses to make pending what is pending.
+func isPendingAlready(err error) bool {
+	var answer *gl.ErrorResponse
+	return errors.As(err, &answer) && answer.Response.StatusCode == http.StatusBadRequest &&
+		strings.Contains(answer.Message, "Cannot transition status via :enqueue from :")
+}
+
+// target finds where a commit's statuses go. Without a reference GitLab would take any branch that has the commit;
+// with one it looks only at pipelines of that reference.
+func (c *Client) target(ctx context.Context, op string, repo vcs.Repo, sha string) (target, error) {
+	to, waited := c.targets.find(repo.ID, sha)
+	if to.pipeline != 0 {
+		return to, nil
+	}
+	to, own, err := c.pipeline(ctx, op, repo, sha)
+	if err != nil || own {
+		return c.targets.keep(repo.ID, sha, to), err
+	}
+	branch, err := c.sourceBranch(ctx, op, repo, sha)
+	if err != nil {
+		return target{}, err
+	}
+	for range pipelineLooks {
+		if waited {
+			break
+		}
+		if err := rest.Sleep(ctx, pipelineWait); err != nil {
+			return target{}, fmt.Errorf("%s: waiting for a pipeline: %w", op, err)
+		}
+		if to, own, err = c.pipeline(ctx, op, repo, sha); err != nil || own {
+			return c.targets.keep(repo.ID, sha, to), err
+		}
+	}
+	c.targets.keep(repo.ID, sha, target{})
+	if to.pipeline == 0 {
+		to.ref = branch
+	}
+	return to, nil
+}
+
+// pipeline finds a commit's pipeline: rather the merge request's own than the branch's, and the newest of these. own is
+// false for one that statuses alone have made: GitLab may still make another.
+func (c *Client) pipeline(ctx context.Context, op string, repo vcs.Repo, sha string) (to target, own bool, err error) {
+	var all []struct {
+		ID     int64  `json:"id"`
+		Ref    string `json:"ref"`
+		SHA    string `json:"sha"`
+		Source string `json:"source"`
+	}
+	opts := struct {
+		gl.ListOptions
+		SHA     string `url:"sha"`
+		OrderBy string `url:"order_by"`
+		Sort    string `url:"sort"`
+	}{gl.ListOptions{PerPage: perPage}, sha, "id", "desc"}
+	if err := c.get(ctx, op, projectPath(repo)+"/pipelines", opts, &all); err != nil {
+		// Where CI is switched off there is none, and who may set statuses may not see it.
+		if errors.Is(err, vcs.ErrRefused) || errors.Is(err, vcs.ErrNotFound) {
+			err = nil
+		}
+		return target{}, false, err
+	}
+	best := 0
+	for _, p := range all {
+		rank := 2
+		switch p.Source {
+		case "merge_request_event":
+			rank = 3
+		case "external":
+			rank = 1
+		case "parent_pipeline":
+			rank = 0
+		}
+		if p.SHA == sha && p.ID > 0 && p.Ref != "" && rank > best {
+			best, to = rank, target{ref: p.Ref, pipeline: p.ID}
+		}
+	}
+	return to, best > 1, nil
+}
+
+// sourceBranch is the source branch of the merge request whose head a commit is; "" where there is none.
+func (c *Client) sourceBranch(ctx context.Context, op string, repo vcs.Repo, sha string) (string, error) {
+	var all []mergeRequest
+	path := fmt.Sprintf("%s/repository/commits/%s/merge_requests", projectPath(repo), url.PathEscape(sha))
+	if err := c.get(ctx, op, path, &gl.ListOptions{PerPage: perPage}, &all); err != nil {
+		return "", err
+	}
+	branch := ""
+	for _, m := range all {
+		if m.SHA != sha || !rest.IsRef(m.SourceBranch) {
+			continue
+		}
+		if m.State == "opened" {
+			return m.SourceBranch, nil
+		}
+		branch = m.SourceBranch
+	}
+	return branch, nil
+}
+
+// maxTargets is how many commits' targets are kept.
+const maxTargets = 1000
+
+type commit struct {
+	repo vcs.RepoID
+	sha  string
+}
+
+// targets are those that were found. One without a pipeline was waited for.
+type targets struct {
+	mu    sync.Mutex
+	found map[commit]target
+}
+
+func (t *targets) find(repo vcs.RepoID, sha string) (to target, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	to, ok = t.found[commit{repo, sha}]
+	return to, ok
+}
+
+func (t *targets) keep(repo vcs.RepoID, sha string, to target) target {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.found == nil || len(t.found) >= maxTargets {
+		t.found = map[commit]target{}
+	}
+	t.found[commit{repo, sha}] = to
+	return to
+}
+
+func (t *targets) forget(repo vcs.RepoID, sha string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.found, commit{repo, sha})
+}

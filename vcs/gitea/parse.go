@@ -75,6 +75,10 @@ func (c *Client) pullEvent(p rest.Payload) (vcs.Event, error) {
 	ignore := func(reason string) (vcs.Event, error) {
 		return vcs.Event{}, &vcs.IgnoredError{Event: "pull_request " + p.Action, Reason: reason}
 	}
+	if p.Comment != nil {
+		// A comment's delivery under another name: one that was deleted must not close the pull request.
+		return vcs.Event{}, rest.Bad("a pull request's delivery has a comment")
+	}
 	switch p.Action {
 	case "opened", "reopened":
 		return c.kin.PullEvent(vcs.PullOpened, p)

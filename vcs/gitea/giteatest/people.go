@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // AddUser makes a user and answers a token that may do all that the user may.
@@ -97,13 +98,15 @@ type Clone struct {
 	*Server
 	// Dir is where it lies, URL where it comes from.
 	Dir, URL string
+	// api is its path below the API.
+	api string
 }
 
 // AddRepo makes a private repository of a user with one commit on main, and answers a clone of it.
 func (s *Server) AddRepo(tb testing.TB, owner, name string) *Clone {
 	tb.Helper()
 	s.Call(tb, owner, http.MethodPost, "/user/repos", map[string]any{"name": name, "private": true, "default_branch": "main"}, nil)
-	c := &Clone{Server: s, Dir: filepath.Join(tb.TempDir(), name), URL: s.URL + "/" + owner + "/" + name + ".git"}
+	c := &Clone{Server: s, Dir: filepath.Join(tb.TempDir(), name), URL: s.URL + "/" + owner + "/" + name + ".git", api: "/repos/" + owner + "/" + name}
 	s.Git(tb, owner, "init", "-q", "-b", "main", c.Dir)
 	c.Commit(tb, "one")
 	c.Push(tb, owner, "main")
@@ -152,12 +155,29 @@ func (c *Clone) Branch(tb testing.TB, name string) {
 	c.Git(tb, Admin, "-C", c.Dir, "checkout", "-q", "-B", name)
 }
 
-// Push pushes what is checked out to a branch, or to a full ref.
+// Push pushes what is checked out to a branch, or to a full ref. It waits until the forge knows of the branch: it
+// takes pushes in from a queue.
 func (c *Clone) Push(tb testing.TB, user, to string, options ...string) {
 	tb.Helper()
+	ref := to
 	if !strings.HasPrefix(to, "refs/") {
-		to = "refs/heads/" + to
+		ref = "refs/heads/" + to
 	}
 	args := append([]string{"-C", c.Dir, "push", "-q", "-f"}, options...)
-	c.Git(tb, user, append(args, c.URL, "HEAD:"+to)...)
+	c.Git(tb, user, append(args, c.URL, "HEAD:"+ref)...)
+	if ref == to {
+		return
+	}
+	t := time.NewTicker(look)
+	defer t.Stop()
+	for end := time.Now().Add(patience); time.Now().Before(end); <-t.C {
+		var known struct {
+			Commit struct{ ID string }
+		}
+		status, raw := c.Ask(tb, Admin, http.MethodGet, c.api+"/branches/"+to, nil)
+		if status == http.StatusOK && json.Unmarshal(raw, &known) == nil && known.Commit.ID == c.Head(tb) {
+			return
+		}
+	}
+	tb.Fatalf("the forge does not learn of the push to %s", to)
 }

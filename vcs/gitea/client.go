@@ -93,6 +93,9 @@ func New(c Config) (*Client, error) {
 	case c.PageSize == 0:
 		c.PageSize = usualPageSize
 	}
+	if c.HTTP == nil {
+		c.HTTP = rest.Transport()
+	}
 	if c.WebhookSecrets == nil {
 		c.WebhookSecrets = func() [][]byte { return nil }
 	}
@@ -101,7 +104,7 @@ func New(c Config) (*Client, error) {
 		user: c.User, secrets: c.WebhookSecrets, pageSize: c.PageSize,
 	}
 	cl.rest, err = rest.New(rest.Config{
-		API: web, Token: c.Token, HTTP: c.HTTP, Log: c.Log, Judge: cl.judge,
+		API: web, Token: c.Token, HTTP: mover{c.HTTP}, Log: c.Log, Judge: cl.judge,
 		Authorize: func(h http.Header, token string) { h.Set("Authorization", "token "+token) },
 	})
 	if err != nil {

@@ -60,6 +60,33 @@ func pullOf(api *sdk.Client, p vcs.Pull) func() (*sdk.Response, error) {
 	}
 }
 
+// mover follows a repository that was renamed when something is written to it. The forge answers 301 to each method,
+// and net/http would go on with a GET; GitHub answers 307 for that.
+type mover struct{ base http.RoundTripper }
+
+func (m mover) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := m.base.RoundTrip(req)
+	if err != nil || resp.StatusCode != http.StatusMovedPermanently || req.Method == http.MethodGet {
+		return resp, err
+	}
+	to, err := req.URL.Parse(resp.Header.Get("Location"))
+	if err != nil || to.Scheme != req.URL.Scheme || to.Host != req.URL.Host || to.User != nil {
+		return resp, nil
+	}
+	again := req.Clone(req.Context())
+	again.URL = to
+	if req.Body != nil {
+		if req.GetBody == nil {
+			return resp, nil
+		}
+		if again.Body, err = req.GetBody(); err != nil {
+			return resp, nil
+		}
+	}
+	_ = resp.Body.Close()
+	return m.base.RoundTrip(again)
+}
+
 // judge says what an error of the SDK's means.
 func (c *Client) judge(a *rest.Answer, err error) *rest.Failure {
 	switch sent := (*url.Error)(nil); {

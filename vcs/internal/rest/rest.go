@@ -55,7 +55,7 @@ func New(c Config) (*Client, error) {
 		return nil, errors.New("a token is needed")
 	}
 	if c.HTTP == nil {
-		c.HTTP = newTransport()
+		c.HTTP = Transport()
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -17,8 +17,8 @@ const (
 	maxRedirects = 5
 )
 
-// newTransport is net/http's own with bounds on how long a forge may be silent.
-func newTransport() http.RoundTripper {
+// Transport is net/http's own with bounds on how long a forge may be silent.
+func Transport() http.RoundTripper {
 	t, ok := http.DefaultTransport.(*http.Transport)
 	if !ok {
 		return http.DefaultTransport

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	gl "github.com/xanzy/go-gitlab"
@@ -58,6 +59,41 @@ func kindOf(v any) string {
 	}
 }
 
+// answer is what one of go-gitlab's own tests answers at a path.
+type answer struct{ path, text string }
+
+// answers are all of them, read from the sources of these tests.
+var answers = sync.OnceValues(func() (all []answer, err error) { //nolint:gochecknoglobals // read once
+	dir, err := recordings()
+	if err != nil {
+		return nil, err
+	}
+	sources, err := filepath.Glob(filepath.Join(filepath.Dir(dir), "*_test.go"))
+	if err != nil {
+		return nil, err
+	}
+	for _, source := range sources {
+		file, err := parser.ParseFile(token.NewFileSet(), source, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) != 2 || !strings.HasPrefix(text(call.Args[0]), "/api/v4/") {
+				return true
+			}
+			ast.Inspect(call.Args[1], func(n ast.Node) bool {
+				if s := text(n); s != "" {
+					all = append(all, answer{text(call.Args[0]), s})
+				}
+				return true
+			})
+			return false
+		})
+	}
+	return all, nil
+})
+
 // recordedShape is what go-gitlab's recordings have: files of its testdata, and what its own tests answer at paths.
 func recordedShape(t *testing.T, pick string, files []string, path string) shape {
 	t.Helper()
@@ -78,25 +114,15 @@ func recordedShape(t *testing.T, pick string, files []string, path string) shape
 	if path == "" {
 		return s
 	}
-	at := regexp.MustCompile(path)
-	sources, err := filepath.Glob(filepath.Join(filepath.Dir(recordingsDir(t)), "*_test.go"))
+	all, err := answers()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, source := range sources {
-		file, err := parser.ParseFile(token.NewFileSet(), source, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
+	at := regexp.MustCompile(path)
+	for _, a := range all {
+		if at.MatchString(a.path) {
+			take([]byte(a.text))
 		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			if call, ok := n.(*ast.CallExpr); ok && len(call.Args) == 2 && at.MatchString(text(call.Args[0])) {
-				ast.Inspect(call.Args[1], func(n ast.Node) bool {
-					take([]byte(text(n)))
-					return true
-				})
-			}
-			return true
-		})
 	}
 	return s
 }

@@ -62,6 +62,13 @@ func Reply(status int, body string, headers ...string) Step {
 	}
 }
 
+// Later is Reply with a header whose value is made when the answer is given.
+func Later(status int, body, name string, value func() string, headers ...string) Step {
+	return func(req *http.Request) (*http.Response, error) {
+		return Reply(status, body, append(headers, name, value())...)(req)
+	}
+}
+
 // Cut is a connection that ends without an answer.
 func Cut(err error) Step {
 	return func(*http.Request) (*http.Response, error) { return nil, err }

@@ -54,21 +54,7 @@ func (c *Client) Parse(h http.Header, body []byte) (vcs.Event, error) {
 		}
 		return vcs.Event{}, &vcs.IgnoredError{Event: name, Reason: "no command comes with this kind of event"}
 	}
-	var p rest.Payload
-	if err := rest.Decode(h, body, &p); err != nil {
-		return vcs.Event{}, err
-	}
-	if !rest.IsWord(p.Action) {
-		return vcs.Event{}, rest.Bad("action is missing or not a word")
-	}
-	ev, err := read(p)
-	if err != nil {
-		return vcs.Event{}, err
-	}
-	if id := header(h, "Delivery"); rest.IsDelivery(id) {
-		ev.Delivery = id
-	}
-	return ev, nil
+	return rest.ReadPayload(h, body, header(h, "Delivery"), read)
 }
 
 func (c *Client) pullEvent(p rest.Payload) (vcs.Event, error) {

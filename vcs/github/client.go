@@ -179,15 +179,7 @@ func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull,
 		return vcs.Pull{}, err
 	}
 	p, err := c.pull(got)
-	switch {
-	case err != nil:
-		return vcs.Pull{}, fmt.Errorf("%s: the forge's answer: %w", op, err)
-	case repo.ID.ID != 0 && p.Repo.ID != repo.ID:
-		return vcs.Pull{}, fmt.Errorf("%s: %s is another repository now: %w", op, repo.FullName(), vcs.ErrNotFound)
-	case p.Number != number:
-		return vcs.Pull{}, fmt.Errorf("%s: asked for #%d, the forge answers with #%d", op, number, p.Number)
-	}
-	return p, nil
+	return rest.Wanted(op, repo, number, p, err)
 }
 
 // Comments lists the conversation's comments made at or after since, oldest first.
@@ -342,16 +334,9 @@ func (c *Client) CloneCredential(ctx context.Context, repo vcs.Repo) (vcs.Creden
 	if err != nil {
 		return vcs.Credential{}, fmt.Errorf("%s: %w", op, err)
 	}
-	if err := rest.OnSite(c.kin.Web, repo.CloneURL); err != nil {
-		return vcs.Credential{}, fmt.Errorf("%s: the clone URL %w", op, err)
-	}
-	token, err := c.rest.Token(ctx, op)
-	if err != nil {
-		return vcs.Credential{}, err
-	}
 	user := c.user
-	if user == "" || c.app != nil {
-		user = "x-access-token"
+	if c.app != nil {
+		user = ""
 	}
-	return vcs.Credential{User: user, Password: token}, nil
+	return c.rest.Credential(ctx, c.kin.Web, repo, user, "x-access-token")
 }

@@ -50,21 +50,7 @@ func (c *Client) Parse(h http.Header, body []byte) (vcs.Event, error) {
 		}
 		return vcs.Event{}, &vcs.IgnoredError{Event: name, Reason: "no command comes with this kind of event"}
 	}
-	var p rest.Payload
-	if err := rest.Decode(h, body, &p); err != nil {
-		return vcs.Event{}, err
-	}
-	if !rest.IsWord(p.Action) {
-		return vcs.Event{}, rest.Bad("action is missing or not a word")
-	}
-	ev, err := read(p)
-	if err != nil {
-		return vcs.Event{}, err
-	}
-	if id := h.Get(deliveryHeader); rest.IsDelivery(id) {
-		ev.Delivery = id
-	}
-	return ev, nil
+	return rest.ReadPayload(h, body, h.Get(deliveryHeader), read)
 }
 
 // parsePing answers GitHub's first delivery, which tells what the webhook will send.

@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -164,6 +165,38 @@ func (k Kin) File(r vcs.Repo, path string, line int, elem ...string) string {
 		u.Fragment = fmt.Sprintf("L%d", line)
 	}
 	return u.String()
+}
+
+// Wanted answers the pull request that was read, with the error of it, if it is the one that was asked for.
+func Wanted(op string, repo vcs.Repo, number int, p vcs.Pull, err error) (vcs.Pull, error) {
+	switch {
+	case err != nil:
+		return vcs.Pull{}, fmt.Errorf("%s: the forge's answer: %w", op, err)
+	case repo.ID.ID != 0 && p.Repo.ID != repo.ID:
+		return vcs.Pull{}, fmt.Errorf("%s: %s is another repository now: %w", op, repo.FullName(), vcs.ErrNotFound)
+	case p.Number != number:
+		return vcs.Pull{}, fmt.Errorf("%s: asked for #%d, the forge answers with #%d", op, number, p.Number)
+	}
+	return p, nil
+}
+
+// ReadPayload reads a delivery that has an action, and what read makes of it. An id that is none is left out.
+func ReadPayload(h http.Header, body []byte, id string, read func(Payload) (vcs.Event, error)) (vcs.Event, error) {
+	var p Payload
+	if err := Decode(h, body, &p); err != nil {
+		return vcs.Event{}, err
+	}
+	if !IsWord(p.Action) {
+		return vcs.Event{}, Bad("action is missing or not a word")
+	}
+	ev, err := read(p)
+	if err != nil {
+		return vcs.Event{}, err
+	}
+	if IsDelivery(id) {
+		ev.Delivery = id
+	}
+	return ev, nil
 }
 
 // PullEvent reads a delivery about a pull request whose kind is known.

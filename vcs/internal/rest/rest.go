@@ -7,6 +7,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,6 +98,20 @@ func (c *Client) Token(ctx context.Context, op string) (token string, err error)
 		return nil, err
 	})
 	return token, err
+}
+
+// Credential is the token with which git fetches a repository: for clone URLs on the forge's own pages only. user is
+// what the forge is told, or usual where that is "".
+func (c *Client) Credential(ctx context.Context, web *url.URL, repo vcs.Repo, user, usual string) (vcs.Credential, error) {
+	const op = "choosing a credential for git"
+	if err := OnSite(web, repo.CloneURL); err != nil {
+		return vcs.Credential{}, fmt.Errorf("%s: the clone URL %w", op, err)
+	}
+	token, err := c.Token(ctx, op)
+	if err != nil {
+		return vcs.Credential{}, err
+	}
+	return vcs.Credential{User: cmp.Or(user, usual), Password: token}, nil
 }
 
 // Do carries a request out that reads. It is tried again after a fault, and after a rate limit.

@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -258,4 +259,17 @@ func (s *Server) Stop() error {
 		<-s.ended
 	}
 	return os.RemoveAll(s.dir)
+}
+
+// Swagger is the server's description of its API, as JSON of Swagger 2.0, with its paths below /api/v1.
+func Swagger() ([]byte, error) {
+	from, err := built()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := os.ReadFile(filepath.Join(from, "static", "templates", "swagger", "v1_json.tmpl")) //nolint:gosec // the tests say where the server is
+	if err != nil {
+		return nil, err
+	}
+	return regexp.MustCompile(`\{\{[^}]*\}\}`).ReplaceAll(raw, nil), nil
 }

@@ -2,10 +2,8 @@ package gitea
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 
 	sdk "code.gitea.io/sdk/gitea"
@@ -89,11 +87,7 @@ func (m mover) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // judge says what an error of the SDK's means.
 func (c *Client) judge(a *rest.Answer, err error) *rest.Failure {
-	switch sent := (*url.Error)(nil); {
-	case a == nil && !errors.As(err, &sent):
-		// The SDK's own checks refuse it each time.
-		return &rest.Failure{Text: "nothing was sent: " + c.rest.Clean(err.Error()), Kind: vcs.ErrRefused}
-	case a == nil, a.Status >= 200 && a.Status < 300:
+	if a == nil || a.Status >= 200 && a.Status < 300 {
 		return nil
 	}
 	return rest.ByStatus(a.Status, c.rest.Clean(err.Error()), a.Header)

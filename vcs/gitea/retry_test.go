@@ -126,6 +126,7 @@ func TestRetry(t *testing.T) {
 		{list, forgetest.Try{Name: "a fault, the pull request is there", Steps: steps{reply(500, noWord), reply(200, `{}`), ok}, Want: []int{0, 0}}},
 		{create, forgetest.Try{Name: "a doubt, the pull request is there", Steps: steps{reply(500, noWord), reply(200, `{}`)}, Want: []int{0}, Err: vcs.ErrInDoubt}},
 		{create, forgetest.Try{Name: "a doubt, and nobody knows of the pull request", Steps: steps{reply(500, noWord), cut(io.EOF)}, Want: []int{0}, Err: vcs.ErrInDoubt}},
+		{list, forgetest.Try{Name: "a fault, and the pull request is not shown", Steps: steps{reply(500, noWord), reply(403, noWord), ok}, Want: []int{0, 0}}},
 		{status, forgetest.Try{Name: "a fault, the commit is there", Steps: steps{reply(500, noWord), reply(200, `{}`), reply(201, `{}`)}, Want: []int{0, 0}}},
 
 		{read, forgetest.Try{Name: "not found", Steps: steps{reply(404, notFound)}, Err: vcs.ErrNotFound}},

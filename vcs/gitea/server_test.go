@@ -205,6 +205,7 @@ func (w *world) edit(tb testing.TB, what map[string]any) {
 	w.ask(tb, "ana", http.MethodPatch, "/pulls/1", what, nil)
 }
 
+// kit has no Hooker: a webhook that is mended has another id here, see TestWebhooks.
 func (w *world) kit(t *testing.T) vcstest.Kit {
 	t.Helper()
 	return vcstest.Kit{

@@ -264,6 +264,9 @@ func (e *Engine) collect(ctx context.Context) error {
 	for _, ev := range events {
 		e.seen = max(e.seen, ev.Seq)
 		it := item{ev: ev, ask: e.read(ev)}
+		if it.told, err = e.wasTold(ctx, ev); err != nil {
+			return err
+		}
 		if it.ask.kind == askNothing {
 			e.spawn(func() { e.drop(ctx, it, it.ask.why) })
 			continue
@@ -275,6 +278,15 @@ func (e *Engine) collect(ctx context.Context) error {
 		e.lanes.take(ctx, pullOf(ev), it)
 	}
 	return nil
+}
+
+// wasTold: an earlier process has come to the answer of an event, which may stand on the pull request already.
+func (e *Engine) wasTold(ctx context.Context, ev journal.Event) (bool, error) {
+	if ev.Run == "" {
+		return false, nil
+	}
+	_, said, err := e.Journal.Report(ctx, ev.Run)
+	return said, e.spare(ctx, err)
 }
 
 // spawn runs f in a goroutine that Run waits for.

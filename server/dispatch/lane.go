@@ -57,6 +57,8 @@ type item struct {
 	// crowd is why there is no room for it to wait, if there is none; squeezed, that room was made for it.
 	crowd    string
 	squeezed bool
+	// told: its answer is on its way, none of its jobs runs any more.
+	told bool
 }
 
 // push: an autoplan that stands for the head as it is, as each later one does.
@@ -73,8 +75,6 @@ type active struct {
 	item
 	one    context.Context //nolint:containedctx // the context of its jobs, for who may end them
 	cancel context.CancelCauseFunc
-	// told: its answer is on its way, none of its jobs runs any more.
-	told bool
 }
 
 func newLanes(spawn func(func())) *lanes {

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"slices"
 	"strings"
@@ -196,15 +197,79 @@ func TestInstallations(t *testing.T) {
 	if len(tokens["acme"]) != 1 || len(tokens["beta"]) != 1 || tokens["acme"][0] == tokens["beta"][0] {
 		t.Errorf("tokens by owner = %v, want one for each", tokens)
 	}
+	named := appClient(t, github.Config{Hostname: "ghe.example", HTTP: g, App: theApp(g.app), User: appLogin})
+	if got, err := named.CloneCredential(t.Context(), at("beta/infra", 3)); err != nil || got.User != "x-access-token" {
+		t.Errorf("CloneCredential() = %+v, %v, want a user that git can have", got, err)
+	}
 	got, err := c.CloneCredential(t.Context(), at("beta/infra", 3))
 	if err != nil || got.User != "x-access-token" || got.Password != tokens["beta"][0] {
 		t.Errorf("CloneCredential() = %+v, %v, want the token of beta's installation", got, err)
 	}
-	if _, told := c.RequestsLeft(); !told {
-		t.Error("RequestsLeft() is not known")
-	}
 	err = reads(t.Context(), c, at("gamma/infra", 4))
 	checkError(t, err, vcs.ErrNotFound, "the App is not installed on gamma/infra")
+}
+
+// TestInstallationsLimits: each has its own, and the least counts until the forge counts anew.
+func TestInstallationsLimits(t *testing.T) {
+	t.Parallel()
+	appKey()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrounds(t, "acme/infra", "beta/infra")
+		g.install(t, "acme")
+		g.install(t, "beta")
+		c, first, second := g.client(t), at("acme/infra", 1), at("beta/infra", 2)
+		limit := func(left int, reset time.Duration) {
+			g.spoil = func(req *http.Request) *http.Response {
+				if !strings.HasSuffix(req.URL.Path, "/pulls") {
+					return nil
+				}
+				return answered(req, http.StatusOK, `[]`, "X-RateLimit-Remaining", fmt.Sprint(left), "X-RateLimit-Reset", fmt.Sprint(time.Now().Add(reset).Unix()))
+			}
+		}
+		check := func(want int, known bool) {
+			t.Helper()
+			if left, told := c.RequestsLeft(); left != want || told != known {
+				t.Errorf("RequestsLeft() = %d, %v, want %d, %v", left, told, want, known)
+			}
+		}
+		check(0, false)
+		limit(10, 30*time.Minute)
+		must(t, reads(t.Context(), c, first))
+		limit(4000, 50*time.Minute)
+		must(t, reads(t.Context(), c, second))
+		check(10, true)
+		time.Sleep(40 * time.Minute) //nolint:forbidigo // of the bubble's time
+		check(4000, true)
+		time.Sleep(20 * time.Minute) //nolint:forbidigo // of the bubble's time
+		check(0, false)
+	})
+}
+
+// TestRenamedIsHeldBack: a repository is held back whatever its name.
+func TestRenamedIsHeldBack(t *testing.T) {
+	t.Parallel()
+	appKey()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrounds(t, "acme/infra", "acme/live")
+		g.install(t, "acme")
+		g.spoil = func(req *http.Request) *http.Response {
+			if req.Method != http.MethodPatch {
+				return nil
+			}
+			g.spoil = nil
+			return answered(req, http.StatusTooManyRequests, `{}`, "Retry-After", "60")
+		}
+		c := g.client(t)
+		go func() { _ = c.EditComment(t.Context(), vcs.Pull{Repo: at("acme/infra", 1), Number: 1}, 5, "x") }()
+		synctest.Wait()
+		began := time.Now()
+		checkError(t, c.EditComment(t.Context(), vcs.Pull{Repo: at("acme/live", 1), Number: 1}, 5, "x"), vcs.ErrNotFound, "")
+		if took := time.Since(began); took < 50*time.Second {
+			t.Errorf("it took %s, want a minute", took)
+		}
+		synctest.Wait()
+		time.Sleep(2 * time.Minute) //nolint:forbidigo // of the bubble's time
+	})
 }
 
 // TestOneInstallation: the one of the configuration is used, whatever the forge would say.
@@ -355,6 +420,17 @@ func TestUnknownComment(t *testing.T) {
 	}
 }
 
+// connected is an answer over a connection, as net/http's own transport tells it.
+func connected(s step) step {
+	return func(req *http.Request) (*http.Response, error) {
+		if tr := httptrace.ContextClientTrace(req.Context()); tr != nil {
+			tr.GetConn("api.github.com:443")
+			tr.GotConn(httptrace.GotConnInfo{})
+		}
+		return s(req)
+	}
+}
+
 const (
 	found   = `{"id":5,"app_id":1,"suspended_at":null}`
 	granted = `{"token":"ghs_nobody-may-see-this","expires_at":"2100-01-01T00:00:00Z"}`
@@ -377,7 +453,7 @@ func TestTokenRequests(t *testing.T) {
 		{name: "faults", steps: []step{reply(502, `{}`), inst, reply(500, `{}`), inst, tok, made}},
 		{name: "a cut connection", steps: []step{cut(errors.New("EOF")), inst, cut(errors.New("EOF")), inst, tok, made}},
 		{name: "nobody answers", steps: []step{hangs, inst, hangs, inst, tok, made}},
-		{name: "nobody is there for the comment", steps: []step{inst, tok, refused, made}},
+		{name: "nobody is there for the comment", steps: []step{connected(inst), connected(tok), refused, made}},
 		{name: "the comment may have been made", steps: []step{inst, tok, hangs}, err: vcs.ErrInDoubt},
 		{name: "the token's limit", steps: []step{inst, reply(429, `{}`, "Retry-After", "7"), inst, tok, made}},
 		{name: "a token that the forge does not know yet", steps: []step{inst, tok, reply(401, `{}`), made}},

@@ -7,7 +7,7 @@
 // host, so that no credential is ever offered to another one.
 //
 // Start with New. parse.go takes deliveries in, convert.go checks what comes, retry.go says what an
-// error means.
+// error means, app.go has a token for each installation of a GitHub App.
 package github
 
 import (

@@ -240,11 +240,11 @@ func cmdStatus(_ *testscript.TestScript, w *world, args []string) error {
 		if _, err := w.api(ana, http.MethodGet, repoPath("/pulls/%s", args[0]), nil, &pull); err != nil {
 			return false, err
 		}
-		var list []struct{ State, Context, Description string }
-		if _, err := w.api(ana, http.MethodGet, repoPath("/commits/%s/statuses?per_page=100", pull.Head.SHA), nil, &list); err != nil {
+		list, err := w.forge.statuses(w.as(ana), pull.Head.SHA)
+		if err != nil {
 			return false, err
 		}
-		for _, s := range list { // newest first
+		for _, s := range list {
 			if s.Context != args[1] {
 				continue
 			}

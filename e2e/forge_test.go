@@ -32,8 +32,12 @@ type forge interface {
 	serving(secrets string) []string
 	// target is where webhooks go from now on.
 	target(events string) error
+	// settle waits until what was pushed is known to the API.
+	settle() error
 	// undelivered is how many webhooks are under way.
 	undelivered() (int, error)
+	// statuses of a commit, newest first.
+	statuses(as asks, sha string) ([]status, error)
 	merge(as asks, pull string) error
 	review(as asks, pull, event string) error
 	// dismiss takes back what every review says, and answers how many there were.
@@ -54,6 +58,8 @@ func (w *world) as(user string) asks {
 		return err
 	}
 }
+
+type status struct{ State, Context, Description string }
 
 // devForge is devforge on loopback.
 type devForge struct {
@@ -175,7 +181,14 @@ func (f *devForge) target(events string) error {
 	return nil
 }
 
+func (f *devForge) settle() error             { return nil }
 func (f *devForge) undelivered() (int, error) { return f.Undelivered(), nil }
+
+func (f *devForge) statuses(as asks, sha string) ([]status, error) {
+	var list []status
+	err := as(http.MethodGet, repoPath("/commits/%s/statuses?per_page=100", sha), nil, &list)
+	return list, err
+}
 
 func (f *devForge) merge(as asks, pull string) error {
 	return as(http.MethodPut, repoPath("/pulls/%s/merge", pull), map[string]string{}, nil)

@@ -112,8 +112,12 @@ func (w *world) setUp(env *testscript.Env, terraform string) error {
 	if !ok {
 		return fmt.Errorf("the story runs as %T, not as a test", env.T())
 	}
-	w.dev = newForge(t, w.dir)
-	w.forge = w.dev
+	if env.Values[giteaKey{}] != nil {
+		w.forge = newGitea(t, w.dir)
+	} else {
+		w.dev = newForge(t, w.dir)
+		w.forge = w.dev
+	}
 	w.states = newStates()
 	env.Setenv("FORGE", w.forge.host())
 	if _, err := os.Stat(filepath.Join(w.dir, "main")); err != nil {

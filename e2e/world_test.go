@@ -356,6 +356,9 @@ func (w *world) push(branch, from, message string) (string, error) {
 			return "", err
 		}
 	}
+	if err := w.forge.settle(); err != nil {
+		return "", err
+	}
 	return w.git(clone, "rev-parse", "HEAD")
 }
 

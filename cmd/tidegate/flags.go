@@ -41,6 +41,12 @@ func options() []option {
 		{group: "GitHub", name: "gh-hostname", holder: "HOST", def: "github.com", help: "host of a GitHub Enterprise Server"},
 		{group: "GitHub", name: "gh-api-url", holder: "URL", help: "API root of any server that speaks GitHub's dialect; https, or http on loopback"},
 
+		{group: "Gitea, Forgejo", name: "gitea-base-url", holder: "URL", def: "https://gitea.com", help: "root of the forge, as it calls itself (its ROOT_URL); https, or http on loopback"},
+		{group: "Gitea, Forgejo", name: "gitea-user", holder: "NAME", help: "the account that comments; it must be an administrator of the repositories, for only those are told who may command"},
+		{group: "Gitea, Forgejo", name: "gitea-token", holder: "TOKEN", secret: true, help: "its token, with the scopes write:repository, write:issue and read:user"},
+		{group: "Gitea, Forgejo", name: "gitea-webhook-secret", holder: "SECRET", secret: true, lines: 2, help: "the secret that the forge signs webhooks with; like --gh-webhook-secret"},
+		{group: "Gitea, Forgejo", name: "gitea-page-size", holder: "N", def: "30", help: "entries of a list that are asked for at once"},
+
 		{group: "Missed webhooks", name: "reconcile-interval", holder: "DURATION", def: "5m", help: "how often the forge is asked for what no webhook told; 0 is never"},
 		{group: "Missed webhooks", name: "poll-interval", holder: "DURATION", help: "asks the forge this often and takes no webhooks: no port needs to be open, and no webhook secret is needed"},
 		{group: "Missed webhooks", name: "recover-max-age", holder: "DURATION", def: "15m", help: "an apply that was asked for longer ago, while the server could not run it, is not run but answered"},

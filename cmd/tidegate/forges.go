@@ -5,10 +5,12 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/gitea"
 	"github.com/tidegate/tidegate/vcs/github"
 )
 
@@ -20,8 +22,10 @@ type account struct {
 	forge         string
 	user          string
 	token, secret secret
-	// hostname or apiURL is where the forge is.
+	// hostname or apiURL is where the forge is; addressed names the flags that say it.
 	hostname, apiURL string
+	addressed        string
+	pageSize         string
 	// open makes the client. It sends nothing.
 	open func(account, *slog.Logger) (client, error)
 }
@@ -40,7 +44,11 @@ func readAccounts(get func(string) string, keep func(string) secret) []account {
 	return []account{
 		{
 			flags: "gh", forge: "GitHub", user: get("gh-user"), token: keep("gh-token"), secret: keep("gh-webhook-secret"),
-			hostname: get("gh-hostname"), apiURL: get("gh-api-url"), open: openGitHub,
+			hostname: get("gh-hostname"), apiURL: get("gh-api-url"), addressed: "gh-api-url", open: openGitHub,
+		},
+		{
+			flags: "gitea", forge: "Gitea", user: get("gitea-user"), token: keep("gitea-token"), secret: keep("gitea-webhook-secret"),
+			apiURL: get("gitea-base-url"), addressed: "gitea-base-url", pageSize: get("gitea-page-size"), open: openGitea,
 		},
 	}
 }
@@ -52,16 +60,27 @@ func openGitHub(a account, log *slog.Logger) (client, error) {
 	})
 }
 
+func openGitea(a account, log *slog.Logger) (client, error) {
+	size, err := strconv.Atoi(a.pageSize)
+	if err != nil {
+		return nil, err
+	}
+	return gitea.New(gitea.Config{
+		BaseURL: a.apiURL, User: a.user, Token: a.token.read, PageSize: size,
+		WebhookSecrets: func() [][]byte { return webhookSecrets(a.secret, log) }, Log: log,
+	})
+}
+
 // checkAccounts keeps the forges that are configured, and checks that each is so as a whole. listed: the allowlist can be read.
 func (s *settings) checkAccounts(all []account, listed bool, bad *problems) {
 	s.accounts = slices.DeleteFunc(slices.Clone(all), func(a account) bool { return !a.given() })
 	if len(s.accounts) == 0 {
-		s.accounts = all[:1] // what it lacks is told by its flags
+		bad.add("no forge is configured: --gh-user, --gh-token-file and --gh-webhook-secret-file are for GitHub, the same with --gitea- for Gitea and Forgejo")
 	}
 	served := map[string]string{}
 	for _, a := range s.accounts {
 		s.checkAccount(a, bad)
-		if !a.checkAPIURL(bad) {
+		if !a.checkAPIURL(bad) || !a.checkPageSize(bad) {
 			continue
 		}
 		c, err := a.open(a, slog.New(slog.DiscardHandler))
@@ -100,10 +119,14 @@ func (s *settings) checkAccount(a account, bad *problems) {
 
 // where names the flags that say where the forge is.
 func (a account) where() string {
-	if a.apiURL == "" {
+	switch {
+	case a.hostname == "":
+		return "--" + a.addressed
+	case a.apiURL == "":
 		return "--" + a.flags + "-hostname"
+	default:
+		return "--" + a.flags + "-hostname and --" + a.addressed
 	}
-	return "--" + a.flags + "-hostname and --" + a.flags + "-api-url"
 }
 
 // checkAPIURL reports whether the forge's address is good so far.
@@ -111,7 +134,7 @@ func (a account) checkAPIURL(bad *problems) bool {
 	if a.apiURL == "" {
 		return true
 	}
-	flag := "--" + a.flags + "-api-url"
+	flag := "--" + a.addressed
 	u, err := url.Parse(a.apiURL)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
@@ -124,6 +147,15 @@ func (a account) checkAPIURL(bad *problems) bool {
 		return true
 	}
 	return false
+}
+
+func (a account) checkPageSize(bad *problems) bool {
+	n, err := strconv.Atoi(a.pageSize)
+	if a.pageSize != "" && (err != nil || n < 1 || n > 1000) {
+		bad.add("--%s-page-size: %q is not a number from 1 to 1000", a.flags, a.pageSize)
+		return false
+	}
+	return true
 }
 
 // forges are the clients of all accounts.

@@ -73,7 +73,7 @@ func serverCommand() *cobra.Command {
 	c.Flags().BoolVar(&md, "help-markdown", false, "")
 	_ = c.Flags().MarkHidden("help-markdown")
 	c.SetUsageFunc(func(c *cobra.Command) error {
-		_, err := fmt.Fprintf(c.OutOrStdout(), "Usage: tidegate server --repo-allowlist LIST --gh-user NAME --gh-token-file FILE --gh-webhook-secret-file FILE\n%s", usage(table))
+		_, err := fmt.Fprintf(c.OutOrStdout(), "Usage: tidegate server --repo-allowlist LIST --gh-user NAME --gh-token-file FILE --gh-webhook-secret-file FILE ...\nor the same with --gitea-, or both.\n%s", usage(table))
 		return err
 	})
 	return c

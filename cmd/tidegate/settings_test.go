@@ -76,13 +76,25 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		args []string
 		want []string // how the lines begin, in order
 	}{
-		{"nothing given", nil, []string{"--repo-allowlist:", "--gh-user:", "--gh-token or --gh-token-file:", "--gh-webhook-secret or --gh-webhook-secret-file:"}},
+		{"nothing given", nil, []string{"--repo-allowlist:", "no forge is configured: --gh-user, --gh-token-file and"}},
+		{"half of two forges", []string{"--repo-allowlist=*", "--gh-user=bot", "--gitea-token=tok-hush"}, []string{
+			"--gh-token or --gh-token-file:", "--gh-webhook-secret or --gh-webhook-secret-file:", "--gitea-user:", "--gitea-webhook-secret or --gitea-webhook-secret-file:",
+		}},
+		{"one forge twice", enough("--repo-allowlist=*", "--gh-api-url=https://git.acme.example/api/v3", "--gitea-base-url=https://git.acme.example", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret=hook-hush"), []string{
+			"--gitea-base-url: git.acme.example is served already as GitHub",
+		}},
+		{"no page", enough("--repo-allowlist=*", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret=hook-hush", "--gitea-page-size=0", "--gitea-base-url=http://git.acme.example"), []string{
+			"--gitea-base-url: plain http would send the token in clear",
+		}},
+		{"no page size", enough("--repo-allowlist=*", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret=hook-hush", "--gitea-page-size=0"), []string{
+			"--gitea-page-size:",
+		}},
 		{"everything wrong", []string{
-			"--repo-allowlist=a b", "--executable-name=two words", "--vcs-status-name=a/b", "--gh-api-url=http://forge.example/api/v3",
+			"--repo-allowlist=a b", "--executable-name=two words", "--vcs-status-name=a/b", "--gh-token=tok-hush", "--gh-api-url=http://forge.example/api/v3",
 			"--url=tg.example", "--port=70000", "--listen=nowhere", "--log-level=loud", "--web-username=ops", "--jobs=none",
 			"--apply-requirements=approved,mergeable",
 		}, []string{
-			"--repo-allowlist:", `--apply-requirements: "mergeable"`, "--gh-user:", "--gh-token or", "--gh-webhook-secret or", "--gh-api-url:",
+			"--repo-allowlist:", `--apply-requirements: "mergeable"`, "--gh-user:", "--gh-webhook-secret or", "--gh-api-url:",
 			"--executable-name:", "--vcs-status-name:", "--jobs:", "--port:", "--listen:", "--url:", "--log-level:", "--web-username and --web-password",
 		}},
 		{"password without user", enough("--web-password=pw-hush"), []string{"--web-username and --web-password"}},
@@ -99,7 +111,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"too little of a log", enough("--job-log-limit=1KiB"), []string{"--job-log-limit:"}},
 		{"too often", enough("--reconcile-interval=10ms"), []string{"--reconcile-interval:"}},
 		{"never polls", enough("--poll-interval=0"), []string{"--poll-interval:"}},
-		{"polls, and needs no webhook secret", []string{"--poll-interval=30s"}, []string{"--repo-allowlist:", "--gh-user:", "--gh-token or --gh-token-file:"}},
+		{"polls, and needs no webhook secret", []string{"--poll-interval=30s", "--gh-user=bot"}, []string{"--repo-allowlist:", "--gh-token or --gh-token-file:"}},
 		{"too many jobs", enough("--jobs=1001"), []string{"--jobs:"}},
 		{"both of each secret", enough("--gh-token-file=testdata/secret", "--gh-webhook-secret-file=testdata/secret", "--web-username=ops", "--web-password=pw-hush", "--web-password-file=testdata/secret"), []string{
 			"--gh-token and --gh-token-file: give one", "--gh-webhook-secret and --gh-webhook-secret-file: give one", "--web-password and --web-password-file: give one",
@@ -307,7 +319,7 @@ func TestTwoSecretsAtOnce(t *testing.T) {
 		}
 	}
 	for _, o := range options() {
-		if (o.lines == 2) != (o.name == "gh-webhook-secret") {
+		if (o.lines == 2) != strings.HasSuffix(o.name, "-webhook-secret") {
 			t.Errorf("--%s may have %d lines", o.name, o.lines)
 		}
 	}

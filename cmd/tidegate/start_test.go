@@ -103,7 +103,7 @@ func TestStartThatCantSucceed(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"nothing given", []string{"server"}, []string{"\n  - --repo-allowlist: ", "\n  - --gh-user: ", "\n  - --gh-token or --gh-token-file: ", "\n  - --gh-webhook-secret or "}},
+		{"nothing given", []string{"server"}, []string{"\n  - --repo-allowlist: ", "\n  - no forge is configured: "}},
 		{"a secret's file is missing", complete(t, t.TempDir(), "--gh-token-file=/nowhere/token"), []string{"\n  - --gh-token-file: open /nowhere/token: no such file or directory\n"}},
 		{"a flag that is none", complete(t, t.TempDir(), "--gh-tokn=tok-hush"), []string{"\n  - unknown flag: --gh-tokn; did you mean --gh-token?\n"}},
 		{"a flag with one hyphen", complete(t, t.TempDir(), "-gh-token=tok-hush"), []string{"\n  - a flag begins with two hyphens: --gh-token\n"}},

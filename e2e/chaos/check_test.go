@@ -26,7 +26,7 @@ func kept() facts {
 		pulls: []int{1, 2},
 		open:  map[int]bool{2: true}, held: map[string]int{"p3": 2},
 		killed: map[string]bool{},
-		claims: []claim{{pull: 1, run: applyRun, project: "p1", word: "applied, 1 add", began: 1, there: true}},
+		claims: []claim{{pull: 1, run: applyRun, project: "p1", word: "applied, 1 add", resource: "a_p1", began: 1, there: true}},
 		comments: map[int][]comment{
 			1: {answer(planRun, "push:a", "Plan for `p1`: 1 add"), answer(applyRun, "comment:7", "Apply for `p1`: applied, 1 add")},
 			2: {answer("01CCCCCCCCCCCCCCCCCCCCCCCC", "push:b", "Plan for `p3`: 1 add")},
@@ -146,6 +146,25 @@ func TestJudgeAfterADeath(t *testing.T) {
 	f.ledger = append(f.ledger, line{"begin", "a_p1", jobs(planRun)[0]}, line{"end", "a_p1", jobs(planRun)[0]})
 	if got := judge(f); len(got) != 0 {
 		t.Errorf("judge = %q, want nothing", got)
+	}
+}
+
+// What a run made whose end nobody saw may be in the state: the next apply is one of what else was left.
+func TestJudgeOfWhatWasMadeBefore(t *testing.T) {
+	t.Parallel()
+	f := kept()
+	f.claims[0].began = 0
+	f.ledger = []line{{"begin", "a_p1", jobs(planRun)[0]}}
+	if got := judge(f); len(got) == 0 {
+		t.Error("nobody was killed, and the apply is believed")
+	}
+	f.killed[planRun] = true
+	if got := judge(f); len(got) != 0 {
+		t.Errorf("judge = %q, want nothing", got)
+	}
+	f.claims[0].there = false
+	if got := judge(f); len(got) == 0 {
+		t.Error("it is not in the state, and the apply is believed")
 	}
 }
 

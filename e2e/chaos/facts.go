@@ -50,8 +50,9 @@ type claim struct {
 	pull          int
 	run           string
 	project, word string
-	began         int
-	there         bool // in the state
+	resource      string // that of the pull request in the project
+	began         int    // by this run
+	there         bool   // in the state
 	late          bool // it was read when all was over, and the state tells nothing any more
 }
 
@@ -170,7 +171,7 @@ func (w *world) hear(pull int, branch string, c comment) {
 }
 
 func claimOf(pull int, res, project, word string, c comment, ledger []line) claim {
-	cl := claim{pull: pull, run: c.run(), project: project, word: word}
+	cl := claim{pull: pull, run: c.run(), project: project, word: word, resource: res}
 	for _, l := range ledger {
 		if l.what == "begin" && l.resource == res && slices.Contains(jobs(cl.run), l.job) {
 			cl.began++

@@ -247,6 +247,11 @@ func tail(out []byte) []byte {
 	return bytes.Join(lines[max(0, len(lines)-15):], []byte("\n"))
 }
 
+// Settle waits until the server has done what it has put off: webhooks are sent, and pull requests looked at.
+func (s *Server) Settle() error {
+	return s.run(context.Background(), "manager", "flush-queues", "--timeout", patience.String())
+}
+
 // Stop ends the server and removes its files.
 func (s *Server) Stop() error {
 	_ = s.cmd.Process.Signal(os.Interrupt)

@@ -1,0 +1,211 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tidegate/tidegate/vcs/gitea/giteatest"
+)
+
+// onlyOnDevforge are the commands for which the forge has to be a stand-in: it misbehaves, sends again what it has sent, or counts.
+var onlyOnDevforge = regexp.MustCompile(`(?m)^!? ?(faults|late|redeliver|deliver|lock|permit|calls|fork|hook|cli) `)
+
+// notOnGitea are the stories that a Gitea can't tell, and why.
+func notOnGitea() map[string]string {
+	return map[string]string{
+		"race": "a Gitea tells of a push after it shows it, so a comment that follows may come first",
+	}
+}
+
+// TestStoriesOnGitea tells the same stories on a real Gitea, with its own webhooks and pushes: all but those that need a forge
+// which does as it is told.
+func TestStoriesOnGitea(t *testing.T) {
+	t.Parallel()
+	all, err := filepath.Glob(filepath.Join("testdata", "stories", "*.txtar"))
+	must(t, err)
+	p := params(t)
+	for _, file := range all {
+		raw, err := os.ReadFile(file)
+		must(t, err)
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		if _, no := notOnGitea()[name]; !no && !onlyOnDevforge.Match(raw) {
+			p.Files = append(p.Files, file)
+		}
+	}
+	if len(p.Files) < 40 {
+		t.Errorf("%d of %d stories can be told, which is too few to prove anything", len(p.Files), len(all))
+	}
+	setUp := p.Setup
+	p.Setup = func(env *testscript.Env) error {
+		env.Values[giteaKey{}] = true
+		return setUp(env)
+	}
+	testscript.Run(t, p)
+}
+
+type giteaKey struct{}
+
+// giteaForge is a Gitea of the story's own.
+type giteaForge struct {
+	*giteatest.Server
+	tokens map[string]string
+	hook   int64
+}
+
+// newGitea starts a Gitea with everybody and the repository. The bot administers it: others are not told who may do what.
+func newGitea(tb testing.TB, dir string) *giteaForge {
+	tb.Helper()
+	s, err := giteatest.Start(context.Background(), filepath.Join(dir, "forge")) //nolint:usetesting // a story's end is told to its own test
+	must(tb, err)
+	f := &giteaForge{Server: s, tokens: map[string]string{}}
+	for _, user := range []string{owner, ana, raj, eve, bot} {
+		f.tokens[user] = s.AddUser(tb, user)
+	}
+	f.tokens[bot] = s.Token(tb, bot, "write:repository", "write:issue", "read:user")
+	s.Call(tb, owner, http.MethodPost, "/user/repos", map[string]any{"name": name, "private": true, "default_branch": "main"}, nil)
+	for user, may := range map[string]string{ana: "write", raj: "write", eve: "read", bot: "admin"} {
+		s.AddMember(tb, owner, name, user, may)
+	}
+	var made struct{ ID int64 }
+	s.Call(tb, owner, http.MethodPost, repoPath("/hooks"), giteaHook("http://127.0.0.1:1/events"), &made)
+	f.hook = made.ID
+	must(tb, os.WriteFile(filepath.Join(dir, "secrets", "gitea-token"), []byte(f.tokens[bot]+"\n"), 0o600))
+	return f
+}
+
+func (f *giteaForge) api() string              { return f.URL + "/api/v1" }
+func (f *giteaForge) host() string             { return strings.TrimPrefix(f.URL, "http://") }
+func (f *giteaForge) token(user string) string { return f.tokens[user] }
+
+func (f *giteaForge) cloneURL(user string) string {
+	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, f.tokens[user]), Path: "/" + owner + "/" + name + ".git"}
+	return u.String()
+}
+
+func (f *giteaForge) serving(secrets string) []string {
+	return []string{
+		"--gitea-base-url", f.URL, "--gitea-user", bot,
+		"--gitea-token-file", filepath.Join(secrets, "gitea-token"), "--gitea-webhook-secret-file", filepath.Join(secrets, "webhook"),
+	}
+}
+
+func (f *giteaForge) target(events string) error {
+	return f.as(owner)(http.MethodPatch, repoPath("/hooks/%d", f.hook), giteaHook(events), nil)
+}
+
+func giteaHook(to string) map[string]any {
+	return map[string]any{
+		"type": "gitea", "active": true, "config": map[string]string{"url": to, "content_type": "json", "secret": webhookSecret},
+		"events": []string{"pull_request", "pull_request_sync", "pull_request_comment", "pull_request_label", "issue_comment"},
+	}
+}
+
+// as is the API as a user has it.
+func (f *giteaForge) as(user string) asks {
+	w := &world{forge: f}
+	return w.as(user)
+}
+
+func (f *giteaForge) settle() error { return f.Settle() }
+
+// undelivered sends what is queued. It does not count.
+func (f *giteaForge) undelivered() (int, error) { return 0, f.Settle() }
+
+func (f *giteaForge) statuses(as asks, sha string) ([]status, error) {
+	var list []struct{ Status, Context, Description string }
+	// The names of the orders stand for their opposites: https://github.com/go-gitea/gitea, models/git/commit_status.go.
+	err := as(http.MethodGet, repoPath("/commits/%s/statuses?sort=leastindex&limit=50", sha), nil, &list)
+	var out []status
+	for _, s := range list {
+		out = append(out, status{State: s.Status, Context: s.Context, Description: s.Description})
+	}
+	return out, err
+}
+
+// merge waits until the forge has looked whether it can.
+func (f *giteaForge) merge(as asks, pull string) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	var err error
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); <-tick.C {
+		if err = as(http.MethodPost, repoPath("/pulls/%s/merge", pull), map[string]string{"Do": "merge"}, nil); err == nil || !strings.Contains(err.Error(), ": 405 ") {
+			return err
+		}
+	}
+	return err
+}
+
+func (f *giteaForge) review(as asks, pull, event string) error {
+	if event == "APPROVE" {
+		event = "APPROVED"
+	}
+	return as(http.MethodPost, repoPath("/pulls/%s/reviews", pull), map[string]string{"event": event, "body": "looked at it"}, nil)
+}
+
+func (f *giteaForge) dismiss(_ asks, pull string) (int, error) {
+	as := f.as(owner) // who may write may not
+	var list []struct {
+		ID        int64
+		State     string
+		Dismissed bool
+	}
+	if err := as(http.MethodGet, repoPath("/pulls/%s/reviews", pull), nil, &list); err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, v := range list {
+		if v.Dismissed || v.State != "APPROVED" && v.State != "REQUEST_CHANGES" {
+			continue
+		}
+		n++
+		if err := as(http.MethodPost, repoPath("/pulls/%s/reviews/%d/dismissals", pull, v.ID), map[string]string{"message": "stale"}, nil); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+const draftMark = "WIP: "
+
+func (f *giteaForge) setDraft(as asks, pull int, draft bool) error {
+	var now struct{ Title string }
+	if err := as(http.MethodGet, repoPath("/pulls/%d", pull), nil, &now); err != nil {
+		return err
+	}
+	title := strings.TrimPrefix(now.Title, draftMark)
+	if draft {
+		title = draftMark + title
+	}
+	return as(http.MethodPatch, repoPath("/pulls/%d", pull), map[string]string{"title": title}, nil)
+}
+
+func (f *giteaForge) folded(pull int) (int, error) {
+	var all []comment
+	if err := f.as(ana)(http.MethodGet, repoPath("/issues/%s/comments", strconv.Itoa(pull)), nil, &all); err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, c := range all {
+		if c.User.Login == bot && strings.HasPrefix(c.Body, "<details><summary>Outdated</summary>") {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (f *giteaForge) close() {
+	if err := f.Stop(); err != nil {
+		panic(fmt.Errorf("stopping Gitea: %w", err))
+	}
+}

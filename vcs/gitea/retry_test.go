@@ -200,6 +200,11 @@ func second[T any](_ T, err error) error { return err }
 // TestEndlessList: a forge that always has another page does not keep us for ever.
 func TestEndlessList(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, endlessLists)
+}
+
+func endlessLists(t *testing.T) {
+	t.Helper()
 	for name, total := range map[string]string{"a count that is never reached": "999999999", "no count": "", "a count that is none": "-"} {
 		s := &forgetest.Script{Steps: forgetest.Times(3000, forgetest.Reply(200, `[{"state":"COMMENT"}]`, "X-Total-Count", total))}
 		if _, err := client(t, gitea.Config{HTTP: s}).Approval(t.Context(), somePull()); err == nil || len(s.Requests) != 1000 {

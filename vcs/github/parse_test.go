@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/github"
+	"github.com/tidegate/tidegate/vcs/internal/forgetest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // the testing package's way to take a flag
@@ -30,31 +30,6 @@ func headers(event string) http.Header {
 	h.Set("X-GitHub-Delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958")
 	h.Set("Content-Type", "application/json")
 	return h
-}
-
-// outcome is what a golden file holds.
-type outcome struct {
-	Event   *vcs.Event
-	Ignored *vcs.IgnoredError
-	Problem string
-}
-
-func parse(tb testing.TB, c *github.Client, h http.Header, body []byte) outcome {
-	tb.Helper()
-	ev, err := c.Parse(h, body)
-	var ignored *vcs.IgnoredError
-	var problem *vcs.PayloadError
-	switch {
-	case err == nil:
-		return outcome{Event: &ev}
-	case errors.As(err, &ignored):
-		return outcome{Ignored: ignored}
-	case errors.As(err, &problem):
-		return outcome{Problem: problem.Problem}
-	default:
-		tb.Fatalf("Parse() error = %v, want an IgnoredError or a PayloadError", err)
-		return outcome{}
-	}
 }
 
 func recorded(tb testing.TB, name string) []byte {
@@ -79,33 +54,14 @@ func TestParseRecorded(t *testing.T) {
 			t.Parallel()
 			body := recorded(t, name)
 			event, _, _ := strings.Cut(name, ".")
-			got := parse(t, c, headers(event), body)
-			text, err := json.MarshalIndent(got, "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			golden := strings.TrimSuffix(file, ".json") + ".golden"
-			if *update {
-				if err := os.WriteFile(golden, append(text, '\n'), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if string(want) != string(text)+"\n" {
-				t.Errorf("Parse(%s) = %s\nwant %s", name, text, want)
-			}
+			got := forgetest.Parse(t, c, headers(event), body)
+			forgetest.Golden(t, strings.TrimSuffix(file, ".json")+".golden", *update, got)
 
 			h := headers(event)
 			h.Set("Content-Type", "application/x-www-form-urlencoded")
-			form, err := json.Marshal(parse(t, c, h, []byte(url.Values{"payload": {string(body)}}.Encode())))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if plain, _ := json.Marshal(got); !bytes.Equal(form, plain) {
-				t.Errorf("Parse(%s as a form) = %s, want %s", name, form, plain)
+			form := forgetest.Parse(t, c, h, []byte(url.Values{"payload": {string(body)}}.Encode()))
+			if a, b := forgetest.JSON(t, form), forgetest.JSON(t, got); a != b {
+				t.Errorf("Parse(%s as a form) = %s, want %s", name, a, b)
 			}
 		})
 	}
@@ -199,37 +155,6 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// change alters a recorded delivery: path is of keys with dots between, value nil deletes.
-func change(tb testing.TB, body []byte, path string, value any) []byte {
-	tb.Helper()
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	whole := map[string]any{}
-	if err := dec.Decode(&whole); err != nil {
-		tb.Fatal(err)
-	}
-	keys := strings.Split(path, ".")
-	at := whole
-	for _, k := range keys[:len(keys)-1] {
-		next, ok := at[k].(map[string]any)
-		if !ok {
-			tb.Fatalf("the delivery has no %s", path)
-		}
-		at = next
-	}
-	last := keys[len(keys)-1]
-	if value == nil {
-		delete(at, last)
-	} else {
-		at[last] = value
-	}
-	raw, err := json.Marshal(whole)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return raw
-}
-
 func TestParseHostile(t *testing.T) {
 	t.Parallel()
 	c := client(t, github.Config{})
@@ -315,8 +240,8 @@ func TestParseHostile(t *testing.T) {
 		{comment, "sender", nil},
 	} {
 		event, _, _ := strings.Cut(tt.file, ".")
-		body := change(t, recorded(t, tt.file), tt.path, tt.value)
-		if got := parse(t, c, headers(event), body); got.Problem == "" {
+		body := forgetest.Change(t, recorded(t, tt.file), tt.path, tt.value)
+		if got := forgetest.Parse(t, c, headers(event), body); got.Problem == "" {
 			t.Errorf("Parse(%s = %v) = %+v, want a PayloadError", tt.path, tt.value, got)
 		} else if strings.ContainsFunc(got.Problem, func(r rune) bool { return r < ' ' || r > '~' }) || len(got.Problem) > 300 {
 			t.Errorf("Parse(%s = %v) problem = %q, want a plain short sentence", tt.path, tt.value, got.Problem)
@@ -348,16 +273,16 @@ func TestParseForms(t *testing.T) {
 	} {
 		h := headers("pull_request")
 		h.Set("Content-Type", tt.kind)
-		if got := parse(t, c, h, tt.body); !strings.Contains(got.Problem, tt.want) {
+		if got := forgetest.Parse(t, c, h, tt.body); !strings.Contains(got.Problem, tt.want) {
 			t.Errorf("Parse(%s) = %+v, want a problem with %q", tt.name, got, tt.want)
 		}
 	}
 	h := headers("pull_request")
 	h.Set("Content-Type", "application/json; charset=utf-8")
-	if got := parse(t, c, h, good); got.Event == nil {
+	if got := forgetest.Parse(t, c, h, good); got.Event == nil {
 		t.Errorf("Parse(with a charset) = %+v, want an event", got)
 	}
-	if got := parse(t, c, headers("no event\n"), good); got.Problem == "" {
+	if got := forgetest.Parse(t, c, headers("no event\n"), good); got.Problem == "" {
 		t.Errorf("Parse(a hostile event name) = %+v, want a problem", got)
 	}
 	// The name of the event is not signed: a body under another name must not become an event.
@@ -365,7 +290,7 @@ func TestParseForms(t *testing.T) {
 		"pull_request.opened": "issue_comment", "issue_comment.created.on-pull": "pull_request", "push": "pull_request",
 		"pull_request_review.submitted": "issue_comment", "issue_comment.deleted": "pull_request",
 	} {
-		if got := parse(t, c, headers(as), recorded(t, file)); got.Event != nil {
+		if got := forgetest.Parse(t, c, headers(as), recorded(t, file)); got.Event != nil {
 			t.Errorf("Parse(%s sent as %s) = %+v, want no event", file, as, got.Event)
 		}
 	}
@@ -376,7 +301,7 @@ func TestParseDelivery(t *testing.T) {
 	c := client(t, github.Config{})
 	h := headers("pull_request")
 	h.Set("X-GitHub-Delivery", "a\x1b[31m")
-	if got := parse(t, c, h, recorded(t, "pull_request.opened")); got.Event == nil || got.Event.Delivery != "" {
+	if got := forgetest.Parse(t, c, h, recorded(t, "pull_request.opened")); got.Event == nil || got.Event.Delivery != "" {
 		t.Errorf("Parse(a hostile delivery id) = %+v, want an event without one", got)
 	}
 }
@@ -389,7 +314,7 @@ func TestParsePing(t *testing.T) {
 		`{"hook":{"events":["*"]}}`:                            "works",
 		`{"hook":{"events":["push"]}}`:                         "pull_request and issue_comment",
 	} {
-		got := parse(t, c, headers("ping"), []byte(body))
+		got := forgetest.Parse(t, c, headers("ping"), []byte(body))
 		if got.Ignored == nil || got.Ignored.Event != "ping" || !strings.HasSuffix(strings.Split(got.Ignored.Reason, ":")[0], want) {
 			t.Errorf("Parse(ping %s) = %+v, want ignored with %q", body, got.Ignored, want)
 		}
@@ -406,15 +331,15 @@ func TestParseLongComment(t *testing.T) {
 		"characters":       strings.Repeat("漢", 20_000),
 		"a command, blank": "apply" + strings.Repeat(" ", vcs.MaxCommentText-5) + "漢",
 	} {
-		body := change(t, recorded(t, "issue_comment.created.on-pull"), "comment.body", text)
-		got := parse(t, c, headers("issue_comment"), body)
+		body := forgetest.Change(t, recorded(t, "issue_comment.created.on-pull"), "comment.body", text)
+		got := forgetest.Parse(t, c, headers("issue_comment"), body)
 		if got.Event == nil || len(got.Event.Comment.Body) != vcs.MaxCommentText+1 || !utf8.ValidString(got.Event.Comment.Body) {
 			t.Errorf("Parse(%s) = %+v, want %d bytes of valid text", name, got, vcs.MaxCommentText+1)
 		}
 	}
 	whole := strings.Repeat("漢", vcs.MaxCommentText/3)
-	body := change(t, recorded(t, "issue_comment.created.on-pull"), "comment.body", whole)
-	if got := parse(t, c, headers("issue_comment"), body); got.Event == nil || got.Event.Comment.Body != whole {
+	body := forgetest.Change(t, recorded(t, "issue_comment.created.on-pull"), "comment.body", whole)
+	if got := forgetest.Parse(t, c, headers("issue_comment"), body); got.Event == nil || got.Event.Comment.Body != whole {
 		t.Errorf("Parse(a comment that fits) = %+v, want it whole", got)
 	}
 }
@@ -423,11 +348,11 @@ func TestParseEnterprise(t *testing.T) {
 	t.Parallel()
 	c := client(t, github.Config{Hostname: "ghe.corp.example:8443"})
 	body := recorded(t, "issue_comment.created.on-pull")
-	if got := parse(t, c, headers("issue_comment"), body); !strings.Contains(got.Problem, `leads to the host "github.com"`) {
+	if got := forgetest.Parse(t, c, headers("issue_comment"), body); !strings.Contains(got.Problem, `leads to the host "github.com"`) {
 		t.Errorf("Parse(github.com's on another instance) = %+v, want a problem that names the host", got)
 	}
 	body = bytes.ReplaceAll(body, []byte("https://github.com/"), []byte("https://ghe.corp.example:8443/"))
-	if got := parse(t, c, headers("issue_comment"), body); got.Event == nil || got.Event.Repo.ID.Forge != "ghe.corp.example:8443" {
+	if got := forgetest.Parse(t, c, headers("issue_comment"), body); got.Event == nil || got.Event.Repo.ID.Forge != "ghe.corp.example:8443" {
 		t.Errorf("Parse(its own) = %+v, want an event of ghe.corp.example:8443", got)
 	}
 }
@@ -451,35 +376,6 @@ func FuzzParse(f *testing.F) {
 		h := http.Header{}
 		h.Set("X-GitHub-Event", event)
 		h.Set("Content-Type", kind)
-		got := parse(t, c, h, body)
-		again := parse(t, c, maps.Clone(h), bytes.Clone(body))
-		if a, b := mustJSON(t, got), mustJSON(t, again); a != b {
-			t.Fatalf("Parse() twice = %s and %s", a, b)
-		}
-		if got.Event == nil {
-			return
-		}
-		ev := got.Event
-		if ev.Repo.ID.ID <= 0 || ev.Pull <= 0 || ev.Sender == "" || ev.At.IsZero() || ev.Kind == "" {
-			t.Fatalf("Parse() = %+v, want all that an event needs", ev)
-		}
-		if strings.ContainsAny(ev.Repo.Owner+ev.Repo.Name, "/\x00\n ") || ev.Repo.Name == ".." || ev.Repo.Owner == ".." {
-			t.Fatalf("Parse() repository = %q", ev.Repo.FullName())
-		}
-		if u, err := url.Parse(ev.Repo.CloneURL); err != nil || u.Scheme != "https" || strings.TrimSuffix(strings.ToLower(u.Host), ":443") != "github.com" {
-			t.Fatalf("Parse() clone URL = %q", ev.Repo.CloneURL)
-		}
-		if ev.Comment != nil && (len(ev.Comment.Body) > vcs.MaxCommentText+1 || !utf8.ValidString(ev.Comment.Body)) {
-			t.Fatalf("Parse() comment has %d bytes", len(ev.Comment.Body))
-		}
+		forgetest.Fuzzed(t, c, "https://github.com", h, body)
 	})
-}
-
-func mustJSON(tb testing.TB, v any) string {
-	tb.Helper()
-	raw, err := json.Marshal(v)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return string(raw)
 }

@@ -272,6 +272,27 @@ func TestRenamedIsHeldBack(t *testing.T) {
 	})
 }
 
+// TestOneTokenForMany: who needs a token at the same time gets the same.
+func TestOneTokenForMany(t *testing.T) {
+	t.Parallel()
+	g := newGrounds(t, "acme/infra", "acme/live")
+	g.install(t, "acme")
+	c := g.client(t)
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if err := reads(t.Context(), c, at([]string{"acme/infra", "acme/live"}[i%2], int64(i%2+1))); err != nil {
+				t.Errorf("News() error = %v", err)
+			}
+		})
+	}
+	all.Wait()
+	made := slices.DeleteFunc(whats(g.take()), func(s string) bool { return !strings.HasSuffix(s, "/access_tokens") })
+	if len(made) != 1 {
+		t.Errorf("%d tokens were made, want one", len(made))
+	}
+}
+
 // TestOneInstallation: the one of the configuration is used, whatever the forge would say.
 func TestOneInstallation(t *testing.T) {
 	t.Parallel()
@@ -459,6 +480,8 @@ func TestTokenRequests(t *testing.T) {
 		{name: "a token that the forge does not know yet", steps: []step{inst, tok, reply(401, `{}`), made}},
 		{name: "no token in the answer", steps: []step{inst, reply(201, `{}`), inst, tok, made}},
 		{name: "an answer that is none", steps: []step{inst, reply(201, `<html>`), inst, tok, made}},
+		{name: "an answer without an end", steps: []step{inst, reply(201, `{"token":"`+strings.Repeat("x", 33<<20)+`"}`), inst, tok, made}},
+		{name: "a repository that was renamed", steps: []step{reply(301, ``, "Location", "https://api.github.com/repositories/7/installation"), inst, tok, made}},
 		{name: "an installation without an id", steps: []step{reply(200, `{}`)}, text: "tells no installation"},
 		{name: "suspended meanwhile", steps: []step{inst, reply(403, `{"message":"This installation has been suspended"}`)}, err: vcs.ErrRefused, text: "asking for a token for acme/infra"},
 		{name: "no such App", steps: []step{reply(404, `{"message":"Integration not found"}`)}, err: vcs.ErrRefused, text: "no App with the id 17"},

@@ -217,7 +217,7 @@ func (d *doctor) account(ctx context.Context, f client, a account) bool {
 		d.bad("See that the forge can be reached from here, and that the token is whole and has not ended. "+tokenAdvice(a), "the token was not taken: %v", err)
 		return false
 	}
-	if a.user != "" && !strings.EqualFold(login, a.user) {
+	if a.user != "" && !strings.EqualFold(strings.TrimSuffix(login, "[bot]"), a.user) {
 		d.warn(fmt.Sprintf("Set --%s-user to %s.", a.flags, login), "the token is that of %s, --%s-user is %s: who mentions %[3]s does not wake Tidegate", login, a.flags, a.user)
 	} else {
 		d.ok("the token is that of %s", login)
@@ -265,6 +265,9 @@ func (d *doctor) repository(ctx context.Context, s settings, f client, a account
 }
 
 func (d *doctor) permission(ctx context.Context, f client, a account, r vcs.Repo) {
+	if a.app() {
+		return // what an App may do is not told as a user's
+	}
 	p, err := f.Permission(ctx, r, a.user)
 	switch {
 	case err != nil:

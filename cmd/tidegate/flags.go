@@ -26,6 +26,8 @@ type option struct {
 	secret bool
 	// lines is how many lines that file may hold, each a value that is good; 0 is one.
 	lines int
+	// whole: it is a text of many lines.
+	whole bool
 }
 
 // options of `tidegate server`.
@@ -35,11 +37,20 @@ func options() []option {
 		{group: "What is served", name: "executable-name", holder: "WORD", def: "tidegate", help: "the word that wakes Tidegate in a comment (`tidegate plan`)"},
 		{group: "What is served", name: "vcs-status-name", holder: "NAME", def: "tidegate", help: "prefix of the commit statuses (NAME/plan, NAME/apply)"},
 
-		{group: "GitHub", name: "gh-user", holder: "NAME", help: "the account that comments"},
+		{group: "GitHub", name: "gh-user", alias: "gh-app-slug", holder: "NAME", help: "the account that comments; of an App the name that people mention it by"},
 		{group: "GitHub", name: "gh-token", holder: "TOKEN", secret: true, help: "its token"},
 		{group: "GitHub", name: "gh-webhook-secret", holder: "SECRET", secret: true, lines: 2, help: "the secret that GitHub signs webhooks with; the file may hold the next one on a second line: both are good, so that it can be changed while the server runs"},
+		{group: "GitHub", name: "gh-app-id", holder: "ID", help: "the GitHub App that asks, in place of an account with a token"},
+		{group: "GitHub", name: "gh-app-key", holder: "PEM", secret: true, whole: true, help: "its private key"},
+		{group: "GitHub", name: "gh-app-installation-id", alias: "gh-installation-id", holder: "ID", help: "its installation that all repositories belong to. Default: GitHub is asked for that of each repository"},
 		{group: "GitHub", name: "gh-hostname", holder: "HOST", def: "github.com", help: "host of a GitHub Enterprise Server"},
 		{group: "GitHub", name: "gh-api-url", holder: "URL", help: "API root of any server that speaks GitHub's dialect; https, or http on loopback"},
+
+		{group: "GitLab", name: "gitlab-user", holder: "NAME", help: "the account that comments"},
+		{group: "GitLab", name: "gitlab-token", holder: "TOKEN", secret: true, help: "its token, with the scope api"},
+		{group: "GitLab", name: "gitlab-webhook-secret", holder: "SECRET", secret: true, lines: 2, help: "the secret token that GitLab sends with its webhooks; like --gh-webhook-secret"},
+		{group: "GitLab", name: "gitlab-hostname", holder: "HOST", def: "gitlab.com", help: "host of a GitLab of your own"},
+		{group: "GitLab", name: "gitlab-api-url", holder: "URL", help: "root of its API, where that is not https://HOST/api/v4; https, or http on loopback"},
 
 		{group: "Gitea, Forgejo", name: "gitea-base-url", holder: "URL", def: "https://gitea.com", help: "root of the forge, as it calls itself (its ROOT_URL); https, or http on loopback"},
 		{group: "Gitea, Forgejo", name: "gitea-user", holder: "NAME", help: "the account that comments; it must be an administrator of the repositories, for only those are told who may command"},
@@ -224,6 +235,8 @@ type secret struct {
 	path  string
 	// lines is how many values the file may hold, one on each line; 0 is one.
 	lines int
+	// whole: it is a text of many lines.
+	whole bool
 }
 
 // set reports whether there is one.
@@ -249,6 +262,9 @@ func (s secret) all() ([]string, error) {
 	raw, err := os.ReadFile(s.path)
 	if err != nil {
 		return nil, err
+	}
+	if text := strings.TrimRight(string(raw), "\r\n"); s.whole && text != "" {
+		return []string{text}, nil
 	}
 	out, err := oneOrMore(string(raw), max(s.lines, 1))
 	if err != nil {

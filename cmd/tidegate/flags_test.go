@@ -135,7 +135,7 @@ func TestEnvironmentNames(t *testing.T) {
 		if o.secret {
 			secrets++
 		}
-		if looks := strings.Contains(o.name, "token") || strings.Contains(o.name, "secret") || strings.Contains(o.name, "password"); looks != o.secret {
+		if looks := strings.Contains(o.name, "token") || strings.Contains(o.name, "secret") || strings.Contains(o.name, "password") || strings.HasSuffix(o.name, "-key"); looks != o.secret {
 			t.Errorf("--%s: secret is %t, its name says %t", o.name, o.secret, looks)
 		}
 	}

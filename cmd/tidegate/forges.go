@@ -12,6 +12,7 @@ import (
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/gitea"
 	"github.com/tidegate/tidegate/vcs/github"
+	"github.com/tidegate/tidegate/vcs/gitlab"
 )
 
 // account is who Tidegate is on one forge, as the flags say.
@@ -22,6 +23,9 @@ type account struct {
 	forge         string
 	user          string
 	token, secret secret
+	// appID and appKey are a GitHub App's, in place of a token; installation may be "".
+	appID, installation string
+	appKey              secret
 	// hostname or apiURL is where the forge is; addressed names the flags that say it.
 	hostname, apiURL string
 	addressed        string
@@ -37,7 +41,10 @@ type client interface {
 }
 
 // given: something of it is configured.
-func (a account) given() bool { return a.user != "" || a.token.set() || a.secret.set() }
+func (a account) given() bool { return a.user != "" || a.token.set() || a.secret.set() || a.app() }
+
+// app: a GitHub App asks, not a user.
+func (a account) app() bool { return a.appID != "" || a.appKey.set() }
 
 // readAccounts reads which forges are served. keep reads a secret.
 func readAccounts(get func(string) string, keep func(string) secret) []account {
@@ -45,6 +52,11 @@ func readAccounts(get func(string) string, keep func(string) secret) []account {
 		{
 			flags: "gh", forge: "GitHub", user: get("gh-user"), token: keep("gh-token"), secret: keep("gh-webhook-secret"),
 			hostname: get("gh-hostname"), apiURL: get("gh-api-url"), addressed: "gh-api-url", open: openGitHub,
+			appID: get("gh-app-id"), installation: get("gh-app-installation-id"), appKey: keep("gh-app-key"),
+		},
+		{
+			flags: "gitlab", forge: "GitLab", user: get("gitlab-user"), token: keep("gitlab-token"), secret: keep("gitlab-webhook-secret"),
+			hostname: get("gitlab-hostname"), apiURL: get("gitlab-api-url"), addressed: "gitlab-api-url", open: openGitLab,
 		},
 		{
 			flags: "gitea", forge: "Gitea", user: get("gitea-user"), token: keep("gitea-token"), secret: keep("gitea-webhook-secret"),
@@ -54,7 +66,31 @@ func readAccounts(get func(string) string, keep func(string) secret) []account {
 }
 
 func openGitHub(a account, log *slog.Logger) (client, error) {
-	return github.New(github.Config{
+	c := github.Config{
+		APIURL: a.apiURL, Hostname: a.hostname, User: a.user, Token: a.token.read,
+		WebhookSecrets: func() [][]byte { return webhookSecrets(a.secret, log) }, Log: log,
+	}
+	if a.app() {
+		id, err := strconv.ParseInt(a.appID, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("--gh-app-id: %q is not a number", a.appID)
+		}
+		c.App = &github.App{ID: id, Key: func() ([]byte, error) {
+			key, err := a.appKey.read()
+			return []byte(key), err
+		}}
+		if a.installation != "" {
+			if c.App.InstallationID, err = strconv.ParseInt(a.installation, 10, 64); err != nil {
+				return nil, fmt.Errorf("--gh-app-installation-id: %q is not a number", a.installation)
+			}
+		}
+		c.Token = nil
+	}
+	return github.New(c)
+}
+
+func openGitLab(a account, log *slog.Logger) (client, error) {
+	return gitlab.New(gitlab.Config{
 		APIURL: a.apiURL, Hostname: a.hostname, User: a.user, Token: a.token.read,
 		WebhookSecrets: func() [][]byte { return webhookSecrets(a.secret, log) }, Log: log,
 	})
@@ -75,7 +111,7 @@ func openGitea(a account, log *slog.Logger) (client, error) {
 func (s *settings) checkAccounts(all []account, listed bool, bad *problems) {
 	s.accounts = slices.DeleteFunc(slices.Clone(all), func(a account) bool { return !a.given() })
 	if len(s.accounts) == 0 {
-		bad.add("no forge is configured: --gh-user, --gh-token-file and --gh-webhook-secret-file are for GitHub, the same with --gitea- for Gitea and Forgejo")
+		bad.add("no forge is configured: --gh-user, --gh-token-file and --gh-webhook-secret-file are for GitHub, the same with --gitlab- and --gitea- for GitLab, Gitea and Forgejo")
 	}
 	served := map[string]string{}
 	for _, a := range s.accounts {
@@ -103,6 +139,26 @@ func (s *settings) checkAccounts(all []account, listed bool, bad *problems) {
 }
 
 func (s *settings) checkAccount(a account, bad *problems) {
+	if a.app() {
+		a.checkApp(bad)
+	} else {
+		a.checkUser(bad)
+	}
+	if !a.secret.set() && !s.polls {
+		bad.add("--%s-webhook-secret or --%[1]s-webhook-secret-file: without it anybody could send webhooks", a.flags)
+	}
+}
+
+func (a account) checkApp(bad *problems) {
+	if a.token.set() {
+		bad.add("--gh-token and --gh-app-id: an account with a token asks, or an App; give one of them")
+	}
+	if a.appID == "" || !a.appKey.set() {
+		bad.add("--gh-app-id and --gh-app-key[-file] go together")
+	}
+}
+
+func (a account) checkUser(bad *problems) {
 	if a.user == "" {
 		bad.add("--%s-user: the account that comments is needed", a.flags)
 	}
@@ -111,9 +167,6 @@ func (s *settings) checkAccount(a account, bad *problems) {
 	}
 	if token, err := a.token.read(); err == nil && strings.ContainsFunc(token, unicode.IsSpace) {
 		bad.add("--%s-token[-file]: there is a space in it, which no token has", a.flags)
-	}
-	if !a.secret.set() && !s.polls {
-		bad.add("--%s-webhook-secret or --%[1]s-webhook-secret-file: without it anybody could send webhooks", a.flags)
 	}
 }
 

@@ -254,13 +254,16 @@ func (s *settings) readDataDir(dir string, bad *problems) {
 
 // readSecret reads one secret and notes where it came from.
 func (s *settings) readSecret(v values, o option, bad *problems) secret {
-	sec := secret{path: v.file(o), lines: o.lines}
+	sec := secret{path: v.file(o), lines: o.lines, whole: o.whole}
 	if value := v.get(o); value != "" {
-		line, err := oneLine(value)
-		if err != nil {
-			bad.add("--%s: the value %w", o.name, err)
+		if !o.whole {
+			line, err := oneLine(value)
+			if err != nil {
+				bad.add("--%s: the value %w", o.name, err)
+			}
+			value = line
 		}
-		sec.value = &line
+		sec.value = &value
 	}
 	if v.flags.Lookup(o.name).Changed {
 		s.secretsInArgs = append(s.secretsInArgs, o.name)

@@ -83,6 +83,12 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"one forge twice", enough("--repo-allowlist=*", "--gh-api-url=https://git.acme.example/api/v3", "--gitea-base-url=https://git.acme.example", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret=hook-hush"), []string{
 			"--gitea-base-url: git.acme.example is served already as GitHub",
 		}},
+		{"half of an App", []string{"--repo-allowlist=github.com/*", "--gh-app-id=7", "--gh-token=tok-hush", "--gh-webhook-secret=hook-hush"}, []string{
+			"--gh-token and --gh-app-id: ", "--gh-app-id and --gh-app-key[-file] go together", "--gh-hostname: ",
+		}},
+		{"no App", []string{"--repo-allowlist=github.com/*", "--gh-app-id=seven", "--gh-app-key=key-hush", "--gh-webhook-secret=hook-hush"}, []string{
+			"--gh-hostname: --gh-app-id: ",
+		}},
 		{"no page", enough("--repo-allowlist=*", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret=hook-hush", "--gitea-page-size=0", "--gitea-base-url=http://git.acme.example"), []string{
 			"--gitea-base-url: plain http would send the token in clear",
 		}},

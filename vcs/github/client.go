@@ -45,7 +45,7 @@ type Config struct {
 	// WebURL is the root of the forge's pages and clone URLs. "" means the one of Hostname.
 	WebURL string
 	// User is the account's name: that of a user who has a token is used when cloning, where "" means
-	// x-access-token. "" also means that Account asks the forge.
+	// x-access-token.
 	User string
 	// Token is asked anew for each request, so that the token can be changed meanwhile.
 	Token func() (string, error)
@@ -136,13 +136,9 @@ func (c *Client) as(repo vcs.Repo) (*Client, error) {
 	return c.app.client(repo), nil
 }
 
-// Account is the login of who asks: Config.User where it is given, else what the forge says. That of an App
-// is its slug with [bot] after it.
-func (c *Client) Account(ctx context.Context) (string, error) {
+// Login asks whose token it is. An App's name is its slug with [bot] after it.
+func (c *Client) Login(ctx context.Context) (string, error) {
 	const op = "asking who we are"
-	if c.user != "" {
-		return c.user, nil
-	}
 	var login string
 	err := c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
 		if c.app == nil {

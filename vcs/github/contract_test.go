@@ -26,7 +26,7 @@ func TestAppContract(t *testing.T) {
 		checked.ServeHTTP(w, r)
 	})
 	id, app := g.install(t, "acme"), g.client(t)
-	login, err := app.Account(t.Context())
+	login, err := app.Login(t.Context())
 	if err != nil || login != appLogin {
 		t.Errorf("Account() = %q, %v, want %q", login, err, appLogin)
 	}

@@ -28,7 +28,7 @@ func TestNoRateHeaders(t *testing.T) {
 	}}
 	c := client(t, github.Config{Hostname: "ghe.corp.example", HTTP: s})
 	for _, want := range []bool{false, true} {
-		_, err := c.Account(t.Context())
+		_, err := c.Login(t.Context())
 		must(t, err)
 		if left, told := c.RequestsLeft(); told != want || told && left != 7 {
 			t.Errorf("RequestsLeft() = %d, %v, want told %v", left, told, want)
@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(c.Account(ctx))
+	fmt.Println(c.Login(ctx))
 }
 
 // tunnel is a proxy that leads everywhere to the same place.

@@ -20,23 +20,6 @@ var (
 	_ vcs.Insider = (*Client)(nil)
 )
 
-// Login asks whose token it is.
-func (c *Client) Login(ctx context.Context) (string, error) {
-	const op = "asking whose token it is"
-	var got *gh.User
-	err := c.do(ctx, op, func(ctx context.Context) (resp *gh.Response, err error) {
-		got, resp, err = c.api.Users.Get(ctx, "")
-		return resp, err
-	})
-	if err != nil {
-		return "", err
-	}
-	if !isLogin(got.GetLogin()) {
-		return "", fmt.Errorf("%s: the forge's answer: %q is no name of a user", op, rest.CutText(got.GetLogin(), 100))
-	}
-	return got.GetLogin(), nil
-}
-
 // Webhooks are those of a repository. One that belongs to its organisation, or to an App, is not among them.
 func (c *Client) Webhooks(ctx context.Context, repo vcs.Repo) ([]vcs.Webhook, error) {
 	const op = "listing webhooks"

@@ -66,7 +66,7 @@ type giteaForge struct {
 // newGitea starts a Gitea with everybody and the repository. The bot administers it: others are not told who may do what.
 func newGitea(tb testing.TB, dir string) *giteaForge {
 	tb.Helper()
-	s, err := giteatest.Start(context.Background(), filepath.Join(dir, "forge")) //nolint:usetesting // a story's end is told to its own test
+	s, err := giteatest.Start(context.Background(), filepath.Join(dir, "forge"))
 	must(tb, err)
 	f := &giteaForge{Server: s, tokens: map[string]string{}}
 	for _, user := range []string{owner, ana, raj, eve, bot} {

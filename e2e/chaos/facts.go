@@ -53,7 +53,7 @@ type claim struct {
 	resource      string // that of the pull request in the project
 	began         int    // by this run
 	there         bool   // in the state
-	late          bool // it was read when all was over, and the state tells nothing any more
+	late          bool   // it was read when all was over, and the state tells nothing any more
 }
 
 type comment struct {

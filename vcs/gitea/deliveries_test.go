@@ -76,7 +76,7 @@ func newReceiver(t *testing.T, w *world, kind string) *receiver {
 // next waits for the delivery of that event and action. What comes before it must be nothing for us.
 func (r *receiver) next(t *testing.T, event, action string) delivery {
 	t.Helper()
-	limit := time.NewTimer(30 * time.Second)
+	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	for {
 		select {

@@ -141,6 +141,7 @@ LFS_START_SERVER = false
 DB_TYPE = sqlite3
 PATH = {dir}/gitea.db
 SQLITE_JOURNAL_MODE = WAL
+SQLITE_TIMEOUT = 20000
 [security]
 INSTALL_LOCK = true
 SECRET_KEY = no-secret

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/gitea"
@@ -40,38 +39,17 @@ func somePull() vcs.Pull {
 
 type call func(ctx context.Context, c *gitea.Client) error
 
-func create(ctx context.Context, c *gitea.Client) error {
-	got, err := c.CreateComment(ctx, somePull(), "hi")
-	if err == nil && got.ID != 5 {
-		return fmt.Errorf("comment %d, want 5", got.ID)
-	}
-	return err
-}
+func about() forgetest.Calls { return forgetest.Calls{Pull: somePull()} }
 
-func edit(ctx context.Context, c *gitea.Client) error {
-	return c.EditComment(ctx, somePull(), 5, "hi")
-}
-
-func remove(ctx context.Context, c *gitea.Client) error {
-	return c.DeleteComment(ctx, somePull(), 5)
-}
-
-func status(ctx context.Context, c *gitea.Client) error {
-	return c.SetStatus(ctx, somePull().Repo, strings.Repeat("a", 40), vcs.Status{Context: "x", State: vcs.Success})
-}
-
-func list(ctx context.Context, c *gitea.Client) error {
-	_, err := c.Comments(ctx, somePull(), time.Time{})
-	return err
-}
+func create(ctx context.Context, c *gitea.Client) error { return about().Create(ctx, c) }
+func edit(ctx context.Context, c *gitea.Client) error   { return about().Edit(ctx, c) }
+func remove(ctx context.Context, c *gitea.Client) error { return about().Remove(ctx, c) }
+func status(ctx context.Context, c *gitea.Client) error { return about().Status(ctx, c) }
+func list(ctx context.Context, c *gitea.Client) error   { return about().List(ctx, c) }
+func read(ctx context.Context, c *gitea.Client) error   { return about().Read(ctx, c) }
 
 func fold(ctx context.Context, c *gitea.Client) error {
 	return c.Fold(ctx, somePull(), []vcs.Comment{{ID: 5}})
-}
-
-func read(ctx context.Context, c *gitea.Client) error {
-	_, err := c.Pull(ctx, somePull().Repo, 12)
-	return err
 }
 
 func permission(ctx context.Context, c *gitea.Client) error {

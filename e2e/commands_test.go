@@ -59,6 +59,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"calls":     cmdCalls,
 		"permit":    cmdPermit,
 		"run":       cmdRun,
+		"api":       cmdAPI,
 		"cli":       cmdCLI,
 		"hook":      cmdHook,
 		"state":     cmdState,

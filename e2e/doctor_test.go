@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -34,6 +35,27 @@ func cmdCLI(ts *testscript.TestScript, w *world, args []string) error {
 	out, err := cmd.CombinedOutput()
 	ts.Logf("%s", out)
 	return errors.Join(err, os.WriteFile(ts.MkAbs(args[0]), out, 0o600))
+}
+
+// api USER METHOD PATH [JSON]: asks the forge's API about the repository, and sets $ID to the answer's id.
+func cmdAPI(ts *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 3, "api USER METHOD PATH [JSON]"); err != nil {
+		return err
+	}
+	var body any
+	if len(args) > 3 {
+		body = json.RawMessage(args[3])
+	}
+	var made any
+	status, err := w.api(args[0], args[1], repoPath("%s", args[2]), body, &made)
+	if status == http.StatusNoContent {
+		err = nil
+	}
+	if m, ok := made.(map[string]any); ok {
+		id, _ := m["id"].(float64)
+		ts.Setenv("ID", strconv.FormatInt(int64(id), 10))
+	}
+	return err
 }
 
 // flags are those of a server that listens there.

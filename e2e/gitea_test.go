@@ -35,6 +35,8 @@ func TestStoriesOnGitea(t *testing.T) {
 	all, err := filepath.Glob(filepath.Join("testdata", "stories", "*.txtar"))
 	must(t, err)
 	p := params(t)
+	p.Files, err = filepath.Glob(filepath.Join("testdata", "gitea", "*.txtar"))
+	must(t, err)
 	for _, file := range all {
 		raw, err := os.ReadFile(file)
 		must(t, err)
@@ -69,7 +71,7 @@ func newGitea(tb testing.TB, dir string) *giteaForge {
 	s, err := giteatest.Start(context.Background(), filepath.Join(dir, "forge"))
 	must(tb, err)
 	f := &giteaForge{Server: s, tokens: map[string]string{}}
-	for _, user := range []string{owner, ana, raj, eve, bot} {
+	for _, user := range []string{owner, ana, raj, eve, bot, "mallory"} {
 		f.tokens[user] = s.AddUser(tb, user)
 	}
 	f.tokens[bot] = s.Token(tb, bot, "write:repository", "write:issue", "read:user")

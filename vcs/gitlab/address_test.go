@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidegate/tidegate/vcs"
@@ -102,6 +103,11 @@ func TestLinks(t *testing.T) {
 // TestNames: what would change a request's path is not sent.
 func TestNames(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, names)
+}
+
+func names(t *testing.T) {
+	t.Helper()
 	s := &ft.Script{}
 	c := client(t, gitlab.Config{HTTP: s})
 	for _, name := range []string{"", "..", "-x", "a?b", "a#b", "a%2fb", "a b", "a\nb", "a/", "/a"} {

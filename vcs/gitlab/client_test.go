@@ -69,7 +69,7 @@ func TestPull(t *testing.T) {
 		})},
 		{"of another project", "project_id", 9, nil},
 		{"of none", "project_id", nil, nil},
-		{"another one", "iid", 13, nil},
+		{"with another number than its page", "iid", 13, nil},
 		{"a state that is none", "state", "open", nil},
 		{"a page elsewhere", "web_url", "https://evil.example.com/acme/live/infra/-/merge_requests/12", nil},
 		{"a page of something else", "web_url", "https://gitlab.com/acme/live/infra/-/issues/12", nil},
@@ -81,6 +81,7 @@ func TestPull(t *testing.T) {
 		{"a head that is no commit", "sha", "main", nil},
 		{"a base that is no commit", "diff_refs.start_sha", "HEAD", nil},
 		{"a base that is no branch", "target_branch", "--exec=id", nil},
+		{"a number that is none", "iid", 0, nil},
 		{"a number that is text", "iid", "12", nil},
 	} {
 		// What can't be read is asked for again.
@@ -98,6 +99,16 @@ func TestPull(t *testing.T) {
 		if fork := tt.want.Head.Repo.ID != 7; got.Fork() != fork {
 			t.Errorf("Pull(%s).Fork() = %v, want %v", tt.name, got.Fork(), fork)
 		}
+	}
+}
+
+// TestPullAnother: an answer about another merge request is none.
+func TestPullAnother(t *testing.T) {
+	t.Parallel()
+	answer := strings.ReplaceAll(aMerge(t, "iid", 13), "merge_requests/12", "merge_requests/13")
+	c := client(t, gitlab.Config{HTTP: &ft.Script{Steps: []ft.Step{ft.Reply(http.StatusOK, answer)}}})
+	if got, err := c.Pull(t.Context(), somePull().Repo, 12); err == nil || !strings.Contains(err.Error(), "!13") {
+		t.Errorf("Pull(!12) answered with !13 = %+v, %v, want an error that says so", got, err)
 	}
 }
 

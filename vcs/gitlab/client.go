@@ -109,15 +109,7 @@ func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull,
 		return vcs.Pull{}, err
 	}
 	p, err := c.pull(got)
-	switch {
-	case err != nil:
-		return vcs.Pull{}, fmt.Errorf("%s: the forge's answer: %w", op, err)
-	case repo.ID.ID != 0 && p.Repo.ID != repo.ID:
-		return vcs.Pull{}, fmt.Errorf("%s: asked for the project %d, the forge answers with %d", op, repo.ID.ID, p.Repo.ID.ID)
-	case p.Number != number:
-		return vcs.Pull{}, fmt.Errorf("%s: asked for !%d, the forge answers with !%d", op, number, p.Number)
-	}
-	return p, nil
+	return rest.Wanted(op, repo, number, p, err)
 }
 
 // Comments lists the notes made at or after since, oldest first. What GitLab itself wrote is none.
@@ -230,18 +222,7 @@ func (c *Client) CloneCredential(ctx context.Context, repo vcs.Repo) (vcs.Creden
 	if err := c.ours(repo); err != nil {
 		return vcs.Credential{}, fmt.Errorf("%s: %w", op, err)
 	}
-	if err := rest.OnSite(c.kin.Web, repo.CloneURL); err != nil {
-		return vcs.Credential{}, fmt.Errorf("%s: the clone URL %w", op, err)
-	}
-	token, err := c.rest.Token(ctx, op)
-	if err != nil {
-		return vcs.Credential{}, err
-	}
-	user := c.user
-	if user == "" {
-		user = "oauth2"
-	}
-	return vcs.Credential{User: user, Password: token}, nil
+	return c.rest.Credential(ctx, c.kin.Web, repo, c.user, "oauth2")
 }
 
 // ours refuses repositories of other forges, and names that would change a request's path.

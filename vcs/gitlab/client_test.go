@@ -107,7 +107,7 @@ func TestPullAnother(t *testing.T) {
 	t.Parallel()
 	answer := strings.ReplaceAll(aMerge(t, "iid", 13), "merge_requests/12", "merge_requests/13")
 	c := client(t, gitlab.Config{HTTP: &ft.Script{Steps: []ft.Step{ft.Reply(http.StatusOK, answer)}}})
-	if got, err := c.Pull(t.Context(), somePull().Repo, 12); err == nil || !strings.Contains(err.Error(), "!13") {
+	if got, err := c.Pull(t.Context(), somePull().Repo, 12); err == nil || !strings.Contains(err.Error(), "#13") {
 		t.Errorf("Pull(!12) answered with !13 = %+v, %v, want an error that says so", got, err)
 	}
 }

@@ -38,34 +38,16 @@ var someSHA = strings.Repeat("a", 40) //nolint:gochecknoglobals // a constant th
 
 type call func(ctx context.Context, c *gitlab.Client) error
 
-func create(ctx context.Context, c *gitlab.Client) error {
-	got, err := c.CreateComment(ctx, somePull(), "hi")
-	if err == nil && got.ID != 5 {
-		return fmt.Errorf("comment %d, want 5", got.ID)
-	}
-	return err
-}
+func about() ft.Calls { return ft.Calls{Pull: somePull()} }
 
-func edit(ctx context.Context, c *gitlab.Client) error {
-	return c.EditComment(ctx, somePull(), 5, "hi")
-}
-
-func remove(ctx context.Context, c *gitlab.Client) error {
-	return c.DeleteComment(ctx, somePull(), 5)
-}
+func create(ctx context.Context, c *gitlab.Client) error { return about().Create(ctx, c) }
+func edit(ctx context.Context, c *gitlab.Client) error   { return about().Edit(ctx, c) }
+func remove(ctx context.Context, c *gitlab.Client) error { return about().Remove(ctx, c) }
+func list(ctx context.Context, c *gitlab.Client) error   { return about().List(ctx, c) }
+func read(ctx context.Context, c *gitlab.Client) error   { return about().Read(ctx, c) }
 
 func setStatus(ctx context.Context, c *gitlab.Client) error {
 	return c.SetStatus(ctx, somePull().Repo, someSHA, vcs.Status{Context: "x", State: vcs.Pending})
-}
-
-func list(ctx context.Context, c *gitlab.Client) error {
-	_, err := c.Comments(ctx, somePull(), time.Time{})
-	return err
-}
-
-func read(ctx context.Context, c *gitlab.Client) error {
-	_, err := c.Pull(ctx, somePull().Repo, 12)
-	return err
 }
 
 func react(ctx context.Context, c *gitlab.Client) error { return c.React(ctx, somePull(), 5) }

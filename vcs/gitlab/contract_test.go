@@ -253,6 +253,8 @@ func TestContract(t *testing.T) {
 		{name: "the account", path: "/user", like: gl.User{}, recorded: true, files: []string{users}},
 		{name: "member", path: project + "/members/all/102", like: gl.ProjectMember{}, recorded: true, at: `/projects/\d+/members/all/\d+$`},
 		{name: "project", path: project, like: gl.Project{}, recorded: true, at: `/projects/\d+(/export|/import)?$`},
+		{name: "a new webhook", method: "POST", path: project + "/hooks", body: `{"url":"https://t.example.com"}`, like: gl.ProjectHook{}, recorded: true, at: `/projects/\d+/hooks$`},
+		{name: "webhooks", path: project + "/hooks", like: []gl.ProjectHook{}, recorded: true, at: `/projects/\d+/hooks$`},
 		{name: "pipelines", path: project + "/pipelines?sha=" + head, like: []gl.PipelineInfo{}, recorded: true, files: []string{"get_merge_request.json"}, pick: "pipeline"},
 		{name: "a new status", method: "POST", path: project + "/statuses/" + head, body: `{"name":"x","state":"success"}`, like: gl.CommitStatus{}, recorded: true, at: `/statuses/\w+$`},
 		{name: "statuses", path: project + "/repository/commits/" + head + "/statuses", like: []gl.CommitStatus{}, recorded: true, at: `/commits/\w+/statuses$`},

@@ -64,7 +64,7 @@ func (s *stand) pull(tb testing.TB) vcs.Pull {
 func (s *stand) kit(tb testing.TB) vcstest.Kit {
 	tb.Helper()
 	return vcstest.Kit{
-		Forge: s.client, Pull: s.pull(tb), ByID: true,
+		Forge: s.client, Pull: s.pull(tb), ByID: true, Hooker: s.client,
 		Bot: bot, Author: "ana", Writer: "raj", Admin: "root", Reader: "eve", Stranger: "mallory",
 		Comment:      func(_ testing.TB, user, body string) int64 { return s.merge.AddNote(user, body) },
 		Conversation: s.conversation, Statuses: s.statuses,

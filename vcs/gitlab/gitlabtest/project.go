@@ -18,6 +18,7 @@ type Project struct {
 	merges   []*Merge
 	pipes    []*pipeline
 	statuses []*status
+	hooks    []Webhook
 }
 
 // Merge is a merge request.

@@ -82,7 +82,7 @@ func newGitea(tb testing.TB, dir string) *giteaForge {
 	var made struct{ ID int64 }
 	s.Call(tb, owner, http.MethodPost, repoPath("/hooks"), giteaHook("http://127.0.0.1:1/events"), &made)
 	f.hook = made.ID
-	must(tb, os.WriteFile(filepath.Join(dir, "secrets", "gitea-token"), []byte(f.tokens[bot]+"\n"), 0o600))
+	must(tb, os.WriteFile(filepath.Join(dir, "secrets", "token"), []byte(f.tokens[bot]+"\n"), 0o600))
 	return f
 }
 
@@ -98,7 +98,7 @@ func (f *giteaForge) cloneURL(user string) string {
 func (f *giteaForge) serving(secrets string) []string {
 	return []string{
 		"--gitea-base-url", f.URL, "--gitea-user", bot,
-		"--gitea-token-file", filepath.Join(secrets, "gitea-token"), "--gitea-webhook-secret-file", filepath.Join(secrets, "webhook"),
+		"--gitea-token-file", filepath.Join(secrets, "token"), "--gitea-webhook-secret-file", filepath.Join(secrets, "webhook"),
 	}
 }
 

@@ -288,6 +288,48 @@ func TestStatusPipelines(t *testing.T) {
 	}
 }
 
+// TestStatusBranch: a status that makes a pipeline makes it on the source branch of the merge request whose head the commit
+// is, whatever else has the commit.
+func TestStatusBranch(t *testing.T) {
+	t.Parallel()
+	merge := func(state, branch, sha string) string {
+		return string(ft.Change(t, ft.Change(t, []byte(aMerge(t, "state", state)), "source_branch", branch), "sha", sha))
+	}
+	other := strings.Repeat("c", 40)
+	none := ft.Reply(http.StatusOK, `[]`)
+	for name, tt := range map[string]struct {
+		pipes  ft.Step
+		merges []string
+		want   string
+	}{
+		"one":                              {none, []string{merge("opened", "grow", someSHA)}, "grow"},
+		"an open one beside others":        {none, []string{merge("closed", "old", someSHA), merge("opened", "grow", someSHA), merge("merged", "older", someSHA)}, "grow"},
+		"one that goes on from the commit": {none, []string{merge("opened", "stacked", other), merge("opened", "grow", someSHA)}, "grow"},
+		"only such a one":                  {none, []string{merge("opened", "stacked", other)}, ""},
+		"a closed one":                     {none, []string{merge("closed", "grow", someSHA)}, "grow"},
+		"a branch that is none":            {none, []string{merge("opened", "--x", someSHA)}, ""},
+		"pipelines that may not be seen":   {ft.Reply(http.StatusForbidden, `{}`), []string{merge("opened", "grow", someSHA)}, "grow"},
+		"no pipelines in this project":     {ft.Reply(http.StatusNotFound, `{}`), []string{merge("opened", "grow", someSHA)}, "grow"},
+		"a pipeline of another commit":     {ft.Reply(http.StatusOK, `[{"id":9,"ref":"grow","source":"push","sha":"`+other+`"}]`), []string{merge("opened", "grow", someSHA)}, "grow"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &ft.Script{Steps: []ft.Step{tt.pipes, ft.Reply(http.StatusOK, "["+strings.Join(tt.merges, ",")+"]"), tt.pipes, tt.pipes, ft.Reply(http.StatusCreated, `{}`)}}
+				must(t, setStatus(t.Context(), client(t, gitlab.Config{HTTP: s})))
+				var sent struct {
+					Ref      string `json:"ref"`
+					Pipeline int    `json:"pipeline_id"`
+				}
+				must(t, json.Unmarshal(s.Bodies[4], &sent))
+				if sent.Ref != tt.want || sent.Pipeline != 0 {
+					t.Errorf("the status went to %q and pipeline %d, want %q and none", sent.Ref, sent.Pipeline, tt.want)
+				}
+			})
+		})
+	}
+}
+
 // TestStatusWithoutPipeline: where there is none, the status goes to the source branch; one that comes later is taken,
 // and one that is deleted is replaced.
 func TestStatusWithoutPipeline(t *testing.T) {

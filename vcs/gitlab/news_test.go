@@ -31,6 +31,9 @@ func TestNews(t *testing.T) {
 	s.project.AddMerge("raj", "Quiet", "quiet", "main")
 	n, err := s.client.News(t.Context(), repo, begin, map[string]string{"kept": "yes"})
 	must(t, err)
+	if many := len(s.Asked()); many != 3 {
+		t.Errorf("%d requests, want one for what was touched and two for 101 notes", many)
+	}
 	if len(n.Pulls) != 2 || !slices.Contains(n.Pulls, want) || n.Tags["kept"] != "yes" || n.At.Before(asked) || n.At.After(time.Now()) {
 		t.Errorf("News() = %+v at %v, want %+v and another one", n.Pulls, n.At, want)
 	}

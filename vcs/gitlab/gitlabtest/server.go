@@ -237,6 +237,9 @@ func page[T any](w http.ResponseWriter, r *http.Request, all []T) []T {
 	h.Set("X-Next-Page", "")
 	if to < len(all) {
 		h.Set("X-Next-Page", strconv.Itoa(p+1))
+		q := r.URL.Query()
+		q.Set("page", strconv.Itoa(p+1))
+		h.Set("Link", fmt.Sprintf(`<http://%s%s?%s>; rel="next"`, r.Host, r.URL.EscapedPath(), q.Encode()))
 	}
 	return append([]T{}, all[from:to]...)
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -66,8 +67,9 @@ type devForge struct {
 	*devforge.Forge
 	http *httptest.Server
 
-	mu   sync.Mutex
-	sent []sentHook
+	mu    sync.Mutex
+	sent  []sentHook
+	calls map[string]int // the bot's, by method and path
 }
 
 // sentHook is a webhook as it was sent first.
@@ -101,7 +103,7 @@ func newForge(tb testing.TB, dir string) *devForge {
 // forgeReporting starts a forge with everybody and the repository.
 func forgeReporting(tb testing.TB, dir string, github *contract.Contract, deviates func(error)) *devForge {
 	tb.Helper()
-	out := &devForge{}
+	out := &devForge{calls: map[string]int{}}
 	f, err := devforge.New(devforge.Config{
 		Dir: filepath.Join(dir, "forge"), Log: slog.New(slog.DiscardHandler),
 		Webhook: func(event string, body []byte) {
@@ -114,7 +116,7 @@ func forgeReporting(tb testing.TB, dir string, github *contract.Contract, deviat
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := httptest.NewServer(f.Faulty(github.Front(f.Handler(), "/api/v3", deviates))) // a fault is not held against what is published
+	s := httptest.NewServer(out.counted(f.Faulty(github.Front(f.Handler(), "/api/v3", deviates)))) // a fault is not held against what is published
 	f.SetURL(s.URL)
 	var all []devforge.Member
 	for _, m := range []struct{ login, token, permission string }{
@@ -125,6 +127,31 @@ func forgeReporting(tb testing.TB, dir string, github *contract.Contract, deviat
 	must(tb, f.Found(owner, name, all...))
 	must(tb, f.AddHook(owner, name, "http://127.0.0.1:1/events", webhookSecret))
 	out.Forge, out.http = f, s
+	return out
+}
+
+// counted stands before the forge and counts what the bot asks of it.
+func (f *devForge) counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if path, ok := strings.CutPrefix(req.URL.Path, "/api/"); ok && req.Header.Get("Authorization") == "Bearer "+botToken {
+			path = variable.ReplaceAllString(strings.TrimPrefix(path, "v3"), "/*")
+			f.mu.Lock()
+			f.calls[req.Method+" "+path]++
+			f.mu.Unlock()
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+// variable is what a path has in another place each time: numbers and commits.
+var variable = regexp.MustCompile(`/([0-9]+|[0-9a-f]{40})\b`)
+
+// asked are the bot's calls since it was asked last.
+func (f *devForge) asked() map[string]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := f.calls
+	f.calls = map[string]int{}
 	return out
 }
 

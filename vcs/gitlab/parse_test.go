@@ -230,7 +230,7 @@ func TestParseTimes(t *testing.T) {
 	want := forgetest.Parse(t, c, headers(pullHook), pushed(t)).Event.Key()
 	for _, at := range []string{"2021-09-27 05:01:21 UTC", "2021-09-27T05:01:21Z", "2021-09-27T05:01:21.987Z", "2021-09-27T07:01:21+02:00", "2021-09-27 07:01:21 +0200"} {
 		got := forgetest.Parse(t, c, headers(pullHook), forgetest.Change(t, pushed(t), "object_attributes.updated_at", at))
-		if got.Event == nil || got.Event.Key() != want {
+		if got.Event == nil || got.Event.Key() != want || got.Event.At.Nanosecond() != 0 || got.Event.At.Location() != time.UTC {
 			t.Errorf("Parse(updated_at %s) = %s, want the key %q", at, forgetest.JSON(t, got), want)
 		}
 	}

@@ -44,6 +44,8 @@ func (c *Client) permission(ctx context.Context, op string, repo vcs.Repo, id in
 	var member struct {
 		user
 		AccessLevel int `json:"access_level"`
+		// Membership is told where a group has a limit of members, by newer versions.
+		Membership string `json:"membership_state"`
 	}
 	err := c.get(ctx, op, fmt.Sprintf("%s/members/all/%d", projectPath(repo), id), nil, &member)
 	switch {
@@ -53,7 +55,7 @@ func (c *Client) permission(ctx context.Context, op string, repo vcs.Repo, id in
 		return vcs.NoPermission, err
 	case member.ID != id:
 		return vcs.NoPermission, fmt.Errorf("%s: asked for the user %d, the forge answers with %d", op, id, member.ID)
-	case member.State != "active": // blocked, or still to be approved
+	case member.State != "active" || member.Membership != "" && member.Membership != "active": // blocked, or still to be approved
 		return vcs.NoPermission, nil
 	}
 	return accessLevel(member.AccessLevel), nil

@@ -228,12 +228,22 @@ func stopSteps(ctx context.Context, steps []string) error {
 		if !running {
 			continue
 		}
-		if err := supervisor.Interrupt(step); err != nil {
+		if err := stopStep(ctx, step); err != nil {
 			return fmt.Errorf("stopping a plan: %w", err)
 		}
-		if _, err := supervisor.Wait(ctx, step); err != nil {
-			return fmt.Errorf("stopping a plan: %w", err)
-		}
+	}
+	return nil
+}
+
+func stopStep(ctx context.Context, step string) error {
+	now, cancel := context.WithCancel(ctx)
+	cancel()
+	ended, interrupter := make(chan struct{}), make(chan error, 1)
+	go func() { interrupter <- supervisor.InterruptOn(now, step, ended) }()
+	_, err := supervisor.Wait(ctx, step)
+	close(ended)
+	if refused := <-interrupter; err != nil {
+		return errors.Join(err, refused)
 	}
 	return nil
 }
@@ -275,17 +285,13 @@ func (w *work) recoverApply(ctx context.Context, steps []string) (Result, error)
 // adopt waits for an apply that another server started.
 func (w *work) adopt(ctx context.Context, stepDir string) (terraform.Exit, error) {
 	ended, interrupter := make(chan struct{}), make(chan error, 1)
-	go func() {
-		select {
-		case <-ctx.Done():
-			interrupter <- supervisor.Interrupt(stepDir)
-		case <-ended:
-			interrupter <- nil
-		}
-	}()
+	go func() { interrupter <- supervisor.InterruptOn(ctx, stepDir, ended) }()
 	exit, err := terraform.Await(context.WithoutCancel(ctx), stepDir)
 	close(ended)
-	return exit, errors.Join(err, <-interrupter)
+	if refused := <-interrupter; refused != nil { // it has ended all the same
+		w.cfg.Log.WarnContext(ctx, "interrupting an adopted job", "job", w.job.ID, "error", refused)
+	}
+	return exit, err
 }
 
 // inspect reports whether the process of a step runs, and whether it was ever started.

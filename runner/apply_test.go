@@ -145,21 +145,23 @@ resource "terraform_data" "last" { input = terraform_data.middle.id }
 func newSlowSite(t *testing.T) (s *site, said, word *os.File) {
 	t.Helper()
 	s = newSite(t, map[string]string{"main.tf": slow})
-	open := func(name string) *os.File {
-		t.Helper()
-		name = filepath.Join(s.base, "ledger", name)
-		if err := syscall.Mkfifo(name, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		// Both ends, so that neither opening blocks nor a writer's end is the end.
-		f, err := os.OpenFile(name, os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = f.Close() })
-		return f
+	return s, s.fifo("said"), s.fifo("word")
+}
+
+// fifo is one in the ledger's directory.
+func (s *site) fifo(name string) *os.File {
+	s.t.Helper()
+	name = filepath.Join(s.base, "ledger", name)
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		s.t.Fatal(err)
 	}
-	return s, open("said"), open("word")
+	// Both ends, so that neither opening blocks nor a writer's end is the end.
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = f.Close() })
+	return f
 }
 
 func TestCancelInTheMiddleOfAnApply(t *testing.T) {

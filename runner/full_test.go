@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -141,5 +142,44 @@ resource "terraform_data" "a" {
 	}
 	if got, err := New(s.cfg).Recover(t.Context(), job); err != nil || got.End != Succeeded {
 		t.Errorf("Recover = %s, %+v, %v, want %s", got.End, got.Failure, err, Succeeded)
+	}
+}
+
+// An interrupt takes a file, for which there may be no room: who hears it now is told all the same, and who does not is asked again.
+func TestAnInterruptOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	for name, watched := range map[string]bool{"while its supervisor lives": true, "when nobody watches": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, said, _ := newSlowSite(t)
+			disk := smalldisk.New(t, filepath.Join(s.base, "small"), "size=4m,nr_inodes=40")
+			job := s.next("2", Apply)
+			job.PlanFile, job.Dir = s.plan("1").PlanFile, filepath.Join(disk.Dir, "1")
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			answers := s.begin(ctx, job)
+			waitForLine(t, said, "begun")
+			full := filepath.Join(disk.Dir, "full")
+			var err error
+			for err == nil {
+				full = filepath.Join(full, "x")
+				err = os.MkdirAll(full, 0o700)
+			}
+			want := Interrupted
+			if !watched {
+				mark, one := s.watchers(filepath.Join(job.Dir, "1-apply"))
+				s.kill9(one, mark.Supervisor)
+				want = Unknown
+			}
+			cancel()
+			if !watched {
+				if err := os.RemoveAll(filepath.Join(disk.Dir, "full")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := s.soon(answers); got.err != nil || got.result.End != want {
+				t.Errorf("Run = %s, %v, want %s", got.result.End, got.err, want)
+			}
+		})
 	}
 }

@@ -1,22 +1,26 @@
 package supervisor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // Interrupt asks for the one SIGINT. It may be asked any number of times, by anybody, at any time:
 // before the start, the process will not be executed; after the end, nothing happens. It does not wait.
+// On a full disk it may have to be asked again (InterruptOn).
 func Interrupt(dir string) error {
 	// The file first, then the call: the supervisor makes its FIFO first, then looks for the file.
-	if _, err := touch(dir, interruptName); err != nil {
-		return fmt.Errorf("asking for the interrupt: %w", err)
+	_, unnoted := touch(dir, interruptName)
+	if unnoted != nil && !isFull(unnoted) {
+		return fmt.Errorf("asking for the interrupt: %w", unnoted)
 	}
 	heard, err := ring(dir)
 	if err != nil {
@@ -29,14 +33,54 @@ func Interrupt(dir string) error {
 	if err != nil {
 		return fmt.Errorf("asking for the interrupt: %w", err)
 	}
-	if l.state() != Running || !l.mark.Orphaned {
+	switch state := l.state(); {
+	case state == Ended || state == Unknown:
+		return nil
+	case l.mark != nil && l.mark.Orphaned:
+		return interruptOrphan(dir, l.mark)
+	case unnoted != nil: // a supervisor that comes later does not know of it
+		return fmt.Errorf("asking for the interrupt: %w", unnoted)
+	}
+	return nil
+}
+
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
+// askEvery is how often an interrupt is asked for that can't be, mostly because the disk is full.
+const askEvery = 200 * time.Millisecond
+
+// InterruptOn asks for the SIGINT when ctx ends, as often as it takes, until ended is closed.
+func InterruptOn(ctx context.Context, dir string, ended <-chan struct{}) error {
+	select {
+	case <-ctx.Done():
+	case <-ended:
 		return nil
 	}
-	first, err := touch(dir, interruptedName)
-	if err != nil || !first {
-		return err
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
+		err := Interrupt(dir)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ended:
+			return err
+		}
 	}
-	if err := signalProcess(l.mark, syscall.SIGINT); err != nil {
+}
+
+// interruptOrphan sends the one SIGINT to a process that has no supervisor.
+func interruptOrphan(dir string, mark *Mark) error {
+	first, err := touch(dir, interruptedName)
+	if err != nil {
+		return fmt.Errorf("interrupting a process without supervisor: %w", err)
+	}
+	if !first {
+		return nil
+	}
+	if err := signalProcess(mark, syscall.SIGINT); err != nil {
 		return fmt.Errorf("interrupting a process without supervisor: %w", err)
 	}
 	return nil

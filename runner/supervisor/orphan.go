@@ -54,7 +54,10 @@ func (o *orphan) tend(now time.Time) {
 	}
 	if !o.over.IsZero() && now.After(o.over) {
 		o.over, o.patient = time.Time{}, false
-		_ = Interrupt(o.dir) // tried again by whoever stops the job
+		_ = Interrupt(o.dir)
+	}
+	if wanted, _ := exists(o.dir, interruptName); wanted {
+		_ = Interrupt(o.dir) // the supervisor may have been killed before it could send it
 	}
 	asked, err := os.Lstat(filepath.Join(o.dir, interruptedName))
 	if err != nil || o.patient || now.Sub(asked.ModTime()) < o.grace || !alive(o.mark) {

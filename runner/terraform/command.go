@@ -156,11 +156,11 @@ func (c Command) run(ctx context.Context, call func(context.Context, *tfexec.Ter
 	}
 	calm := context.WithoutCancel(ctx)
 	ended, interrupter := make(chan struct{}), make(chan error, 1)
-	go func() { interrupter <- c.interruptOn(ctx, ended) }()
+	go func() { interrupter <- supervisor.InterruptOn(ctx, c.StepDir, ended) }()
 	callErr := call(calm, tf)
+	exit, err := Await(calm, c.StepDir) // the first stage may have been killed: then nobody else passes an interrupt on
 	close(ended)
 	interruptErr := <-interrupter
-	exit, err := Await(calm, c.StepDir)
 	if err != nil {
 		return Exit{}, fmt.Errorf("running terraform: %w", errors.Join(err, callErr, interruptErr))
 	}
@@ -193,16 +193,6 @@ func (c Command) prepare() (*tfexec.Terraform, error) {
 		return nil, fmt.Errorf("preparing terraform: %w", err)
 	}
 	return tf, nil
-}
-
-// interruptOn asks for the SIGINT when ctx ends before the process does.
-func (c Command) interruptOn(ctx context.Context, ended <-chan struct{}) error {
-	select {
-	case <-ctx.Done():
-		return supervisor.Interrupt(c.StepDir)
-	case <-ended:
-		return nil
-	}
 }
 
 // Await waits for the end of the process of a step directory, whoever started it.

@@ -180,7 +180,7 @@ func applyFailure(exit terraform.Exit, log *terraform.ApplyLog, text string) *Fa
 }
 
 // Recover finds out what became of a job after a crash of the server. A result that was kept is
-// read. A plan: what still runs is interrupted and waited for, and the answer is ErrNotRun. An apply,
+// read. A plan: what still runs is interrupted and waited for first, and without a result the answer is ErrNotRun. An apply,
 // like what mends a state, is never run again: one that still runs is waited for (cancelling ctx interrupts it), and one that
 // was provably not started ends as NotStarted, one whose end nobody saw as Unknown, with evidence.
 func (r *Runner) Recover(ctx context.Context, job Job) (Result, error) {
@@ -188,23 +188,25 @@ func (r *Runner) Recover(ctx context.Context, job Job) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	result, err := LoadResult(job.Dir)
-	if err == nil {
-		return result, nil
-	}
-	if newer := new(FormatError); job.Action != Plan && errors.As(err, &newer) {
-		return Result{}, err // it says the end, and is not to be written over
-	}
 	steps, err := stepDirs(job.Dir)
 	if err != nil {
 		return Result{}, err
 	}
 	if job.Action == Plan {
-		if err := stopSteps(ctx, steps); err != nil {
+		if err := stopSteps(ctx, append(steps, w.showDir())); err != nil {
 			return Result{}, fmt.Errorf("recovering job %s: %w", job.ID, err)
 		}
 		w.close()
+	}
+	result, err := LoadResult(job.Dir)
+	if err == nil {
+		return result, nil
+	}
+	if job.Action == Plan {
 		return Result{}, ErrNotRun
+	}
+	if newer := new(FormatError); errors.As(err, &newer) {
+		return Result{}, err // it says the end, and is not to be written over
 	}
 	end := w.recoverApply
 	if job.Action.Mends() {

@@ -3,6 +3,7 @@ package runner
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -42,6 +43,14 @@ func (s *site) soon(answers <-chan answer) answer {
 		s.t.Fatal("it was not interrupted")
 		return answer{}
 	}
+}
+
+// hangs has terraform tell that a command has begun, which then comes to no end.
+func (s *site) hangs(command string) (said *os.File) {
+	s.t.Helper()
+	said = s.fifo("said")
+	s.stub(command, "echo begun >'"+said.Name()+"'; exec sleep 100")
+	return said
 }
 
 // watchers are the supervisor of a step that runs, and its first stage.
@@ -91,5 +100,45 @@ func TestAnApplyThatNobodyWatchesIsInterrupted(t *testing.T) {
 	cancel()
 	if got := s.soon(answers); got.err != nil || got.result.End != Unknown {
 		t.Errorf("Run = %s, %v, want that nobody saw the end", got.result.End, got.err)
+	}
+}
+
+func (s *site) lastStep(job Job) string {
+	s.t.Helper()
+	steps, err := stepDirs(job.Dir)
+	if err != nil || len(steps) == 0 {
+		s.t.Fatalf("the steps: %q, %v", steps, err)
+	}
+	return filepath.Base(steps[len(steps)-1])
+}
+
+// What was answered before a plan is made again says nothing of it: the next server stops what runs.
+func TestAnEarlierResultDoesNotHideWhatRuns(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": localBackend})
+	job := s.next("1", Plan)
+	s.run(job) // it is kept, and its server dies before it has taken note of it
+	said := s.hangs("plan")
+	job.Tool = s.job.Tool
+	server := s.startChild(job)
+	waitForLine(t, said, "begun")
+	step := filepath.Join(job.Dir, s.lastStep(job))
+	s.kill(server)
+	res, err := New(s.cfg).Recover(t.Context(), job)
+	if running, _, ierr := inspect(step); !errors.Is(err, ErrNotRun) || running || ierr != nil {
+		t.Errorf("Recover = %s, %v; the plan runs: %v, %v; want %v and nothing that runs", res.End, err, running, ierr, ErrNotRun)
+	}
+	// As of an older server, which left the result where it was.
+	server = s.startChild(job)
+	waitForLine(t, said, "begun")
+	s.kill(server)
+	if err := saveResult(job.Dir, Result{Format: resultFormat, Summary: Summary{End: Succeeded}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(s.cfg).Recover(t.Context(), job); err != nil {
+		t.Errorf("Recover = %v", err)
+	}
+	if running, _, err := inspect(step); running || err != nil {
+		t.Errorf("the plan runs: %v, %v", running, err)
 	}
 }

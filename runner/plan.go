@@ -219,13 +219,18 @@ func (w *work) planFacts(ctx context.Context, file string) (terraform.PlanFacts,
 		if c, err = w.command("show", w.env(w.job.Project.Workspace)); err != nil {
 			return facts, err
 		}
-		c.StepDir = filepath.Join(w.cfg.Data, "tmp", shortHash(w.job.ID)+"-show")
+		c.StepDir = w.showDir()
 		facts, err = c.ShowPlan(ctx, file)
 	}
 	if errors.Is(err, terraform.ErrNotPlan) {
 		return terraform.PlanFacts{}, nil
 	}
 	return facts, err
+}
+
+// showDir is the step directory of `show`, whose log holds secrets.
+func (w *work) showDir() string {
+	return filepath.Join(w.cfg.Data, "tmp", shortHash(w.job.ID)+"-show")
 }
 
 // misplaced refuses a plan of another workspace than the job's: the lock that was taken would not be

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -37,6 +38,22 @@ func LoadResult(jobDir string) (Result, error) {
 		return Result{}, fmt.Errorf("reading a result: %w", &FormatError{Format: result.Format})
 	}
 	return result, nil
+}
+
+// forgetResult removes the result of an earlier start for good, before anything else of that start goes: it would be taken for
+// the next one's.
+func forgetResult(jobDir string) error {
+	err := os.Remove(filepath.Join(jobDir, resultName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncDir(jobDir)
+	}
+	if err != nil {
+		return fmt.Errorf("forgetting an earlier result: %w", err)
+	}
+	return nil
 }
 
 // save keeps a result. What an apply has done is known, and told, even if there is no room to keep it: it can be read from

@@ -224,6 +224,10 @@ func (w *work) clear() error {
 		}
 	}
 	for _, step := range steps {
+		if err := forgetResult(w.job.Dir); err != nil {
+			return err
+		}
+		steps = append(steps, w.showDir())
 		running, started, err := inspect(step)
 		switch {
 		case err != nil:

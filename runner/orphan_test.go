@@ -86,6 +86,58 @@ func (s *site) kill9(one int, pids ...int) {
 	}
 }
 
+func TestAPlanThatNobodyWatchesIsInterrupted(t *testing.T) {
+	t.Parallel()
+	for name, stageOne := range map[string]bool{"the supervisor is killed": false, "the first stage is killed": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, map[string]string{"main.tf": ""})
+			said := s.hangs("init")
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			job := s.next("1", Plan)
+			answers := s.begin(ctx, job)
+			waitForLine(t, said, "begun")
+			mark, one := s.watchers(filepath.Join(job.Dir, "1-init"))
+			if stageOne {
+				s.kill9(one, one)
+			} else {
+				s.kill9(one, mark.Supervisor)
+			}
+			cancel()
+			if got := s.soon(answers); got.err != nil || got.result.End != Cancelled {
+				t.Errorf("Run = %s, %v, want it cancelled", got.result.End, got.err)
+			}
+		})
+	}
+}
+
+func TestAPlanThatNobodyWatchesEndsInTime(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": ""})
+	said := s.fifo("said")
+	s.stub("init", "echo begun >'"+said.Name()+"'; exec sleep 100")
+	s.cfg.PlanTimeout = 4 * time.Second
+	job := s.next("1", Plan)
+	answers := s.begin(t.Context(), job)
+	begun := make(chan struct{})
+	go func() {
+		defer close(begun)
+		_, _ = said.Read(make([]byte, len("begun\n")))
+	}()
+	var got answer
+	select {
+	case <-begun:
+		mark, one := s.watchers(filepath.Join(job.Dir, "1-init"))
+		s.kill9(one, mark.Supervisor)
+		got = s.soon(answers)
+	case got = <-answers: // a machine so slow that its time was over before that
+	}
+	if got.err != nil || got.result.End != Failed || got.result.Failure.Summary != "stopped after 4 seconds by --plan-timeout" {
+		t.Errorf("Run = %s, %+v, %v", got.result.End, got.result.Failure, got.err)
+	}
+}
+
 func TestAnApplyThatNobodyWatchesIsInterrupted(t *testing.T) {
 	t.Parallel()
 	s, said, _ := newSlowSite(t)
@@ -103,6 +155,22 @@ func TestAnApplyThatNobodyWatchesIsInterrupted(t *testing.T) {
 	}
 }
 
+// hangsAtFirst has plan hang the first n times that it is started, having told.
+func (s *site) hangsAtFirst(n int) (said *os.File) {
+	s.t.Helper()
+	said = s.fifo("said")
+	count := filepath.Join(s.base, "ledger", "starts")
+	s.stub("plan", "echo x >>'"+count+"'\nif [ $(wc -l <'"+count+"') -le "+strconv.Itoa(n)+" ]; then echo begun >'"+said.Name()+"'; exec sleep 100; fi")
+	return said
+}
+
+// killPlan kills the plan of a job, and who watches it.
+func (s *site) killPlan(job Job) {
+	s.t.Helper()
+	mark, one := s.watchers(filepath.Join(job.Dir, s.lastStep(job)))
+	s.kill9(one, mark.Supervisor, mark.PID)
+}
+
 func (s *site) lastStep(job Job) string {
 	s.t.Helper()
 	steps, err := stepDirs(job.Dir)
@@ -110,6 +178,61 @@ func (s *site) lastStep(job Job) string {
 		s.t.Fatalf("the steps: %q, %v", steps, err)
 	}
 	return filepath.Base(steps[len(steps)-1])
+}
+
+// A plan has changed nothing: what is not its own fault does not end it, unless it always does.
+func TestAPlanThatIsKilledIsMadeOnceMore(t *testing.T) {
+	t.Parallel()
+	for kills, want := range map[int]End{mostStarts - 1: Succeeded, mostStarts: Failed} {
+		t.Run(strconv.Itoa(kills), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, map[string]string{"main.tf": localBackend})
+			said := s.hangsAtFirst(kills)
+			job := s.next("1", Plan)
+			answers := s.begin(t.Context(), job)
+			for range kills {
+				waitForLine(t, said, "begun")
+				s.killPlan(job)
+			}
+			got := s.soon(answers)
+			if got.err != nil || got.result.End != want {
+				t.Errorf("Run = %s, %+v, %v, want %s", got.result.End, got.result.Failure, got.err, want)
+			}
+			if want == Failed && got.result.Failure.Summary != "what watches terraform was killed" {
+				t.Errorf("its failure is %+v", got.result.Failure)
+			}
+		})
+	}
+}
+
+// A plan that is made once more has the rest of its time, and so has one for which a lock was broken.
+func TestAPlanHasItsTimeOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": ""})
+	s.cfg.PlanTimeout = time.Hour
+	job := s.next("1", Plan)
+	job.Since = time.Now().Add(-time.Hour)
+	got := s.run(job)
+	if got.End != Failed || got.Failure.Summary != "stopped after 1 hour by --plan-timeout" {
+		t.Errorf("Run = %s, %+v", got.End, got.Failure)
+	}
+}
+
+// What starts terraform may be killed before it has.
+func TestAPlanThatWasNotStartedIsMadeOnceMore(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": localBackend})
+	self := filepath.Join(s.base, "bin", "self")
+	script := "#!/bin/sh\nif [ \"$1\" = init ] && [ ! -e '" + s.base + "/ledger/killed' ]; then touch '" + s.base + "/ledger/killed'; kill -KILL $$; fi\nexec '" +
+		s.cfg.Self + "' \"$@\"\n"
+	if err := os.WriteFile(self, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.cfg.Self = self
+	s.plan("1")
+	if _, err := os.Stat(filepath.Join(s.base, "ledger", "killed")); err != nil {
+		t.Errorf("nothing was killed: %v", err)
+	}
 }
 
 // What was answered before a plan is made again says nothing of it: the next server stops what runs.

@@ -225,6 +225,9 @@ func (w *work) planFacts(ctx context.Context, file string) (terraform.PlanFacts,
 	if errors.Is(err, terraform.ErrNotPlan) {
 		return terraform.PlanFacts{}, nil
 	}
+	if errors.Is(err, terraform.ErrNotSeen) || errors.Is(err, terraform.ErrNotStarted) {
+		return facts, fmt.Errorf("%w: %w", ErrNotRun, err)
+	}
 	return facts, err
 }
 
@@ -280,6 +283,9 @@ func (w *work) step(
 	w.cfg.Took(name, time.Since(began))
 	if errors.Is(err, terraform.ErrNotStarted) && ctx.Err() != nil {
 		return &step{failure: cancelledFailure(), cancelled: true}, nil
+	}
+	if errors.Is(err, terraform.ErrNotStarted) { // what was to start it may have been killed
+		return nil, fmt.Errorf("terraform %s: %w: %w", name, ErrNotRun, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("terraform %s: %w", name, err)

@@ -30,8 +30,7 @@ import (
 	"github.com/tidegate/tidegate/runner/terraform"
 )
 
-// ErrNotRun is the answer for a plan that did not come to its end, to Recover always, to Run when its supervisor was killed: nothing
-// of it counts, run it again.
+// ErrNotRun is Recover's answer for a plan that did not come to its end: nothing of it counts, run it again.
 var ErrNotRun = errors.New("the job did not come to its end and is to be run again")
 
 // ErrRunBefore is Run's answer for an apply, or what mends a state, that was started before: it is never

@@ -16,25 +16,79 @@ var errPlanTime = errors.New("the time for a plan is over")
 // lastLines is how much of a log stands in the failure of who was stopped.
 const lastLines = 20
 
-// planInTime is plan, within the time that a plan may take.
+// mostStarts is how often a plan is started whose supervisor is killed each time.
+const mostStarts = 3
+
+// planInTime is plan, within the time that a plan may take. One that nobody saw the end of is made once more: it has changed nothing.
 func (w *work) planInTime(ctx context.Context) (Result, error) {
-	if w.cfg.PlanTimeout <= 0 {
-		return w.plan(ctx)
-	}
-	timed, end := context.WithTimeoutCause(ctx, w.cfg.PlanTimeout, errPlanTime)
+	timed, end := w.inTime(ctx)
 	defer end()
 	result, err := w.plan(timed)
-	if err != nil || result.End != Cancelled || !errors.Is(context.Cause(timed), errPlanTime) {
+	for n := 1; errors.Is(err, ErrNotRun) && timed.Err() == nil && n < mostStarts; n++ {
+		w.cfg.Log.WarnContext(ctx, "making a plan once more", "job", w.job.ID, "error", err)
+		if err = w.afresh(); err == nil {
+			result, err = w.plan(timed)
+		}
+	}
+	switch lost := errors.Is(err, ErrNotRun); {
+	case err != nil && !lost, err == nil && result.End != Cancelled:
 		return result, err
+	case errors.Is(context.Cause(timed), errPlanTime):
+		return w.outOfTime(result), nil
+	case lost && ctx.Err() != nil:
+		return w.stopped(&step{failure: cancelledFailure(), cancelled: true}, false), nil
+	case lost && !errors.Is(err, terraform.ErrNotStarted):
+		return w.lost(), nil
 	}
-	var log string
-	if steps, err := stepDirs(w.job.Dir); err == nil && len(steps) > 0 {
-		log, _ = terraform.ReadLog(steps[len(steps)-1], maxLog) // its last lines are only an addition
+	return result, err
+}
+
+func (w *work) inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	if w.cfg.PlanTimeout <= 0 {
+		return ctx, func() {}
 	}
-	result.End = Failed
+	since := w.job.Since
+	if since.IsZero() {
+		since = w.started
+	}
+	return context.WithDeadlineCause(ctx, since.Add(w.cfg.PlanTimeout), errPlanTime)
+}
+
+// afresh makes the job ready for one more start of a plan. What the last one noted of its locks stays.
+func (w *work) afresh() error {
+	w.close()
+	w.started = time.Now().UTC()
+	if err := w.clear(); err != nil {
+		return err
+	}
+	return w.sign()
+}
+
+// outOfTime is the result of a plan that took too long.
+func (w *work) outOfTime(stopped Result) Result {
+	result := w.result(Failed)
+	result.LocalState, result.LogCut = stopped.LocalState, stopped.LogCut
 	result.Failure = stopFailure(fmt.Sprintf("stopped after %s by --plan-timeout", timeWords(w.cfg.PlanTimeout)),
-		"Nothing was changed.", log)
-	return result, nil
+		"Nothing was changed.", w.lastLog())
+	return result
+}
+
+// lost is the result of a plan that nobody saw the end of, however often it was started.
+func (w *work) lost() Result {
+	result := w.result(Failed)
+	result.Failure = stopFailure("what watches terraform was killed", fmt.Sprintf("This happened each of the %d times that the plan was made. "+
+		"Nobody here does that: most likely the memory of the machine or of the container was used up. Nothing was changed.", mostStarts), w.lastLog())
+	return result
+}
+
+// lastLog is the log of the last process; its last lines are only an addition.
+func (w *work) lastLog() string {
+	steps, err := stepDirs(w.job.Dir)
+	if err != nil || len(steps) == 0 {
+		return ""
+	}
+	log, _ := terraform.ReadLog(steps[len(steps)-1], maxLog)
+	return log
 }
 
 // why is the failure of a process: what ended it from outside, where something did, before terraform's words.

@@ -51,6 +51,8 @@ type Job struct {
 	// has left it.
 	Release   string `json:"release,omitempty"`
 	ReleaseOf string `json:"release_of,omitempty"`
+	// Since is when the time that a plan may take began. Zero: when Run did. It is not kept: who begins once more has all of it.
+	Since time.Time `json:"-"`
 }
 
 // End is how a job ended.

@@ -68,8 +68,12 @@ func (e Exit) Starved() bool { return e.Known && e.Signal == "SIGKILL" && !e.Kil
 // LogName is the log's name in a step directory.
 const LogName = "output.log"
 
-// ErrNotStarted is returned for a context that ended before anything was executed.
+// ErrNotStarted is returned for a context that ended before anything was executed, and when our supervisor did not come to execute
+// it and left no word why.
 var ErrNotStarted = errors.New("nothing was started")
+
+// ErrNotSeen is returned when nobody saw how a process ended.
+var ErrNotSeen = errors.New("nobody saw how it ended")
 
 // InitOptions are the ways to init.
 type InitOptions struct {

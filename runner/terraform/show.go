@@ -25,6 +25,8 @@ func (c Command) ShowPlan(ctx context.Context, planFile string) (facts PlanFacts
 	switch {
 	case err != nil:
 		return PlanFacts{}, err
+	case !exit.Known:
+		return PlanFacts{}, fmt.Errorf("terraform show: %w", ErrNotSeen)
 	case !exit.ok() || exit.Truncated:
 		return PlanFacts{}, fmt.Errorf("%w: terraform show ended with code %d", ErrNotPlan, exit.Code)
 	}

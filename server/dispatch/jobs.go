@@ -315,6 +315,7 @@ func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Check
 	}
 	j = ready
 	j.State, j.Started = journal.JobRunning, time.Now().UTC()
+	j.Job.Since = j.Started
 	if err := e.Journal.PutJob(ctx, j); err != nil {
 		return j, err
 	}
@@ -332,19 +333,11 @@ func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Check
 // errDetached: the server stops, and leaves an apply to its supervisor.
 var errDetached = errors.New("left to its supervisor")
 
-// run runs a job. A plan ends with its run, and is made once more when its supervisor was killed. An apply is neither: what the
-// stop of the server does not wait for is left running, and the next one adopts it.
+// run runs a job. A plan ends with its run. An apply does not: what the stop of the server does not wait for is left running, and
+// the next one adopts it.
 func (e *Engine) run(ctx context.Context, s scene, j runner.Job) (runner.Result, error) {
 	if !s.ask.changes() {
-		res, err := e.Runner.Run(s.stop, j) //nolint:contextcheck // stop is derived from ctx
-		if !errors.Is(err, runner.ErrNotRun) || s.stop.Err() != nil {
-			return res, err
-		}
-		e.Log.WarnContext(ctx, "making a plan once more", "job", j.ID, "err", err)
-		if res, err = e.Runner.Recover(ctx, j); !errors.Is(err, runner.ErrNotRun) {
-			return res, err
-		}
-		return e.Runner.Run(s.stop, j) //nolint:contextcheck // as above
+		return e.Runner.Run(s.stop, j) //nolint:contextcheck // stop is derived from ctx
 	}
 	return e.detachable(ctx, s.ending(), func(calm context.Context) (runner.Result, error) { return e.Runner.Run(calm, j) })
 }

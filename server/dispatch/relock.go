@@ -15,32 +15,41 @@ import (
 // come to its terraform.
 const longAgo = 24 * time.Hour
 
+// mostBroken bounds how many locks are broken for one plan: each that dies may leave one more.
+const mostBroken = 3
+
 // relock looks at a job that did not get the lock of its state. When the lock was provably left by a job of
 // ours that is dead, a plan breaks it and is made once more; of an apply it is only said.
 func (e *Engine) relock(ctx context.Context, s scene, j *journal.Job, res runner.Result) (runner.Result, error) {
-	if res.Failure == nil || res.Failure.Lock == nil || j.Job.Release != "" || s.ask.kind == askMend {
-		return res, nil
+	for range mostBroken {
+		if res.Failure == nil || res.Failure.Lock == nil || res.Failure.Lock.ID == j.Job.Release || s.ask.kind == askMend {
+			return res, nil
+		}
+		lock := res.Failure.Lock
+		dead, err := e.leftBy(ctx, *j, res.Started, *lock)
+		if err = e.spare(ctx, err); err != nil || dead == "" {
+			return res, err
+		}
+		lock.Left = dead
+		if !s.ask.plans() {
+			return res, nil
+		}
+		e.Log.InfoContext(ctx, "breaking the state lock of a dead job", "job", j.Job.ID, "dead", dead, "lock", lock.ID)
+		j.Job.Release, j.Job.ReleaseOf = lock.ID, dead
+		if err := e.Journal.PutJob(ctx, *j); err != nil {
+			return res, err
+		}
+		if res, err = e.run(ctx, s, j.Job); err != nil {
+			return res, err
+		}
 	}
-	lock := res.Failure.Lock
-	dead, err := e.leftBy(ctx, *j, *lock)
-	if err = e.spare(ctx, err); err != nil || dead == "" {
-		return res, err
-	}
-	lock.Left = dead
-	if !s.ask.plans() {
-		return res, nil
-	}
-	e.Log.InfoContext(ctx, "breaking the state lock of a dead job", "job", j.Job.ID, "dead", dead, "lock", lock.ID)
-	j.Job.Release, j.Job.ReleaseOf = lock.ID, dead
-	if err := e.Journal.PutJob(ctx, *j); err != nil {
-		return res, err
-	}
-	return e.run(ctx, s, j.Job)
+	return res, nil
 }
 
-// leftBy answers the job of ours that has left a lock and is dead; "" when that is not certain.
-func (e *Engine) leftBy(ctx context.Context, j journal.Job, lock runner.StateLock) (string, error) {
-	if !lock.Forcible || lock.Who == "" || !lock.Created.Before(j.Started) {
+// leftBy answers the job of ours that has left a lock and is dead; "" when that is not certain. The job that did not get the lock
+// was started then, the last time: an earlier start of its own may have left it.
+func (e *Engine) leftBy(ctx context.Context, j journal.Job, started time.Time, lock runner.StateLock) (string, error) {
+	if !lock.Forcible || lock.Who == "" || !lock.Created.Before(started) {
 		return "", nil
 	}
 	if doubt, err := e.mayBeAlive(ctx, j, lock); err != nil || doubt {

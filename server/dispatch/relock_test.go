@@ -80,12 +80,41 @@ func TestLeftBy(t *testing.T) {
 			if test.theirs {
 				want = dead.Job.ID
 			}
-			if got, err := e.leftBy(t.Context(), job(netA()), lock); err != nil || got != want {
+			if got, err := e.leftBy(t.Context(), job(netA()), time.Now().Add(-time.Second), lock); err != nil || got != want {
 				t.Errorf("leftBy = %q, %v, want %q", got, err, want)
 			}
-			if got, err := e.leftBy(t.Context(), job(netB()), lock); err != nil || got != "" {
+			if got, err := e.leftBy(t.Context(), job(netB()), time.Now().Add(-time.Second), lock); err != nil || got != "" {
 				t.Errorf("leftBy of another project = %q, %v", got, err)
 			}
 		})
+	}
+}
+
+// A plan that was killed together with its terraform is made once more by the same run, and may find its own lock.
+func TestTheLockOfAnEarlierStartIsKnown(t *testing.T) {
+	t.Parallel()
+	e := engineOn(t, newGuarding())
+	began := time.Now().Add(-time.Minute)
+	asks := journal.Run{ID: e.Journal.NewRunID(), Pull: pr(1), Command: cmdPlan, State: journal.Running, Started: began}
+	j := journal.Job{
+		Run: asks.ID, N: 1, State: journal.JobRunning, Started: began,
+		Job: runner.Job{ID: asks.ID + "/1", Project: netA(), Dir: e.jobDir(asks.ID, 1)},
+	}
+	died := fmt.Sprintf(`[{"who":"us@here","operation":"OperationTypePlan","from":%q,"to":%q}]`,
+		began.Add(time.Second).Format(time.RFC3339Nano), began.Add(30*time.Second).Format(time.RFC3339Nano))
+	must(t, e.Journal.CreateRun(t.Context(), asks, []journal.Job{j}))
+	must(t, os.MkdirAll(j.Job.Dir, 0o700))
+	must(t, os.WriteFile(filepath.Join(j.Job.Dir, "died.json"), []byte(died), 0o600))
+	lock := runner.StateLock{ID: "7", Who: "us@here", Operation: "OperationTypePlan", Created: began.Add(2 * time.Second), Forcible: true}
+	if got, err := e.leftBy(t.Context(), j, began.Add(40*time.Second), lock); err != nil || got != j.Job.ID {
+		t.Errorf("leftBy = %q, %v, want %q", got, err, j.Job.ID)
+	}
+
+	// Another lock was broken for it before it died. (It does not come to be made here: it lacks what a job needs.)
+	j.Job.Release = "6"
+	s := scene{item: item{ask: ask{kind: askPlan}}, stop: t.Context()}
+	res := runner.Result{Summary: runner.Summary{Started: began.Add(40 * time.Second), Failure: &runner.Failure{Lock: &lock}}}
+	if _, err := e.relock(t.Context(), s, &j, res); err == nil || j.Job.Release != "7" || j.Job.ReleaseOf != j.Job.ID {
+		t.Errorf("relock breaks %q of %q, %v, want its own", j.Job.Release, j.Job.ReleaseOf, err)
 	}
 }

@@ -59,6 +59,10 @@ func TestJudge(t *testing.T) {
 		"a fault of ours": {func(f *facts) {
 			f.comments[1][0].Body = strings.Replace(f.comments[1][0].Body, "1 add", "failed, `internal error`", 1)
 		}, "ended with an internal error"},
+		"a fault of ours in a plan whose supervisor was killed": {func(f *facts) {
+			f.killed[planRun] = true
+			f.comments[1][0].Body = strings.Replace(f.comments[1][0].Body, "1 add", "failed, `internal error`", 1)
+		}, "ended with an internal error"},
 		"no answer, but a comment": {func(f *facts) {
 			c := comment{Body: "### Running: apply"}
 			c.User.Login = bot

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/tidegate/tidegate/runner/smalldisk"
+	"github.com/tidegate/tidegate/runner/terraform"
 )
 
 // An apply that finds no room before its terraform is there was not started, and that is known although nothing can be
@@ -181,5 +182,28 @@ func TestAnInterruptOnAFullDisk(t *testing.T) {
 				t.Errorf("Run = %s, %v, want %s", got.result.End, got.err, want)
 			}
 		})
+	}
+}
+
+// That a disk is full is said when it is, and terraform's own words stay.
+func TestTheWordsForAFullDisk(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	disk := smalldisk.New(t, filepath.Join(s.base, "small"), "size=1m")
+	w := &work{cfg: s.cfg, job: Job{Dir: filepath.Join(s.base, "data")}}
+	exit := terraform.Exit{Started: true, Known: true, Code: 1}
+	lock := &StateLock{ID: "7"}
+	own := &Failure{Summary: "Failed to write", Text: "Error: Failed to write\n\nwrite x: no space left on device", Lock: lock}
+	other := &Failure{Summary: "local-exec provisioner error", Text: "Error: local-exec provisioner error"}
+	if got := w.why("plan", exit, "", own); got != own {
+		t.Errorf("with room: %+v, want terraform's own words", got)
+	}
+	w.job.Dir = disk.Dir
+	if got := w.why("plan", exit, "alert: no space left on device", other); got != other {
+		t.Errorf("words of a provisioner: %+v, want terraform's own", got)
+	}
+	got := w.why("plan", exit, "", own)
+	if got.Summary != "no space left on device" || !strings.Contains(got.Text, "Who runs this server") || !strings.HasSuffix(got.Text, own.Text) || got.Lock != lock {
+		t.Errorf("without room: %+v, want both", got)
 	}
 }

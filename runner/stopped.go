@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tidegate/tidegate/runner/terraform"
 )
 
@@ -103,12 +105,28 @@ func (w *work) why(name string, exit terraform.Exit, raw string, own *Failure) *
 	case exit.Known && exit.Code != 0 && terraform.OutOfMemory(raw):
 		return stopFailure("terraform ran out of memory", "terraform "+name+" or a provider got no more memory from the system. "+
 			"Give it more (--job-memory, if that is set, or the machine's), or make this project smaller.", raw)
-	case exit.Known && exit.Code != 0 && terraform.OutOfDisk(raw):
-		return stopFailure("no space left on device", "terraform "+name+" could not write a file, because a disk is full: "+
-			"most likely the one of the server's data directory. Who runs this server can free some of it or give it more. "+
-			"Then comment again.", raw)
+	case exit.Known && exit.Code != 0 && own != nil && terraform.OutOfDisk(own.Summary+"\n"+own.Text) && w.isFull():
+		failure := *own
+		failure.Summary = "no space left on device"
+		failure.Text = "terraform " + name + " could not write a file, because the disk of the server's data directory is full. " +
+			"Who runs this server can free some of it or give it more. Then comment again.\n\n" + own.Text
+		return &failure
 	}
 	return own
+}
+
+// isFull reports that the disk of the job is full, or nearly so: what terraform could not write, it may have removed. That an error
+// has the words for it does not tell: a provider may have them from elsewhere.
+func (w *work) isFull() bool { return isFull(w.cfg.Data) || isFull(w.job.Dir) }
+
+func isFull(dir string) bool {
+	const fewBytes, fewFiles = 64 << 20, 64
+	var disk unix.Statfs_t
+	if err := unix.Statfs(dir, &disk); err != nil {
+		return false
+	}
+	free := uint64(disk.Bavail) * uint64(disk.Bsize) //nolint:unconvert // the types differ by system
+	return free < fewBytes || disk.Files > 0 && disk.Ffree < fewFiles
 }
 
 func stopWords(exit terraform.Exit) string {

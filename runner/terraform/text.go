@@ -247,9 +247,9 @@ func ErrorText(log, fallback string) Failure {
 	return failure
 }
 
-// OutOfDisk reports that a log has the system's words for a disk that is full.
-func OutOfDisk(log string) bool {
-	return strings.Contains(strings.ToLower(log), "no space left on device")
+// OutOfDisk reports that an error has the system's words for a disk that is full.
+func OutOfDisk(text string) bool {
+	return strings.Contains(strings.ToLower(text), "no space left on device")
 }
 
 // OutOfMemory reports that a log has what a Go program prints that gets no more memory, be it terraform or one

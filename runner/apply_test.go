@@ -420,9 +420,17 @@ resource "terraform_data" "a" {}
 	if diff := cmp.Diff([]string{"init", "plan"}, s.started()); diff != "" {
 		t.Errorf("processes of a plan with backend http (-want +got):\n%s", diff)
 	}
-	got := s.apply("2", plan)
-	if got.ErroredState == "" {
-		t.Fatalf("apply = %s, %+v, no errored state; text:\n%s", got.End, got.Failure, got.Text)
+	r, job := New(s.cfg), s.next("2", Apply)
+	job.PlanFile = plan.PlanFile
+	if kept, err := r.ErroredStates(); err != nil || len(kept) != 0 {
+		t.Errorf("ErroredStates before = %q, %v, want none", kept, err)
+	}
+	got, err := r.Run(t.Context(), job)
+	if err != nil || got.ErroredState == "" {
+		t.Fatalf("apply = %s, %+v, %v, no errored state; text:\n%s", got.End, got.Failure, err, got.Text)
+	}
+	if kept, err := r.ErroredStates(); err != nil || len(kept) != 1 || kept[0] != job.Dir {
+		t.Errorf("ErroredStates = %q, %v, want %s", kept, err, job.Dir)
 	}
 	data, err := os.ReadFile(got.ErroredState)
 	if err != nil || !strings.Contains(string(data), "terraform_data") {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -127,18 +126,6 @@ func ErroredState(jobDir string) string {
 		return ""
 	}
 	return name
-}
-
-// ErroredStates are the job directories below runs, at <run>/<n>, in which a state is kept that an apply could not store.
-func ErroredStates(runs string) ([]string, error) {
-	kept, err := fs.Glob(os.DirFS(runs), "*/*/"+erroredName)
-	if err != nil {
-		return nil, fmt.Errorf("looking for states that are not stored: %w", err)
-	}
-	for i, name := range kept {
-		kept[i] = filepath.Join(runs, filepath.FromSlash(path.Dir(name)))
-	}
-	return kept, nil
 }
 
 // checkMend refuses a job that could not mean anything.

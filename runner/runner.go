@@ -73,6 +73,7 @@ type Config struct {
 type Runner struct {
 	cfg   Config
 	store *terraform.ProviderStore
+	kept  *keptStates
 }
 
 // New returns a Runner. It warns of variables in the server's environment that jobs do not get.
@@ -92,6 +93,7 @@ func New(cfg Config) *Runner {
 	return &Runner{
 		cfg:   cfg,
 		store: &terraform.ProviderStore{Dir: filepath.Join(cfg.Data, "providers"), Environ: cfg.Environ, Log: cfg.Log},
+		kept:  &keptStates{runs: filepath.Join(cfg.Data, "runs"), jobs: map[string]bool{}},
 	}
 }
 
@@ -164,6 +166,7 @@ func (j Job) check() error {
 type work struct {
 	cfg   Config
 	store *terraform.ProviderStore
+	kept  *keptStates
 	job   Job
 	// dir is the absolute directory of the project, tmp the job's private temporary directory.
 	dir, tmp string
@@ -180,7 +183,7 @@ func (r *Runner) begin(job Job) (*work, error) {
 		return nil, err
 	}
 	w := &work{
-		cfg: r.cfg, store: r.store, job: job, started: time.Now().UTC(),
+		cfg: r.cfg, store: r.store, kept: r.kept, job: job, started: time.Now().UTC(),
 		dir: filepath.Join(job.Checkout, filepath.FromSlash(job.Project.Dir)),
 		// Short, because plugins listen on sockets in it, whose paths may have 107 bytes.
 		tmp: filepath.Join(r.cfg.Data, "tmp", shortHash(job.ID)),
@@ -221,12 +224,12 @@ func (w *work) clear() error {
 		if err := w.mourn(); err != nil {
 			return err
 		}
-	}
-	for _, step := range steps {
 		if err := forgetResult(w.job.Dir); err != nil {
 			return err
 		}
 		steps = append(steps, w.showDir())
+	}
+	for _, step := range steps {
 		running, started, err := inspect(step)
 		switch {
 		case err != nil:

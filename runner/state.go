@@ -109,6 +109,7 @@ func (w *work) saveErroredState(dump []byte) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("saving %s: %w", erroredName, err)
 	}
+	w.kept.add(w.job.Dir)
 	return to, nil
 }
 

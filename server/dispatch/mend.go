@@ -131,7 +131,7 @@ func (e *Engine) unstored(ctx context.Context, id vcs.PullID) (map[runner.Projec
 // unstoredElsewhere are the directories and workspaces of a repository whose state an apply of another pull request could not store,
 // with its number. Its lock may be gone by an unlock or a close; what it made is known only to that copy all the same.
 func (e *Engine) unstoredElsewhere(ctx context.Context, id vcs.PullID) (map[runner.Project]int, error) {
-	dirs, err := runner.ErroredStates(filepath.Join(e.Options.Data, "runs"))
+	dirs, err := e.Runner.ErroredStates()
 	if err != nil {
 		return nil, err
 	}

@@ -60,6 +60,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"permit":    cmdPermit,
 		"run":       cmdRun,
 		"api":       cmdAPI,
+		"app":       cmdApp,
 		"cli":       cmdCLI,
 		"hook":      cmdHook,
 		"state":     cmdState,
@@ -220,7 +221,7 @@ func cmdSilent(_ *testscript.TestScript, w *world, args []string) error {
 		return err
 	}
 	for _, c := range all {
-		if c.User.Login == bot && !w.seen[c.ID] {
+		if c.User.Login == w.forge.bot() && !w.seen[c.ID] {
 			return fmt.Errorf("there is an answer that nobody expects:\n%s", c.Body)
 		}
 	}

@@ -29,6 +29,8 @@ type forge interface {
 	host() string
 	cloneURL(user string) string
 	token(user string) string
+	// bot is the account whose comments are the server's.
+	bot() string
 	// serving are the flags of a server for this forge, whose secrets lie in a directory.
 	serving(secrets string) []string
 	// target is where webhooks go from now on.
@@ -70,6 +72,7 @@ type devForge struct {
 	mu    sync.Mutex
 	sent  []sentHook
 	calls map[string]int // the bot's, by method and path
+	app   *devApp        // nil: the bot asks with its token
 }
 
 // sentHook is a webhook as it was sent first.
@@ -196,7 +199,17 @@ func (f *devForge) token(user string) string {
 	return user + "-token"
 }
 
+func (f *devForge) bot() string {
+	if f.app != nil {
+		return bot + "[bot]"
+	}
+	return bot
+}
+
 func (f *devForge) serving(secrets string) []string {
+	if f.app != nil {
+		return f.app.serving(f.api(), secrets)
+	}
 	return []string{
 		"--gh-api-url", f.api(), "--gh-user", bot,
 		"--gh-token-file", filepath.Join(secrets, "token"), "--gh-webhook-secret-file", filepath.Join(secrets, "webhook"),

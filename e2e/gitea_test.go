@@ -19,7 +19,7 @@ import (
 )
 
 // onlyOnDevforge are the commands for which the forge has to be a stand-in: it misbehaves, sends again what it has sent, or counts.
-var onlyOnDevforge = regexp.MustCompile(`(?m)^!? ?(faults|late|redeliver|deliver|lock|permit|calls|fork|hook|cli)( |$)`)
+var onlyOnDevforge = regexp.MustCompile(`(?m)^!? ?(faults|late|redeliver|deliver|lock|permit|calls|fork|hook|cli|app)( |$)`)
 
 // notOnGitea are the stories that a Gitea can't tell, and why.
 func notOnGitea() map[string]string {
@@ -89,6 +89,8 @@ func newGitea(tb testing.TB, dir string) *giteaForge {
 func (f *giteaForge) api() string              { return f.URL + "/api/v1" }
 func (f *giteaForge) host() string             { return strings.TrimPrefix(f.URL, "http://") }
 func (f *giteaForge) token(user string) string { return f.tokens[user] }
+
+func (f *giteaForge) bot() string { return bot }
 
 func (f *giteaForge) cloneURL(user string) string {
 	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, f.tokens[user]), Path: "/" + owner + "/" + name + ".git"}

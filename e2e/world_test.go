@@ -138,7 +138,7 @@ func (w *world) answers(pull int) ([]comment, error) {
 	}
 	var out []comment
 	for _, c := range all {
-		if c.User.Login == bot && !strings.Contains(c.Body, " part=0/1 ") {
+		if c.User.Login == w.forge.bot() && !strings.Contains(c.Body, " part=0/1 ") {
 			out = append(out, c)
 		}
 	}

@@ -232,6 +232,9 @@ func (d *doctor) account(ctx context.Context, f client, a account) bool {
 
 // tokenAdvice is what a token must be able to do.
 func tokenAdvice(a account) string {
+	if a.app() {
+		return "An App has to be installed on it, with contents: read, pull requests, issues and commit statuses: write."
+	}
 	switch a.flags {
 	case "gitea":
 		return "It needs the scopes write:repository, write:issue and read:user."
@@ -252,7 +255,7 @@ func (d *doctor) repository(ctx context.Context, s settings, f client, a account
 	}
 	r, err := l.Repo(ctx, named.Owner, named.Name)
 	if err != nil {
-		d.bad("See that it is written as on the forge, and that "+a.user+" was given access to it. "+tokenAdvice(a), "it can't be read: %v", err)
+		d.bad("See that it is written as on the forge, and that the account was given access to it. "+tokenAdvice(a), "it can't be read: %v", err)
 		return
 	}
 	d.ok("it can be read")

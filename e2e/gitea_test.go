@@ -63,14 +63,15 @@ type giteaForge struct {
 	*giteatest.Server
 	tokens map[string]string
 	hook   int64
+	secret string // of its webhooks
 }
 
 // newGitea starts a Gitea with everybody and the repository. The bot administers it: others are not told who may do what.
-func newGitea(tb testing.TB, dir string) *giteaForge {
+func newGitea(tb testing.TB, dir, secret string) *giteaForge {
 	tb.Helper()
 	s, err := giteatest.Start(context.Background(), filepath.Join(dir, "forge"))
 	must(tb, err)
-	f := &giteaForge{Server: s, tokens: map[string]string{}}
+	f := &giteaForge{Server: s, tokens: map[string]string{}, secret: secret}
 	for _, user := range []string{owner, ana, raj, eve, bot, "mallory"} {
 		f.tokens[user] = s.AddUser(tb, user)
 	}
@@ -80,7 +81,7 @@ func newGitea(tb testing.TB, dir string) *giteaForge {
 		s.AddMember(tb, owner, name, user, may)
 	}
 	var made struct{ ID int64 }
-	s.Call(tb, owner, http.MethodPost, repoPath("/hooks"), giteaHook("http://127.0.0.1:1/events"), &made)
+	s.Call(tb, owner, http.MethodPost, repoPath("/hooks"), f.hookTo("http://127.0.0.1:1/events"), &made)
 	f.hook = made.ID
 	must(tb, os.WriteFile(filepath.Join(dir, "secrets", "token"), []byte(f.tokens[bot]+"\n"), 0o600))
 	return f
@@ -105,12 +106,12 @@ func (f *giteaForge) serving(secrets string) []string {
 }
 
 func (f *giteaForge) target(events string) error {
-	return f.as(owner)(http.MethodPatch, repoPath("/hooks/%d", f.hook), giteaHook(events), nil)
+	return f.as(owner)(http.MethodPatch, repoPath("/hooks/%d", f.hook), f.hookTo(events), nil)
 }
 
-func giteaHook(to string) map[string]any {
+func (f *giteaForge) hookTo(events string) map[string]any {
 	return map[string]any{
-		"type": "gitea", "active": true, "config": map[string]string{"url": to, "content_type": "json", "secret": webhookSecret},
+		"type": "gitea", "active": true, "config": map[string]string{"url": events, "content_type": "json", "secret": f.secret},
 		"events": []string{"pull_request", "pull_request_sync", "pull_request_comment", "pull_request_label", "issue_comment"},
 	}
 }

@@ -149,34 +149,41 @@ func (w *world) soakOne(branch string) error {
 	if _, err := w.api(ana, http.MethodPost, repoPath("/pulls"), map[string]any{"title": "Change " + branch, "head": branch, "base": "main"}, &pull); err != nil {
 		return err
 	}
+	if err := w.planAndApply(pull.Number, branch); err != nil {
+		return err
+	}
 	n := strconv.Itoa(pull.Number)
-	says := func(count int, text string) error {
-		return w.until(text+" on #"+n, func() (bool, error) {
-			all, err := w.answers(pull.Number)
-			if err != nil || len(all) < count {
-				return false, err
-			}
-			if !strings.Contains(all[count-1].Body, text) {
-				return false, fmt.Errorf("#%s is answered with %s", n, all[count-1].Body)
-			}
-			return true, nil
-		})
-	}
-	if err := says(1, "Plan for `"+branch+"`: 1 add"); err != nil {
-		return err
-	}
-	if err := cmdComment(nil, w, []string{n, ana, "apply"}); err != nil {
-		return err
-	}
-	if err := says(2, "applied"); err != nil {
-		return err
-	}
 	if err := cmdSet(nil, w, []string{n, "state=closed"}); err != nil {
 		return err
 	}
 	return w.until("the lock of #"+n+" to be free", func() (bool, error) {
 		_, page, err := w.get("/locks")
 		return err == nil && !strings.Contains(page, "<code>"+branch+"</code>"), err
+	})
+}
+
+// planAndApply lets a pull request that was just opened be planned and applied.
+func (w *world) planAndApply(pull int, project string) error {
+	if err := w.says(pull, 1, "Plan for `"+project+"`: 1 add"); err != nil {
+		return err
+	}
+	if err := cmdComment(nil, w, []string{strconv.Itoa(pull), ana, "apply"}); err != nil {
+		return err
+	}
+	return w.says(pull, 2, "applied")
+}
+
+// says waits until a pull request has so many answers, the last of them with a text.
+func (w *world) says(pull, count int, text string) error {
+	return w.until(fmt.Sprint(text, " on #", pull), func() (bool, error) {
+		all, err := w.answers(pull)
+		if err != nil || len(all) < count {
+			return false, err
+		}
+		if !strings.Contains(all[count-1].Body, text) {
+			return false, fmt.Errorf("#%d is answered with %s", pull, all[count-1].Body)
+		}
+		return true, nil
 	})
 }
 

@@ -113,7 +113,7 @@ func (w *world) setUp(env *testscript.Env, terraform string) error {
 		return fmt.Errorf("the story runs as %T, not as a test", env.T())
 	}
 	if env.Values[giteaKey{}] != nil {
-		w.forge = newGitea(t, w.dir)
+		w.forge = newGitea(t, w.dir, webhookSecret)
 	} else {
 		w.dev = newForge(t, w.dir)
 		w.forge = w.dev

@@ -32,3 +32,9 @@ fetch api.github.com.json 829b4bebb19a53133289f7b0bc819f4f1118115821db2ca9f25e9e
   @octokit/openapi@23.0.2 generated/api.github.com.json
 fetch webhooks.json ff15ae017ba3b877a44f636806155f986f7b707b31aa7eebde6da1d3366f2840 \
   @octokit/webhooks-schemas@7.6.1 schema.json
+for from in "api.github.com api.github.com 09d8f0c617876ae9dad22e26fea5510bfcaad50ee7e602659f6db25b87b25815" \
+  "ghes-3.4 ghes-34 7f86e37cebb616713ba4177175d9eafe42217d7aab601016103b3da2d1a37aea" \
+  "ghes-3.5 ghes-35 e6c08d50c960441bb5b53feef5274a09e589b6d8998e5359f522c07b996e03ba"; do
+  read -r name folder sum <<<"$from"
+  fetch "examples-$name.json" "$sum" @octokit/webhooks-examples@7.6.1 "$folder/index.json"
+done

@@ -25,12 +25,9 @@ type address struct {
 }
 
 func newAddress(c Config) (address, error) {
-	host := strings.ToLower(c.Hostname)
-	if host == "" {
-		host = publicHost
-	}
-	if !rest.IsHost(host) {
-		return address{}, fmt.Errorf("%q is not a host name", c.Hostname)
+	host, err := rest.Host(c.Hostname, publicHost)
+	if err != nil {
+		return address{}, err
 	}
 	raw := c.APIURL
 	if raw == "" {

@@ -394,9 +394,13 @@ func TestPermission(t *testing.T) {
 		"a member to be":      {ft.Reply(200, `[{"id":5,"username":"ana"}]`), ft.Reply(200, `{"id":5,"state":"active","membership_state":"awaiting","access_level":50}`)},
 		"no state":            {ft.Reply(200, `[{"id":5,"username":"ana"}]`), ft.Reply(200, `{"id":5,"access_level":50}`)},
 	} {
-		if got, _ := client(t, gitlab.Config{HTTP: &ft.Script{Steps: steps}}).Permission(t.Context(), somePull().Repo, "ana"); got != vcs.NoPermission {
-			t.Errorf("Permission(%s) = %v, want none", name, got)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			s := &ft.Script{Steps: steps}
+			got, _ := client(t, gitlab.Config{HTTP: s}).Permission(t.Context(), somePull().Repo, "ana")
+			if got != vcs.NoPermission || len(s.Requests) != len(steps) {
+				t.Errorf("Permission(%s) = %v after %d requests, want none after %d", name, got, len(s.Requests), len(steps))
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -29,10 +30,13 @@ func ParseRoot(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// IsHost reports whether s is the name or address of a host, in lower case, perhaps with a port.
-func IsHost(s string) bool {
-	u, err := url.Parse("https://" + s)
-	return err == nil && u.Host == s && u.Hostname() != ""
+// Host reads the name or address of a host, perhaps with a port, into lower case. "" means the usual one.
+func Host(given, usual string) (string, error) {
+	host := cmp.Or(strings.ToLower(given), usual)
+	if u, err := url.Parse("https://" + host); err != nil || u.Host != host || u.Hostname() == "" {
+		return "", fmt.Errorf("%q is not a host name", given)
+	}
+	return host, nil
 }
 
 // Loopback reports whether a host is this machine, by its name.

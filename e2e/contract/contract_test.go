@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -182,5 +183,31 @@ func TestWebhook(t *testing.T) {
 	}
 	if err := load(t).Webhook("issue_comment", []byte("{")); err == nil {
 		t.Error("half an object passed")
+	}
+}
+
+// What is excused stands in docs/contracts.md, each with its reason.
+func TestExceptionsAreTold(t *testing.T) {
+	t.Parallel()
+	docs, err := os.ReadFile("../../docs/contracts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, told, _ := strings.Cut(string(docs), "## Deviations from GitHub's description")
+	told, _, _ = strings.Cut(told, "\n## ")
+	for _, e := range exceptions() {
+		answer := "any"
+		if e.status != 0 {
+			answer = strconv.Itoa(e.status)
+		}
+		call := strings.TrimSpace(e.method + " " + cmp.Or(strings.Replace(e.path, graphQL, "/graphql", 1), "any"))
+		row := "| " + call + " | " + answer + " | " + e.why + " |\n"
+		if !strings.Contains(told, row) {
+			t.Errorf("docs/contracts.md does not say:\n%s", row)
+		}
+		told = strings.Replace(told, row, "", 1)
+	}
+	if n := strings.Count(told, "\n|"); n != 2 {
+		t.Errorf("docs/contracts.md tells of %d exceptions that are none:\n%s", n-2, told)
 	}
 }

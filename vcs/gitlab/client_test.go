@@ -102,6 +102,26 @@ func TestPull(t *testing.T) {
 	}
 }
 
+// TestPullWithoutCommits: what is closed may have lost them, and is read all the same: its locks wait for that.
+func TestPullWithoutCommits(t *testing.T) {
+	t.Parallel()
+	for _, state := range []string{"closed", "merged"} {
+		answer := string(ft.Change(t, []byte(aMerge(t, "sha", nil)), "state", state))
+		c := client(t, gitlab.Config{HTTP: &ft.Script{Steps: []ft.Step{ft.Reply(http.StatusOK, answer), ft.Reply(http.StatusOK, "["+answer+"]")}}})
+		if got, err := c.Pull(t.Context(), somePull().Repo, 12); err != nil || got.Head.SHA != "" || string(got.State) != state {
+			t.Errorf("Pull(%s, without commits) = %+v, %v, want it read", state, got, err)
+		}
+		if n, err := c.News(t.Context(), somePull().Repo, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), nil); err != nil || len(n.Pulls) != 1 {
+			t.Errorf("News(%s, without commits) = %+v, %v, want it told", state, n.Pulls, err)
+		}
+	}
+	bad := string(ft.Change(t, []byte(aMerge(t, "sha", "main")), "state", "closed"))
+	c := client(t, gitlab.Config{HTTP: &ft.Script{Steps: []ft.Step{ft.Reply(http.StatusOK, bad)}}})
+	if got, err := c.Pull(t.Context(), somePull().Repo, 12); err == nil {
+		t.Errorf("Pull(closed, with a head that is no commit) = %+v, want an error", got)
+	}
+}
+
 // TestPullAnother: an answer about another merge request is none.
 func TestPullAnother(t *testing.T) {
 	t.Parallel()

@@ -66,7 +66,8 @@ func (a address) pull(m mergeRequest) (vcs.Pull, error) {
 	switch {
 	case err != nil:
 		return vcs.Pull{}, fmt.Errorf("the project: %w", err)
-	case !rest.IsSHA(m.SHA):
+	// What is closed may have lost its commits.
+	case !rest.IsSHA(m.SHA) && (m.SHA != "" || m.State != "closed" && m.State != "merged"):
 		return vcs.Pull{}, errors.New("sha is not a commit")
 	// GitLab fills these in a moment after a merge request was made.
 	case m.DiffRefs.StartSHA != "" && !rest.IsSHA(m.DiffRefs.StartSHA):

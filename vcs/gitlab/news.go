@@ -80,8 +80,8 @@ func (c *Client) News(ctx context.Context, repo vcs.Repo, since time.Time, tags 
 // touched takes in merge requests in which something happened, with their new notes.
 func (c *Client) touched(ctx context.Context, op string, repo vcs.Repo, some []mergeRequest, since time.Time, n *vcs.News) error {
 	for _, m := range some {
-		// Without commits there is nothing to plan, and nothing to answer for.
-		if m.SHA == "" {
+		// Without commits there is nothing to plan.
+		if m.SHA == "" && m.State == "opened" {
 			continue
 		}
 		p, err := c.pull(m)

@@ -115,7 +115,8 @@ func (c *Client) pullEvent(p payload) (vcs.Event, error) {
 		return vcs.Event{}, rest.Bad("object_attributes.target_project_id is another project than project")
 	case m.UpdatedAt.IsZero():
 		return vcs.Event{}, rest.Bad("object_attributes.updated_at is missing")
-	case m.LastCommit == nil || !rest.IsSHA(m.LastCommit.ID):
+	// What is closed may have lost its commits.
+	case !rest.IsSHA(m.LastCommit.ID) && (m.LastCommit.ID != "" || ev.Kind != vcs.PullClosed):
 		return vcs.Event{}, rest.Bad("object_attributes.last_commit is not a commit")
 	case !rest.IsRef(m.SourceBranch) || !rest.IsRef(m.TargetBranch):
 		return vcs.Event{}, rest.Bad("object_attributes.source_branch or target_branch is not the name of a branch")
@@ -241,7 +242,7 @@ type rawMerge struct {
 	UpdatedAt       moment `json:"updated_at"`
 	Action          string `json:"action"`
 	OldRev          string `json:"oldrev"`
-	LastCommit      *struct {
+	LastCommit      struct {
 		ID string `json:"id"`
 	} `json:"last_commit"`
 }

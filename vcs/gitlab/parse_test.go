@@ -179,6 +179,12 @@ func TestParseActions(t *testing.T) {
 			t.Errorf("Parse(%s) = %s, want %q", action, forgetest.JSON(t, got), want)
 		}
 	}
+	for action, want := range map[string]bool{"close": true, "merge": true, "open": false} {
+		body := forgetest.Change(t, forgetest.Change(t, pushed(t), "object_attributes.action", action), "object_attributes.last_commit", nil)
+		if got := forgetest.Parse(t, c, headers(pullHook), body); (got.Event != nil) != want {
+			t.Errorf("Parse(%s, without commits) = %s, want an event = %v", action, forgetest.JSON(t, got), want)
+		}
+	}
 	got := forgetest.Parse(t, c, headers(pullHook), pushed(t))
 	want := vcs.Event{
 		Kind: vcs.PullPushed, Delivery: "13792a34-cac6-4fda-95a8-c58e00a3954e", Pull: 2, Sender: "test", BaseRef: "master",

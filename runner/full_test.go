@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -193,7 +194,7 @@ func TestTheWordsForAFullDisk(t *testing.T) {
 	w := &work{cfg: s.cfg, job: Job{Dir: filepath.Join(s.base, "data")}}
 	exit := terraform.Exit{Started: true, Known: true, Code: 1}
 	lock := &StateLock{ID: "7"}
-	own := &Failure{Summary: "Failed to write", Text: "Error: Failed to write\n\nwrite x: no space left on device", Lock: lock}
+	own := &Failure{Summary: "Failed to write", Text: "Error: Failed to write\n\nwrite x: no\nspace left on device", Lock: lock}
 	other := &Failure{Summary: "local-exec provisioner error", Text: "Error: local-exec provisioner error"}
 	if got := w.why("plan", exit, "", own); got != own {
 		t.Errorf("with room: %+v, want terraform's own words", got)
@@ -205,5 +206,33 @@ func TestTheWordsForAFullDisk(t *testing.T) {
 	got := w.why("plan", exit, "", own)
 	if got.Summary != "no space left on device" || !strings.Contains(got.Text, "Who runs this server") || !strings.HasSuffix(got.Text, own.Text) || got.Lock != lock {
 		t.Errorf("without room: %+v, want both", got)
+	}
+}
+
+// What terraform says of a disk that is full is known as that.
+func TestAPlanOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	disk := smalldisk.New(t, s.cfg.Data, "size=4m")
+	s.write(map[string]string{"main.tf": "resource \"terraform_data\" \"a\" {\n  input = filebase64(\"noise\")\n}\n"})
+	noise := make([]byte, 300<<10) // what a plan file can't make smaller
+	_, _ = rand.Read(noise)
+	if err := os.WriteFile(filepath.Join(s.job.Checkout, "noise"), noise, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said, word := s.fifo("said"), s.fifo("word")
+	s.stub("plan", "echo begun >'"+said.Name()+"'; read word <'"+word.Name()+"'")
+	answers := s.begin(t.Context(), s.next("1", Plan))
+	waitForLine(t, said, "begun")
+	disk.Fill(200 << 10)
+	if _, err := word.WriteString("go-on\n"); err != nil {
+		t.Fatal(err)
+	}
+	got := s.soon(answers)
+	if got.err != nil || got.result.End != Failed || got.result.Failure.Summary != "no space left on device" {
+		t.Fatalf("Run = %s, %+v, %v", got.result.End, got.result.Failure, got.err)
+	}
+	if text := got.result.Failure.Text; !strings.Contains(text, "Who runs this server") || !terraform.OutOfDisk(text) {
+		t.Errorf("text = %q, want ours and what was printed, if there was room for it", text)
 	}
 }

@@ -255,6 +255,7 @@ func TestAnEarlierResultDoesNotHideWhatRuns(t *testing.T) {
 	server = s.startChild(job)
 	waitForLine(t, said, "begun")
 	s.kill(server)
+	step = filepath.Join(job.Dir, s.lastStep(job))
 	if err := saveResult(job.Dir, Result{Format: resultFormat, Summary: Summary{End: Succeeded}}); err != nil {
 		t.Fatal(err)
 	}

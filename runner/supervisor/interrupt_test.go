@@ -3,7 +3,9 @@
 package supervisor_test
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -209,5 +211,39 @@ func TestProcessEndedByASignal(t *testing.T) {
 	}
 	if _, status := s.inspect(t, supervisor.Ended); status.Signal != "SIGKILL" || status.Killed || status.Interrupted {
 		t.Errorf("status = %+v, want SIGKILL that was not ours", status)
+	}
+}
+
+// A supervisor may be asked while it has its lock and does not listen yet: it looks for the file when it does.
+func TestInterruptOfWhoDoesNotListenYet(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	must(t, err)
+	defer func() { _ = lock.Close() }()
+	must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	must(t, supervisor.Interrupt(dir))
+	_, err = os.Stat(filepath.Join(dir, "interrupt"))
+	must(t, err)
+}
+
+// A supervisor that is killed between hearing of an interrupt and sending it leaves that to who waits.
+func TestInterruptThatTheSupervisorDidNotSend(t *testing.T) {
+	t.Parallel()
+	s := newStep(t, "count")
+	s.start(t)
+	s.hear(t)
+	mark, _ := s.inspect(t, supervisor.Running)
+	must(t, unix.Kill(mark.Supervisor, syscall.SIGKILL))
+	must(t, os.WriteFile(filepath.Join(s.dir, "interrupt"), nil, 0o600))
+	waited := make(chan *supervisor.Status, 1)
+	go func() { waited <- s.wait(t) }()
+	s.expect(t, "got interrupt")
+	s.send(t, "end")
+	if status := <-waited; status != nil {
+		t.Errorf("Wait = %+v, want no status", status)
+	}
+	if log := s.log(t); !strings.HasSuffix(log, "signals: 1\n") {
+		t.Errorf("log = %q, want exactly one signal", log)
 	}
 }

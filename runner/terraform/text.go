@@ -247,9 +247,9 @@ func ErrorText(log, fallback string) Failure {
 	return failure
 }
 
-// OutOfDisk reports that an error has the system's words for a disk that is full.
+// OutOfDisk reports that an error has the system's words for a disk that is full. terraform may have broken them into lines.
 func OutOfDisk(text string) bool {
-	return strings.Contains(strings.ToLower(text), "no space left on device")
+	return strings.Contains(strings.ToLower(strings.Join(strings.Fields(text), " ")), "no space left on device")
 }
 
 // OutOfMemory reports that a log has what a Go program prints that gets no more memory, be it terraform or one

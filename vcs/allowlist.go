@@ -66,9 +66,12 @@ func (a Allowlist) Names(instance string) []Repo {
 	var out []Repo
 	for _, rule := range a.include {
 		full, ok := strings.CutPrefix(rule, strings.ToLower(instance)+"/")
-		owner, name, two := strings.Cut(full, "/")
-		r := Repo{ID: RepoID{Forge: instance}, Owner: owner, Name: name}
-		if ok && two && !strings.Contains(full, "*") && !strings.Contains(name, "/") && a.Allows(r) {
+		last := strings.LastIndex(full, "/") // what stands before it are GitLab's groups
+		if !ok || last < 1 || strings.Contains(full, "*") {
+			continue
+		}
+		r := Repo{ID: RepoID{Forge: instance}, Owner: full[:last], Name: full[last+1:]}
+		if r.Name != "" && a.Allows(r) {
 			out = append(out, r)
 		}
 	}

@@ -81,11 +81,12 @@ func TestAllowlistProblems(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	t.Parallel()
-	a, err := vcs.ParseAllowlist("GitHub.com/Acme/infra,github.com/acme/*,ghe.acme.example/a/b,github.com/acme/out,!github.com/acme/out,github.com/a/b/c,*")
+	a, err := vcs.ParseAllowlist("GitHub.com/Acme/infra,github.com/acme/*,ghe.acme.example/a/b,github.com/acme/out,!github.com/acme/out,github.com/a/b/c,github.com/acme/,github.com/acme,*")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []vcs.Repo{{ID: vcs.RepoID{Forge: "github.com"}, Owner: "acme", Name: "infra"}}
+	forge := vcs.RepoID{Forge: "github.com"}
+	want := []vcs.Repo{{ID: forge, Owner: "acme", Name: "infra"}, {ID: forge, Owner: "a/b", Name: "c"}}
 	if got := a.Names("github.com"); !slices.Equal(got, want) {
 		t.Errorf("Names() = %+v, want %+v", got, want)
 	}

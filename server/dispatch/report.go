@@ -29,6 +29,8 @@ const (
 
 // report gives the run's answer, writes the statuses and ends the event.
 func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes []string) error {
+	// A status tells of the end, too, and may be there long before the answer.
+	e.lanes.telling(s.pull.ID(), s.item)
 	if cause := context.Cause(s.stop); cause != nil && s.ask.comment == nil && ctx.Err() == nil { //nolint:contextcheck // stop is derived from ctx
 		e.statuses(ctx, s, e.status(s, cmdPlan, vcs.Failure, cause.Error()))
 		e.tidy(ctx, s, journal.Report{Run: s.run.ID})

@@ -359,6 +359,7 @@ func (e *Engine) begin(ctx context.Context, s scene, v verdict) (scene, error) {
 
 // close ends a run that has no jobs: with its answer, or in silence.
 func (e *Engine) close(ctx context.Context, s scene, v verdict) error {
+	e.lanes.telling(s.pull.ID(), s.item)
 	e.statuses(ctx, s, v.plan, v.apply)
 	if v.answer == nil {
 		if s.known {

@@ -1,12 +1,16 @@
 package dispatch
 
 import (
+	"context"
+	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/tidegate/tidegate/runner"
 	"github.com/tidegate/tidegate/server/journal"
+	"github.com/tidegate/tidegate/vcs"
 )
 
 // The server is killed between the answer of an apply and the end of its event, and somebody who has read the answer unlocks
@@ -26,4 +30,53 @@ func TestAnUnlockAfterAnAnswerAndARestartIsNotRefused(t *testing.T) {
 			e.t.Errorf("%d answers, want one to the unlock:\n%s", f.posts, said)
 		}
 	})
+}
+
+// watched is a forge on which somebody waits for a status.
+type watched struct {
+	*small
+	sees func(vcs.Status)
+}
+
+func (f watched) SetStatus(_ context.Context, _ vcs.Repo, _ string, s vcs.Status) error {
+	f.sees(s)
+	return nil
+}
+
+// Who unlocks at the status of an apply is not told that it still runs, though its answer comes later, whatever that is.
+func TestAnUnlockAtTheStatusOfAnApplyIsNotRefused(t *testing.T) {
+	t.Parallel()
+	for name, tell := range map[string]func(*Engine, context.Context, item){
+		"applied": func(e *Engine, ctx context.Context, it item) { e.tell(ctx, ctx, it) },
+		"internal error": func(e *Engine, ctx context.Context, it item) {
+			must(t, e.apologise(ctx, it, errors.New("something of ours")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newSmall()
+			e := engineOn(t, f)
+			e.lanes.tell = func(ctx, stop context.Context, it item) {
+				if it.ask.kind == askApply {
+					tell(e, ctx, it)
+					return
+				}
+				e.tell(ctx, stop, it)
+			}
+			apply, unlock := e.comment(t, "ana", "apply", 5), e.comment(t, "ana", "unlock", 6)
+			plan := e.planRun(t, network())
+			must(t, e.Journal.SetPlanState(t.Context(), plan.ID+"/1", journal.PlanApplied, "", ""))
+			r := journal.Run{ID: e.Journal.NewRunID(), Event: apply.ev.Seq, Pull: pr(1), Command: cmdApply, State: journal.Running, Started: time.Now(), Head: "a1"}
+			must(t, e.Journal.CreateRun(t.Context(), r, []journal.Job{{
+				Run: r.ID, N: 1, State: journal.JobDone, PlanID: plan.ID + "/1", Job: runner.Job{Project: network()}, Result: &runner.Summary{End: runner.Succeeded},
+			}}))
+			once := sync.OnceFunc(func() { e.lanes.take(t.Context(), pr(1), unlock) })
+			e.Forges = map[string]vcs.Forge{"f": watched{f, func(vcs.Status) { once() }}}
+			e.lanes.take(t.Context(), pr(1), apply)
+			e.work.Wait()
+			if said := bodies(f.scripted); f.posts != 2 || strings.Contains(said, "Unlock refused") {
+				t.Errorf("%d answers, want one to the apply and one to an unlock that is not refused:\n%s", f.posts, said)
+			}
+		})
+	}
 }

@@ -147,6 +147,13 @@ func (u Unlocked) Render() string {
 
 // Render writes the comment.
 func (u UnlockRefused) Render() string {
+	const mended = "What is being mended stays locked, and is not stopped half way. Ask again when it is answered.\n\n"
+	switch {
+	case u.Pushes:
+		return "### Unlock refused: a state is being stored\n" + mended + u.lines("")
+	case u.Breaks:
+		return "### Unlock refused: the lock of a state is being broken\n" + mended + u.lines("")
+	}
 	return "### Unlock refused: an apply is running\nWhat is being applied stays locked. Ask again when the apply is answered; to stop it, comment `cancel`.\n\n" + u.lines("")
 }
 

@@ -195,8 +195,12 @@ type Unlocked struct {
 	Footer
 }
 
-// UnlockRefused is the answer while an apply runs.
-type UnlockRefused struct{ Footer }
+// UnlockRefused is the answer while an apply runs, or what mends a state.
+type UnlockRefused struct {
+	// Pushes: a state is being stored; Breaks: the lock of one is being broken.
+	Pushes, Breaks bool
+	Footer
+}
 
 // HelpRow is one line of the help.
 type HelpRow struct{ Command, What string }

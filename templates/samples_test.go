@@ -268,6 +268,8 @@ func samples() map[string]string {
 		"apply_cancelled":      apply(templates.Job{Label: "dns", State: templates.StateCancelled, Flags: "-d dns"}),
 		"apply_cancelled_more": apply(stopped, templates.Job{Label: "api", State: templates.StateCancelled, Flags: "-d api"}),
 		"unlock_refused":       templates.UnlockRefused{Footer: none}.Render(),
+		"unlock_refused_push":  templates.UnlockRefused{Pushes: true, Footer: none}.Render(),
+		"unlock_refused_break": templates.UnlockRefused{Breaks: true, Footer: none}.Render(),
 		"help":                 templates.Help{Executable: "tidegate", Rows: []templates.HelpRow{{Command: "plan [-d DIR]", What: "plans"}, {Command: "apply", What: "applies"}}, Footer: none}.Render(),
 		"wrong":                templates.Wrong{Headline: "There is no command aply", Detail: "Write help to see them all.", Usage: "apply [-d DIR]", Suggestion: "apply", Footer: none}.Render(),
 		"refusal":              templates.Refusal{Headline: "Apply not run: it needs write permission on the repository", Body: []string{"Ask somebody who may write to this repository to comment."}, Footer: none}.Render(),

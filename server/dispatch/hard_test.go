@@ -81,7 +81,7 @@ func netB() runner.Project { return runner.Project{Dir: "b", Workspace: "default
 // An unlock that was refused must change nothing.
 func TestRefusedUnlockChangesNothing(t *testing.T) {
 	t.Parallel()
-	for name, beside := range map[string]bool{"by a reader": false, "beside an apply": true} {
+	for name, beside := range map[string]string{"by a reader": "", "beside an apply": cmdApply, "beside a state push": cmdStatePush} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newGuarding()
@@ -91,7 +91,7 @@ func TestRefusedUnlockChangesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			user := "mallory"
-			if beside {
+			if beside != "" {
 				user = "ana"
 			}
 			it := e.comment(t, user, "unlock", 5)

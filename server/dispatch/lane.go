@@ -52,8 +52,8 @@ type lane struct {
 type item struct {
 	ev  journal.Event
 	ask ask
-	// beside: an apply of the same pull request runs at the same time.
-	beside bool
+	// beside is the command of the same pull request that changes something at the same time; empty when there is none.
+	beside string
 	// crowd is why there is no room for it to wait, if there is none; squeezed, that room was made for it.
 	crowd    string
 	squeezed bool
@@ -105,7 +105,7 @@ func (ls *lanes) take(ctx context.Context, id vcs.PullID, it item) {
 	switch it.ask.kind {
 	case askUnlock:
 		if l.now.ask.changes() && !l.now.told {
-			it.beside = true // refused: what is being applied stays locked
+			it.beside = l.now.ask.name // refused: what is being changed stays locked
 			ls.spawn(func() { ls.tell(ctx, ctx, it) })
 			return
 		}

@@ -36,8 +36,8 @@ func newStand(t *testing.T) *stand {
 		done := make(chan struct{})
 		s.mu.Lock()
 		word := fmt.Sprintf("begin %d", it.ev.Seq)
-		if it.beside {
-			word += " beside"
+		if it.beside != "" {
+			word += " beside " + it.beside
 		}
 		s.log = append(s.log, word)
 		s.running[it.ev.Seq], s.cause[it.ev.Seq] = done, stop
@@ -89,7 +89,7 @@ func (s *stand) want(words ...string) {
 
 func aPush() ask   { return ask{kind: askPlan, auto: true} }
 func aPlan() ask   { return ask{kind: askPlan} }
-func anApply() ask { return ask{kind: askApply} }
+func anApply() ask { return ask{kind: askApply, name: cmdApply} }
 
 func aTurn() ask {
 	return ask{kind: askPlan, auto: true, turn: []runner.Project{{Dir: "network", Workspace: "default"}}}
@@ -179,7 +179,7 @@ func TestUnlockDuringAnApplyStandsBesideIt(t *testing.T) {
 	inLanes(t, func(s *stand) {
 		s.add(1, 1, anApply())
 		s.add(1, 2, ask{kind: askUnlock})
-		s.want("begin 1", "begin 2 beside")
+		s.want("begin 1", "begin 2 beside apply")
 		if s.cut(1) != nil {
 			s.t.Error("the apply was ended by the unlock")
 		}
@@ -201,7 +201,7 @@ func TestUnlockAfterTheAnswerOfAnApply(t *testing.T) {
 		s.add(2, 6, anApply())
 		s.finish(5)
 		s.add(2, 7, ask{kind: askUnlock})
-		s.want("begin 1", "begin 3 beside", "begin 4", "begin 5", "begin 6", "begin 7 beside")
+		s.want("begin 1", "begin 3 beside apply", "begin 4", "begin 5", "begin 6", "begin 7 beside apply")
 	})
 }
 
@@ -212,7 +212,7 @@ func TestUnlockRightBehindAnApply(t *testing.T) {
 		s.add(1, 2, ask{kind: askUnlock})
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !slices.Contains(s.log, "begin 2 beside") {
+		if !slices.Contains(s.log, "begin 2 beside apply") {
 			s.t.Errorf("what happened: %q, want the unlock beside the apply", s.log)
 		}
 	})

@@ -320,8 +320,18 @@ func (e *Engine) sayUnlocked(freed locking.Freed, plans []journal.Plan, kept map
 	}
 }
 
-func (e *Engine) sayUnlockRefused(scene) say {
-	return func(f templates.Footer) string { return templates.UnlockRefused{Footer: f}.Render() }
+func sayUnlockRefused(s scene) say {
+	u := templates.UnlockRefused{}
+	switch s.beside {
+	case cmdStatePush:
+		u.Pushes = true
+	case cmdForceUnlock:
+		u.Breaks = true
+	}
+	return func(f templates.Footer) string {
+		u.Footer = f
+		return u.Render()
+	}
 }
 
 func (e *Engine) sayHelp() say {

@@ -19,8 +19,8 @@ import (
 
 // unlock discards the plans of the pull request, then releases its locks and its places in line.
 func (e *Engine) unlock(ctx context.Context, s scene) (verdict, error) {
-	if s.beside {
-		return verdict{answer: e.sayUnlockRefused(s), outcome: "an apply is running"}, nil
+	if s.beside != "" {
+		return verdict{answer: sayUnlockRefused(s), outcome: s.beside + " is running"}, nil
 	}
 	// The run is journalled first: should the process die on the way, the next one knows by its id what
 	// this unlock has ended already, and says so.

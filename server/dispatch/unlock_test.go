@@ -80,3 +80,37 @@ func TestAnUnlockAtTheStatusOfAnApplyIsNotRefused(t *testing.T) {
 		})
 	}
 }
+
+// An unlock that is refused says what is in its way: a cancel, which stops an apply, does not stop what mends a state.
+func TestAnUnlockBesideAMendNamesIt(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"apply":             "### Unlock refused: an apply is running\n",
+		"state push -d a":   "### Unlock refused: a state is being stored\n",
+		"force-unlock -d a": "### Unlock refused: the lock of a state is being broken\n",
+	} {
+		t.Run(line, func(t *testing.T) {
+			t.Parallel()
+			f := newSmall()
+			e := engineOn(t, f)
+			runs, goOn := make(chan struct{}), make(chan struct{})
+			e.lanes.tell = func(ctx, stop context.Context, it item) {
+				if it.ask.changes() {
+					close(runs)
+					<-goOn
+					return
+				}
+				defer close(goOn)
+				e.tell(ctx, stop, it)
+			}
+			e.lanes.take(t.Context(), pr(1), e.comment(t, "ana", line, 5))
+			<-runs
+			e.lanes.take(t.Context(), pr(1), e.comment(t, "ana", "unlock", 6))
+			e.work.Wait()
+			said := bodies(f.scripted)
+			if f.posts != 1 || !strings.HasPrefix(said, want) || strings.Contains(said, "`cancel`") != (line == "apply") {
+				t.Errorf("%d answers, want one that begins with %q:\n%s", f.posts, want, said)
+			}
+		})
+	}
+}

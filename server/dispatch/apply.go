@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/runner"
@@ -111,11 +112,7 @@ func (e *Engine) examine(ctx context.Context, s scene, st stage, todo []candidat
 	if err != nil {
 		return err
 	}
-	unstored, err := e.unstored(ctx, s.pull.ID())
-	if err != nil {
-		return err
-	}
-	elsewhere, err := e.unstoredElsewhere(ctx, s.pull.ID())
+	kept, err := e.kept(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -126,12 +123,8 @@ func (e *Engine) examine(ctx context.Context, s scene, st stage, todo []candidat
 		if c.refused = e.unready(s, c.standing); c.refused != nil {
 			continue
 		}
-		if unstored[c.project] {
-			c.refused = &refusal{project: c.project, state: "state not stored", why: unstoredWords(map[runner.Project]bool{c.project: true}) + " Then plan it again"}
-			continue
-		}
-		if n := elsewhere[place(c.project)]; n != 0 {
-			c.refused = &refusal{project: c.project, state: "state not stored", why: e.elsewhereWords(s, c.project, n) + " Then plan it again"}
+		if words := kept(c.project); words != "" {
+			c.refused = &refusal{project: c.project, state: "state not stored", why: words + " Then plan it again"}
 			continue
 		}
 		if !held[lockKey(s.pull.Repo.ID, c.project)] {
@@ -236,6 +229,15 @@ func (e *Engine) prepareApply(ctx context.Context, s scene, st stage, p project.
 		return j, nil, err
 	case !ok || plan.State != journal.PlanReady:
 		return stop("its plan is gone; plan it again")
+	}
+	kept, err := e.kept(ctx, s)
+	if err != nil {
+		return j, nil, err
+	}
+	if words := kept(j.Job.Project); words != "" { // since it was decided
+		return j, &runner.Summary{End: runner.NotStarted, Failure: &runner.Failure{
+			Summary: "its state is not stored", Text: strings.ReplaceAll(words, "`", "") + " Then plan it again.",
+		}}, nil
 	}
 	if r, err := e.moved(ctx, st, p, plan); err != nil || r != nil {
 		if err != nil {

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -157,6 +158,39 @@ func (e *Engine) unstoredElsewhere(ctx context.Context, id vcs.PullID) (map[runn
 	return out, nil
 }
 
+// kept answers why a project is not applied: an apply could not store the state that is in its place, whatever the project was
+// called then. "" when it was stored.
+func (e *Engine) kept(ctx context.Context, s scene) (func(runner.Project) string, error) {
+	here, err := e.unstored(ctx, s.pull.ID())
+	if err != nil {
+		return nil, err
+	}
+	elsewhere, err := e.unstoredElsewhere(ctx, s.pull.ID())
+	if err != nil {
+		return nil, err
+	}
+	return func(p runner.Project) string {
+		if same := inPlace(here, p); len(same) > 0 {
+			return unstoredWords(same)
+		}
+		if n := elsewhere[place(p)]; n != 0 {
+			return e.elsewhereWords(s, p, n)
+		}
+		return ""
+	}, nil
+}
+
+// inPlace are those that have their state where a project has it.
+func inPlace(list map[runner.Project]bool, p runner.Project) map[runner.Project]bool {
+	out := map[runner.Project]bool{}
+	for other := range list {
+		if place(other) == place(p) {
+			out[other] = true
+		}
+	}
+	return out
+}
+
 // place is where the state of a project is, whatever it is called.
 func place(p runner.Project) runner.Project {
 	return runner.Project{Dir: p.Dir, Workspace: p.Workspace}
@@ -263,8 +297,8 @@ func (e *Engine) unstoredNote(ctx context.Context, s scene, jobs []journal.Job) 
 	var words []string
 	for _, j := range jobs {
 		p := j.Job.Project
-		if here[p] {
-			planned[p] = true
+		if same := inPlace(here, p); len(same) > 0 {
+			maps.Copy(planned, same)
 		} else if n := elsewhere[place(p)]; n != 0 {
 			words = append(words, e.elsewhereWords(s, p, n))
 		}

@@ -12,23 +12,65 @@ import (
 	"github.com/tidegate/tidegate/vcs"
 )
 
+// unstoredOf lets a pull request have an apply that could not store its state.
+func (e *Engine) unstoredOf(t *testing.T, n int, p runner.Project) {
+	t.Helper()
+	r := journal.Run{ID: e.Journal.NewRunID(), Pull: pr(n), Command: cmdApply, State: journal.RunDone, Started: time.Now()}
+	dir := e.jobDir(r.ID, 1)
+	must(t, e.Journal.CreateRun(t.Context(), r, []journal.Job{{
+		Run: r.ID, N: 1, State: journal.JobDone, Result: &runner.Summary{End: runner.PartlyApplied}, Job: runner.Job{Dir: dir, Project: p, Checkout: "/c"},
+	}}))
+	must(t, os.MkdirAll(dir, 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "errored.tfstate"), []byte("{}"), 0o600))
+}
+
 // A state that an apply could not store keeps others from applying there, too, after its pull request has let the lock go.
 func TestAnUnstoredStateStandsInTheWayOfOthers(t *testing.T) {
 	e, f, r := onRepo(t)
 	p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
 	f.pull = func(int) (vcs.Pull, error) { return p, nil }
 	e.ready(t, p)
-	other := journal.Run{ID: e.Journal.NewRunID(), Pull: pr(2), Command: cmdApply, State: journal.RunDone, Started: time.Now()}
 	project := network()
 	project.Name = "called otherwise there"
-	dir := e.jobDir(other.ID, 1)
-	must(t, e.Journal.CreateRun(t.Context(), other, []journal.Job{{Run: other.ID, N: 1, State: journal.JobDone, Job: runner.Job{Dir: dir, Project: project}}}))
-	must(t, os.MkdirAll(dir, 0o700))
-	must(t, os.WriteFile(filepath.Join(dir, "errored.tfstate"), []byte("{}"), 0o600))
+	e.unstoredOf(t, 2, project)
 	addComment(t, e, 1, 7, "apply")
 	e.tell(t.Context(), t.Context(), e.items(t)[0])
 	if said := bodies(f.scripted); !strings.HasPrefix(said, "### Apply not run") || !strings.Contains(said, "An apply of #2 could not store the state of `network`") {
 		t.Errorf("the answer does not refuse for the state of #2:\n%s", said)
+	}
+}
+
+// It stands in the way whatever the project was called then, also of an apply that was decided before.
+func TestAnUnstoredStateStandsInTheWayUnderEveryName(t *testing.T) {
+	for name, tt := range map[string]struct {
+		at   string // when it is found that the state could not be stored; empty: before the apply is asked for
+		want string
+	}{
+		"asked for after it": {"", "### Apply not run: `network` is state not stored\n"},
+		"decided before it":  {AtLocked, "### Apply for `network`: not started\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, f, r := onRepo(t)
+			p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
+			f.pull = func(int) (vcs.Pull, error) { return p, nil }
+			e.ready(t, p)
+			e.Hook = func(point string) {
+				if point == tt.at {
+					older := network()
+					older.Name = "net"
+					e.unstoredOf(t, 1, older)
+				}
+			}
+			e.Hook("")
+			addComment(t, e, 1, 7, "apply")
+			e.tell(t.Context(), t.Context(), e.items(t)[0])
+			if said := bodies(f.scripted); !strings.HasPrefix(said, tt.want) || !strings.Contains(said, "could not store the state") || !strings.Contains(said, "state push -p net") {
+				t.Errorf("the answer, want %q and what is to be pushed:\n%s", tt.want, said)
+			}
+			if plans, err := e.plans(t.Context(), pr(1)); err != nil || len(plans) != 1 || plans[0].State != journal.PlanReady {
+				t.Errorf("plans %+v, %v, want the ready one", plans, err)
+			}
+		})
 	}
 }
 

@@ -18,6 +18,12 @@ var ErrUnrelated = errors.New("head and base have no history in common")
 // ErrClosed means that the Store was closed.
 var ErrClosed = errors.New("closed")
 
+// IsGit reports that a git process has failed, which does not always say why.
+func IsGit(err error) bool {
+	_, ok := errors.AsType[*gitError](err)
+	return ok
+}
+
 // ConflictError says that head cannot be merged into base. Files is sorted, and hostile.
 type ConflictError struct{ Files []string }
 

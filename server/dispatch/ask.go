@@ -68,6 +68,9 @@ func (a ask) push() bool { return a.plans() && a.auto && a.turn == nil && a.left
 // changes: what it runs changes something that can't be taken back. It is neither cut nor run twice.
 func (a ask) changes() bool { return a.kind == askApply || a.kind == askMend }
 
+// acts: it changes something by itself, without a job.
+func (a ask) acts() bool { return a.kind == askUnlock || a.kind == askCancel }
+
 // needsOpen: there is nothing to do for it once the pull request is closed.
 func (a ask) needsOpen() bool { return a.kind == askPlan || a.kind == askApply }
 

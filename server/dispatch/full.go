@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server/journal"
 )
 
@@ -31,6 +32,11 @@ func (e *Engine) noRoom() error {
 		return nil
 	}
 	return e.Options.Room()
+}
+
+// hadNoRoom reports that something has failed for want of room. git does not always say why it could not write.
+func (e *Engine) hadNoRoom(cause error) bool {
+	return isFull(cause) || workdir.IsGit(cause) && e.noRoom() != nil
 }
 
 // deaf reports that the journal can't be written because the disk is full. Then nothing can be told, and that what

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/vcs"
 )
@@ -51,16 +52,85 @@ func TestWhatAFullDiskLeavesOfAnApply(t *testing.T) {
 	}
 }
 
-// git does not always say why it could not write.
+// git does not always say why it could not write; others do.
 func TestAnApologyWhileTheDiskIsFull(t *testing.T) {
+	const full, ours = "### Plan failed: the server's disk is full\n", "### Internal error in run "
+	for name, tt := range map[string]struct {
+		cause func(*Engine, remote) error
+		want  string
+	}{
+		"git": {func(e *Engine, r remote) error {
+			_, err := e.Work.Merge(t.Context(), workdir.Repo{Forge: "f", ID: 1, URL: "file://" + r.dir + "/away"}, workdir.MergeRequest{
+				Pull: 1, BaseRef: "main", HeadRef: "refs/heads/one", HeadSHA: strings.Repeat("a", 40),
+			})
+			return err
+		}, full},
+		"no room": {func(*Engine, remote) error { return syscall.ENOSPC }, full},
+		"another": {func(*Engine, remote) error { return errors.New("the permission can't be read") }, ours},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, f, r := onRepo(t)
+			e.Options.Room = func() error { return errors.New("full") }
+			must(t, e.apologise(t.Context(), e.comment(t, "ana", "plan", 5), tt.cause(e, r)))
+			if said := bodies(f.scripted); !strings.HasPrefix(said, tt.want) {
+				t.Errorf("the answer, want %q:\n%s", tt.want, said)
+			}
+		})
+	}
+}
+
+// What has come to its end is told as it ended, whatever went wrong behind it.
+func TestAnApologyForWhatHasSucceeded(t *testing.T) {
 	t.Parallel()
-	f := newGuarding()
-	e := engineOn(t, f)
-	e.Options.Room = func() error { return errors.New("full") }
-	it := e.comment(t, "ana", "plan", 5)
-	must(t, e.apologise(t.Context(), it, errors.New("unable to write file")))
-	if said := bodies(f.scripted); !strings.HasPrefix(said, "### Plan failed: the server's disk is full\n") {
-		t.Errorf("the answer:\n%s", said)
+	for line, want := range map[string]string{
+		"state push -d a": "### The state of `a` is stored\n",
+		"apply -d a":      "### Apply for `a`: applied\n",
+	} {
+		t.Run(line, func(t *testing.T) {
+			t.Parallel()
+			f := newGuarding()
+			e := engineOn(t, f)
+			plan := e.planRun(t, netA())
+			must(t, e.Journal.SetPlanState(t.Context(), plan.ID+"/1", journal.PlanApplied, "", ""))
+			it := e.comment(t, "ana", line, 5)
+			r := journal.Run{ID: e.Journal.NewRunID(), Event: it.ev.Seq, Pull: pr(1), Command: it.ask.name, State: journal.Running, Started: time.Now()}
+			must(t, e.Journal.CreateRun(t.Context(), r, []journal.Job{{
+				Run: r.ID, N: 1, State: journal.JobDone, Started: time.Now(), Result: &runner.Summary{End: runner.Succeeded},
+				Job: runner.Job{Action: it.ask.mends(), Project: netA()},
+			}}))
+			must(t, e.apologise(t.Context(), it, syscall.ENOSPC))
+			if said := bodies(f.scripted); !strings.HasPrefix(said, want) {
+				t.Errorf("the answer, want %q:\n%s", want, said)
+			}
+			if st, ok := f.statuses["tidegate/apply"]; ok && st.State != vcs.Success {
+				t.Errorf("the status is %s %q", st.State, st.Description)
+			}
+		})
+	}
+}
+
+// What an unlock or a cancel has done is not known when journalling its answer fails: it is not said to have failed.
+func TestAnApologyForWhatMayBeDone(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"unlock": "### Unlock: it is not known whether it was done\n",
+		"cancel": "### Cancel: it is not known whether it was done\n",
+		"help":   "### Help failed: the server's disk is full\n",
+	} {
+		t.Run(line, func(t *testing.T) {
+			t.Parallel()
+			f := newGuarding()
+			e := engineOn(t, f)
+			it := e.comment(t, "ana", line, 5)
+			s, err := e.look(t.Context(), t.Context(), it)
+			must(t, err)
+			_, err = e.decide(t.Context(), s)
+			must(t, err)
+			must(t, e.apologise(t.Context(), it, syscall.ENOSPC))
+			if said := bodies(f.scripted); !strings.HasPrefix(said, want) {
+				t.Errorf("the answer, want %q:\n%s", want, said)
+			}
+		})
 	}
 }
 

@@ -415,19 +415,33 @@ func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 	if err := e.skipTurn(ctx, s); err != nil {
 		return err
 	}
+	return e.close(ctx, s, e.apology(ctx, s, jobs, cause))
+}
+
+// apology is what is said of a run that our fault has ended. What has come to its end is told as it ended.
+func (e *Engine) apology(ctx context.Context, s scene, jobs []journal.Job, cause error) verdict {
 	v := verdict{answer: e.sayInternal(s.run.ID), outcome: "internal error"}
-	reason := "internal error, run " + s.run.ID
-	if isFull(cause) || e.noRoom() != nil { // git does not always say why it could not write
-		reason = fullHeadline
+	reason, log := "internal error, run "+s.run.ID, "The server's log has the cause, under run "+templates.Code(s.run.ID)+"."
+	if e.hadNoRoom(cause) {
+		reason, log = fullHeadline, title(fullHeadline)+". "+fullAdvice
 		v = verdict{answer: sayRefusal(title(s.ask.name)+" failed: "+fullHeadline, fullAdvice), outcome: fullHeadline}
 	}
-	if s.ask.plans() || s.ask.kind == askApply {
+	switch {
+	case s.ask.plans(), s.ask.kind == askApply && len(jobs) == 0:
 		v.plan = e.status(s, s.ask.name, vcs.Failure, reason)
+	case s.ask.kind == askApply:
+		v.apply = e.status(s, cmdApply, vcs.Failure, reason)
+		if all, err := e.outcome(ctx, s, jobs); err == nil {
+			v.apply = all[len(all)-1]
+		}
+		v.answer = e.sayJobs(s, jobs, nobody, []string{"An internal error ended this run early. " + log})
+	case s.ask.kind == askMend && len(jobs) > 0:
+		v.answer = e.sayMend(s, jobs)
+	case s.known && s.ask.acts(), s.begun && s.ask.kind == askMend:
+		v.answer = sayRefusal(title(s.ask.name)+": it is not known whether it was done", "An error of ours ended it on the way, and it may have done some or all of it. "+log,
+			"Comment it again to be sure: what is done already is not done twice.")
 	}
-	if s.ask.kind == askApply && len(jobs) > 0 { // what was applied is told all the same
-		v.answer = e.sayJobs(s, jobs, nobody, []string{"An internal error ended this run early. The server's log has the cause, under run " + templates.Code(s.run.ID) + "."})
-	}
-	return e.close(ctx, s, v)
+	return v
 }
 
 // disown lets go of what a run has planned and nobody gets to see: it must not be applied, and its locks

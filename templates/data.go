@@ -81,8 +81,11 @@ type Job struct {
 	Again bool
 	// Killed: it was ended by SIGKILL, so that its state may not have all that was done.
 	Killed bool
-	// PlanKept: it is an apply that did not get the lock of its state. Its plan can be applied later.
+	// PlanKept: it is an apply that did not get the lock of its state, or a plan for which there was no room. The plan from before
+	// can be applied later.
 	PlanKept bool
+	// NoRoom: nothing was begun, because the server's disk is nearly full.
+	NoRoom bool
 	// Unstored: terraform could not store its state, which is kept here.
 	Unstored bool
 	// LocalState: its state would lie in the checkout.

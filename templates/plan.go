@@ -2,6 +2,7 @@ package templates
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -237,7 +238,8 @@ func clock(t, now time.Time) string {
 
 // hint says what can be done now.
 func hint(jobs []Job) string {
-	ready, open, failed := in(jobs, StateReady), changing(jobs), mendable(jobs)
+	ready, open := in(jobs, StateReady), changing(jobs)
+	failed := slices.DeleteFunc(mendable(jobs), func(j Job) bool { return j.NoRoom })
 	var local, able []Job
 	for _, j := range ready {
 		if j.LocalState {
@@ -265,6 +267,7 @@ func hint(jobs []Job) string {
 	case len(failed) > 1:
 		out = append(out, "Push a fix for what failed, and it is planned again.")
 	}
+	out = append(out, turnedAway(jobs)...)
 	if len(jobs) == len(in(jobs, StateWaiting)) {
 		out = append(out, "To stop waiting, comment `unlock`.")
 	}
@@ -272,4 +275,25 @@ func hint(jobs []Job) string {
 		out = append(out, "To plan again, comment `plan`.")
 	}
 	return sentences(out...)
+}
+
+// turnedAway says how it goes on with what there was no room for.
+func turnedAway(jobs []Job) []string {
+	var away, kept []Job
+	for _, j := range jobs {
+		if j.NoRoom {
+			away = append(away, j)
+		}
+		if j.NoRoom && j.PlanKept {
+			kept = append(kept, j)
+		}
+	}
+	if len(away) == 0 {
+		return nil
+	}
+	out := []string{"Nothing was begun for " + names(away) + ". When there is room again, comment `plan`."}
+	if len(kept) > 0 {
+		out = append(out, "The plan of "+names(kept)+" from before stays as it is.")
+	}
+	return out
 }

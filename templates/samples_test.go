@@ -152,6 +152,10 @@ func samples() map[string]string {
 		{Address: "terraform_data.routes", Action: "update"},
 		{Address: "terraform_data.moved", Action: "move"},
 	}
+	crowded := func(kept bool) templates.Job {
+		full := &templates.Failure{Summary: "the server's disk is full", Text: "The disk has 3 MiB left. Who runs this server can free some of it or give it more. Then comment again."}
+		return templates.Job{Label: "dns", Flags: "-d dns", State: templates.StateFailed, LogURL: link("dns"), Error: full, NoRoom: true, PlanKept: kept}
+	}
 	keptClean := clean("dns")
 	keptClean.Kept = true
 	homeless := half
@@ -197,6 +201,8 @@ func samples() map[string]string {
 		"plan_none":           plan(clean("dns"), clean("network")),
 		"plan_one_none":       plan(clean("dns")),
 		"plan_failed":         plan(failed),
+		"plan_no_room":        plan(crowded(false)),
+		"plan_no_room_kept":   plan(crowded(true), failed),
 		"plan_locked":         plan(locked),
 		"plan_locked_more":    plan(locked, lockedBySome, failed, ready("network", templates.Changes{Add: 1})),
 		"apply_locked_left":   apply(keeps(lockedByUs)),

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -68,4 +69,34 @@ func (e *Engine) crowdedOut(s scene, j journal.Job) *runner.Summary {
 		end = runner.NotStarted
 	}
 	return &runner.Summary{End: end, Failure: &runner.Failure{Summary: fullHeadline, Text: title(err.Error()) + ". " + fullAdvice}}
+}
+
+// turnAway ends a job for which there is no room. A plan that was made of the same files before stays as it is, under its lock.
+func (e *Engine) turnAway(ctx context.Context, s scene, j journal.Job, why runner.Summary) (journal.Job, error) {
+	if !s.ask.plans() {
+		return e.ended(ctx, j, why)
+	}
+	plans, err := e.plans(ctx, s.pull.ID())
+	if err != nil {
+		return j, err
+	}
+	same := slices.IndexFunc(plans, func(p journal.Plan) bool {
+		return p.Project == j.Job.Project && p.Tree == s.run.Tree && p.State == journal.PlanReady
+	})
+	if same >= 0 {
+		j.PlanID = plans[same].ID
+	} else if err := e.supersedePlan(ctx, s, j.Job.Project, "there was no room for a newer plan"); err != nil {
+		return j, err
+	}
+	return e.ended(ctx, j, why)
+}
+
+// keepsPlan: a job that was turned away has left the plan before it as it is.
+func keepsPlan(j journal.Job) bool {
+	return j.PlanID != "" && j.Result != nil && j.Result.End == runner.Failed
+}
+
+// isTurnedAway: nothing was begun, because there was no room for it.
+func isTurnedAway(j journal.Job) bool {
+	return j.Started.IsZero() && j.Result != nil && j.Result.Failure != nil && j.Result.Failure.Summary == fullHeadline
 }

@@ -36,6 +36,55 @@ func TestAnApplyWithoutRoomKeepsItsPlan(t *testing.T) {
 	}
 }
 
+// A plan for which there is no room leaves the one before it as it is, under its lock, and ready to be applied; one of other files
+// is let go of with its lock.
+func TestAPlanWithoutRoomKeepsTheOneBefore(t *testing.T) {
+	for name, same := range map[string]bool{"of the same files": true, "of other files": false} {
+		t.Run(name, func(t *testing.T) {
+			e, f, r := onRepo(t)
+			p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
+			f.pull = func(int) (vcs.Pull, error) { return p, nil }
+			e.ready(t, p)
+			if !same {
+				p = r.head(1, map[string]string{"network/main.tf": "# another change\n"})
+			}
+			e.Options.Room = func() error { return errors.New("the disk has 3 MiB left") }
+			addComment(t, e, 1, 7, "plan")
+			e.tell(t.Context(), t.Context(), e.items(t)[0])
+			said := bodies(f.scripted)
+			if !strings.Contains(said, "When there is room again, comment `plan`.") || strings.Contains(said, "Push a fix") || strings.Contains(said, "stays as it is") != same {
+				t.Errorf("the answer:\n%s", said)
+			}
+			all, err := e.standing(t.Context(), pr(1))
+			must(t, err)
+			held, err := e.heldKeys(t.Context(), pr(1))
+			must(t, err)
+			ready := len(all) == 1 && all[0].plan != nil && all[0].plan.State == journal.PlanReady
+			if ready != same || (len(held) == 1) != same {
+				t.Errorf("%+v stand under %d locks, want the older plan under its lock: %v", all, len(held), same)
+			}
+		})
+	}
+}
+
+// Nobody who waits for a lock is called while there is no room: a plan would be refused, and its place in line be lost.
+func TestNobodyIsCalledWithoutRoom(t *testing.T) {
+	t.Parallel()
+	e := engineOn(t, newGuarding())
+	e.waits(t, 1)
+	called := e.turn(t)
+	e.Options.Room = func() error { return errors.New("the disk has 3 MiB left") }
+	e.tell(t.Context(), t.Context(), called) // when it was called, there was room
+	must(t, e.callNext(t.Context()))
+	if n := len(e.items(t)); n != 0 {
+		t.Errorf("%d turns without room, want none", n)
+	}
+	e.Options.Room = nil
+	if again := e.turn(t); len(again.ask.turn) != 1 || again.ask.turn[0] != network() {
+		t.Errorf("with room again %+v is called, want the one that has waited", again.ask)
+	}
+}
+
 // That our disk is full says nothing of what terraform has done.
 func TestWhatAFullDiskLeavesOfAnApply(t *testing.T) {
 	t.Parallel()

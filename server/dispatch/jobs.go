@@ -303,7 +303,7 @@ func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Check
 	defer e.dirs.lock(checkout + "\n" + j.Job.Project.Dir)()
 
 	if refused := e.crowdedOut(s, j); refused != nil {
-		return e.ended(ctx, j, *refused)
+		return e.turnAway(ctx, s, j, *refused)
 	}
 	p := st.find(j.Job.Project)
 	ready, refused, err := e.prepare(ctx, s, st, out, p, j)

@@ -99,6 +99,9 @@ func (st stage) find(p runner.Project) project.Project {
 // decidePlan answers which projects are planned.
 func (e *Engine) decidePlan(ctx context.Context, s scene) (verdict, error) {
 	if s.ask.turn != nil {
+		if err := e.noRoom(); err != nil {
+			return verdict{outcome: "there is no room for it: " + err.Error()}, nil // it stays in line
+		}
 		mine, err := e.myTurn(ctx, s)
 		if err != nil {
 			return verdict{}, err

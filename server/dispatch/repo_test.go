@@ -233,7 +233,7 @@ func (e *Engine) ready(t *testing.T, p vcs.Pull) {
 	j := journal.Job{Run: r.ID, N: 1, State: journal.JobDone, PlanID: r.ID + "/1", Job: runner.Job{Project: network()}}
 	must(t, e.Journal.CreateRun(ctx, r, []journal.Job{j}))
 	must(t, e.Journal.PutPlan(ctx, journal.Plan{
-		ID: j.PlanID, Run: r.ID, N: 1, Pull: p.ID(), Project: network(), State: journal.PlanReady, File: file, Digest: d.Sum,
+		ID: j.PlanID, Run: r.ID, N: 1, Pull: p.ID(), Project: network(), State: journal.PlanReady, File: file, Digest: d.Sum, Tree: m.Tree,
 		SHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", Checkout: c.Root, CheckoutID: c.ID,
 		Report: 1, ReportedAt: time.Now().Add(-time.Minute),
 	}))

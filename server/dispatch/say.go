@@ -99,7 +99,7 @@ func (e *Engine) row(s scene, j journal.Job) templates.Job {
 		r.PlanKept = s.ask.kind == askApply && lockedOut(res)
 		return r
 	}
-	r.State = planJobState(*j.Result)
+	r.State, r.NoRoom, r.PlanKept = planJobState(*j.Result), isTurnedAway(j), keepsPlan(j)
 	for _, c := range res.Resources {
 		if c.Action == "replace" || c.Action == "delete" {
 			r.Dangers = append(r.Dangers, templates.Danger{Address: c.Address, Action: dangerWord(c.Action), ForcedBy: c.ForcedBy})

@@ -273,7 +273,7 @@ func (e *Engine) settle(ctx context.Context, s scene, jobs []journal.Job) error 
 		if errors.Is(context.Cause(s.stop), errSuperseded) { //nolint:contextcheck // stop is derived from ctx
 			break // the push that ended it plans on under the same locks
 		}
-		if j.State == journal.JobWaiting || touched(j.Job.Project) || j.Result == nil {
+		if j.State == journal.JobWaiting || touched(j.Job.Project) || j.Result == nil || keepsPlan(j) {
 			continue
 		}
 		if j.Result.End != runner.Succeeded || j.Result.Changes.Empty() {

@@ -460,7 +460,7 @@ func (e *Engine) disown(ctx context.Context, s scene, jobs []journal.Job) error 
 	}
 	var free []locking.Key
 	for _, j := range jobs {
-		if p := j.Job.Project; j.State != journal.JobWaiting && !touched(p) {
+		if p := j.Job.Project; j.State != journal.JobWaiting && !touched(p) && !keepsPlan(j) {
 			free = append(free, lockKey(s.pull.Repo.ID, p))
 		}
 	}

@@ -158,8 +158,12 @@ func (e *Engine) freedFor(ctx context.Context, s scene, why string) (locking.Fre
 	return f, nil
 }
 
-// callNext calls the first waiter of every lock that is free.
+// callNext calls the first waiter of every lock that is free. While there is no room it calls nobody: who is called could only
+// be refused, and would lose its place.
 func (e *Engine) callNext(ctx context.Context) error {
+	if e.noRoom() != nil {
+		return nil
+	}
 	next, err := e.Locks.Next(ctx)
 	if err != nil {
 		return fmt.Errorf("reading who waits: %w", err)

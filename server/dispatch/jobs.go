@@ -320,6 +320,16 @@ func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Check
 		return j, err
 	}
 	e.Hook(AtRunning)
+	if s.ask.kind == askMend { // no cancel ends it from here on; one from before may have said that it does not begin
+		hit, err := e.cancelled(ctx, s, j)
+		if err != nil {
+			return j, err
+		}
+		if hit {
+			j.Started = time.Time{}
+			return e.dropJob(ctx, s, j)
+		}
+	}
 	res, err := e.run(ctx, s, j.Job)
 	if err != nil && s.ask.changes() && ctx.Err() == nil {
 		res, err = e.despite(ctx, s, j, err)

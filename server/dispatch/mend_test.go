@@ -18,7 +18,7 @@ func (e *Engine) unstoredOf(t *testing.T, n int, p runner.Project) {
 	r := journal.Run{ID: e.Journal.NewRunID(), Pull: pr(n), Command: cmdApply, State: journal.RunDone, Started: time.Now()}
 	dir := e.jobDir(r.ID, 1)
 	must(t, e.Journal.CreateRun(t.Context(), r, []journal.Job{{
-		Run: r.ID, N: 1, State: journal.JobDone, Result: &runner.Summary{End: runner.PartlyApplied}, Job: runner.Job{Dir: dir, Project: p, Checkout: "/c"},
+		Run: r.ID, N: 1, State: journal.JobDone, Result: &runner.Summary{End: runner.PartlyApplied}, Job: runner.Job{Dir: dir, Project: p, Checkout: t.TempDir()},
 	}}))
 	must(t, os.MkdirAll(dir, 0o700))
 	must(t, os.WriteFile(filepath.Join(dir, "errored.tfstate"), []byte("{}"), 0o600))
@@ -96,5 +96,35 @@ func TestAnApplyThatIsLockedOutKeepsItsPlan(t *testing.T) {
 				t.Errorf("the plan is %s, %v, want it %s", plan.State, err, tt.want)
 			}
 		})
+	}
+}
+
+// A cancel that has said of a mend that it does not begin is right, though the mend was about to begin.
+func TestAMendThatWasCancelledDoesNotBegin(t *testing.T) {
+	e, f, r := onRepo(t)
+	p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
+	f.pull = func(int) (vcs.Pull, error) { return p, nil }
+	e.unstoredOf(t, 1, runner.Project{Dir: ".", Workspace: "default"})
+	addComment(t, e, 1, 7, "state push -d .")
+	push := e.items(t)[0]
+	e.Options.Room = func() error { // asked between the slot and the mark in the journal
+		e.Options.Room = nil
+		addComment(t, e, 1, 8, "cancel")
+		e.tell(t.Context(), t.Context(), e.items(t)[1])
+		return nil
+	}
+	e.tell(t.Context(), t.Context(), push)
+	said := bodies(f.scripted)
+	if !strings.HasPrefix(said, "### Cancelled: 1 project not begun\n") || !strings.Contains(said, "### State push for `.`: cancelled\n") {
+		t.Errorf("the answers, want that it does not begin, and that it did not:\n%s", said)
+	}
+	runs, err := e.Journal.Runs(t.Context(), journal.Filter{})
+	must(t, err)
+	for _, r := range runs {
+		jobs, err := e.Journal.Jobs(t.Context(), r.ID)
+		must(t, err)
+		if r.Command == cmdStatePush && (len(jobs) != 1 || !jobs[0].Started.IsZero() || jobs[0].Result.End != runner.Cancelled) {
+			t.Errorf("the jobs of the push are %+v, want a cancelled one", jobs)
+		}
 	}
 }

@@ -152,6 +152,27 @@ func TestOnlyACancelInterruptsAnApply(t *testing.T) {
 	}
 }
 
+// When a stop interrupts what runs, what mends a state goes on.
+func TestAStopInterruptsNoMend(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[askKind]bool{askApply: true, askMend: false} {
+		synctest.Test(t, func(t *testing.T) {
+			e := &Engine{halt: newHalt()}
+			stop, end := context.WithCancel(t.Context())
+			defer end()
+			s := scene{item: item{ask: ask{kind: kind}}, stop: stop}
+			_, _ = e.detachable(t.Context(), s.ending(), func(calm context.Context) (runner.Result, error) {
+				e.halt.rush()
+				synctest.Wait()
+				if got := calm.Err() != nil; got != want {
+					t.Errorf("kind %v is interrupted: %v, want %v", kind, got, want)
+				}
+				return runner.Result{}, nil
+			})
+		})
+	}
+}
+
 // What was cancelled in line is dropped before anything is taken for it: it does not come to stand in the line for a lock.
 func TestWhatIsCancelledTakesNoPlaceInLine(t *testing.T) {
 	e, f, r := onRepo(t)

@@ -92,7 +92,8 @@ func (s scene) ending() context.Context {
 }
 
 // detachable runs an apply, or waits for one, in a goroutine that ends with the process: when the server
-// stops, it is left running. f's context ends only when running applies are interrupted, or this one is cancelled.
+// stops, it is left running. f's context ends only when running applies are interrupted, or this one is cancelled; not at all for
+// a stop that never ends.
 func (e *Engine) detachable(ctx, stop context.Context, f func(context.Context) (runner.Result, error)) (runner.Result, error) {
 	type end struct {
 		res runner.Result
@@ -102,7 +103,9 @@ func (e *Engine) detachable(ctx, stop context.Context, f func(context.Context) (
 	go func() {
 		calm, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		defer cancel()
-		defer context.AfterFunc(e.halt.hurry, cancel)() //nolint:contextcheck // a stop of the engine, not a context to inherit
+		if stop.Done() != nil { // what is never ended early is not when the server stops, either
+			defer context.AfterFunc(e.halt.hurry, cancel)() //nolint:contextcheck // a stop of the engine, not a context to inherit
+		}
 		defer context.AfterFunc(stop, func() {
 			if isCancelled(stop) {
 				cancel()

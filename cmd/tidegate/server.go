@@ -306,6 +306,8 @@ func release(e *dispatch.Engine) func(context.Context, string, string) error {
 			return web.ErrNoLock
 		case errors.Is(err, dispatch.ErrRunning):
 			return web.ErrBusy
+		case errors.Is(err, dispatch.ErrStopping):
+			return web.ErrStopping
 		}
 		return err
 	}

@@ -189,6 +189,7 @@ func New(c Config) (*Engine, error) {
 func (e *Engine) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer func() {
+		e.shut()
 		cancel(errStopping)
 		e.end()
 		e.work.Wait()

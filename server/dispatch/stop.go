@@ -27,7 +27,7 @@ func newHalt() *halt {
 
 // drain lets nothing begin, and waits for what runs until the grace is over.
 func (e *Engine) drain() {
-	e.halt.close()
+	e.shut()
 	e.lanes.close()
 	if e.Options.Grace == 0 {
 		return
@@ -56,6 +56,25 @@ func (e *Engine) drain() {
 			return
 		}
 	}
+}
+
+// shut lets nothing enter any more.
+func (e *Engine) shut() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.halt.close()
+}
+
+// enter lets a call from outside begin, which Run waits for. It may start more: what comes from outside when Run waits already for
+// the last to end may not. It reports false when the engine stops.
+func (e *Engine) enter() (end func(), ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.halt.closing.Err() != nil {
+		return nil, false
+	}
+	e.work.Add(1)
+	return e.work.Done, true
 }
 
 // slot waits for a slot, as long as anything may begin.

@@ -293,9 +293,17 @@ var ErrRunning = errors.New("a plan or an apply of this pull request is running"
 // ErrNoLock says that there is no such lock, or no more.
 var ErrNoLock = errors.New("no such lock")
 
+// ErrStopping says that nothing begins any more, because the server stops.
+var ErrStopping = errStopping
+
 // Release releases one lock from outside its pull request: it discards the plan, tells the pull
 // request, and is recorded under by's name.
 func (e *Engine) Release(ctx context.Context, lockID, by string) error {
+	end, ok := e.enter()
+	if !ok {
+		return ErrStopping
+	}
+	defer end()
 	l, ok, err := e.Locks.Get(ctx, lockID)
 	switch {
 	case err != nil:

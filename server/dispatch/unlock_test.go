@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/locking"
 	"github.com/tidegate/tidegate/runner"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/vcs"
@@ -112,5 +113,48 @@ func TestAnUnlockBesideAMendNamesIt(t *testing.T) {
 				t.Errorf("%d answers, want one that begins with %q:\n%s", f.posts, want, said)
 			}
 		})
+	}
+}
+
+// A lock is released from the pages while the server stops: either all of it is done before the engine has ended, or nothing.
+func TestReleaseWhileTheServerStops(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		f := newSmall()
+		e := engineOn(t, f)
+		must(t, e.remember(t.Context(), item{}, aPull(1)))
+		const n = 4
+		var keys []locking.Key
+		for i := range n {
+			keys = append(keys, lockKey(pr(1).Repo, runner.Project{Dir: string(rune('a' + i)), Workspace: "default"}))
+		}
+		_, err := e.Locks.Acquire(t.Context(), locking.Request{Pull: lockPull(pr(1)), Keys: keys})
+		must(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		t.Cleanup(stop)
+		ended := make(chan error, 1)
+		go func() { ended <- e.Run(ctx) }()
+		released := 0
+		for i, k := range keys {
+			err := e.Release(t.Context(), k.ID(), "ana")
+			switch {
+			case err == nil:
+				released++
+			case !errors.Is(err, ErrStopping):
+				t.Error(err)
+			}
+			if i == 0 {
+				go stop()
+			}
+		}
+		must(t, <-ended)
+		if err := e.Release(t.Context(), keys[0].ID(), "ana"); !errors.Is(err, ErrStopping) {
+			t.Errorf("Release in an engine that has ended = %v, want %v", err, ErrStopping)
+		}
+		held, err := e.Locks.Held(t.Context(), lockPull(pr(1)))
+		must(t, err)
+		if len(held) != n-released {
+			t.Errorf("%d locks are held after %d of %d were released", len(held), released, n)
+		}
 	}
 }

@@ -30,6 +30,8 @@ import (
 var (
 	// ErrNoLock: there is no such lock any more.
 	ErrNoLock = errors.New("there is no such lock any more")
+	// ErrStopping: the server stops.
+	ErrStopping = errors.New("the server is stopping")
 	// ErrBusy: it can't be released now.
 	ErrBusy = errors.New("a plan or an apply runs under this lock")
 )
@@ -38,7 +40,7 @@ var (
 type Config struct {
 	Journal *journal.Journal
 	Locks   *locking.Store
-	// Release releases a lock in somebody's name. ErrNoLock and ErrBusy are the user's news.
+	// Release releases a lock in somebody's name. ErrNoLock, ErrBusy and ErrStopping are the user's news.
 	Release func(ctx context.Context, lockID, by string) error
 	// OpenLog opens what a job's processes have printed so far.
 	OpenLog func(jobDir string) (io.ReadCloser, error)
@@ -251,6 +253,8 @@ func (p *pages) release(w http.ResponseWriter, r *http.Request) {
 		p.message(w, http.StatusNotFound, "No such lock", "It was released meanwhile.")
 	case errors.Is(err, ErrBusy):
 		p.message(w, http.StatusConflict, "Not released", "A plan or an apply runs under this lock. Try again when it is answered.")
+	case errors.Is(err, ErrStopping):
+		p.message(w, http.StatusServiceUnavailable, "Not released", "The server is stopping. Try again when it is back.")
 	case err != nil:
 		p.fault(w, r, err)
 	default:

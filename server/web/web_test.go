@@ -222,6 +222,7 @@ func TestRelease(t *testing.T) {
 		want   string
 	}{
 		{"done", nil, http.StatusSeeOther, ""},
+		{"stopping", web.ErrStopping, http.StatusServiceUnavailable, "The server is stopping."},
 		{"gone", web.ErrNoLock, http.StatusNotFound, "It was released meanwhile."},
 		{"something runs", web.ErrBusy, http.StatusConflict, "A plan or an apply runs under this lock."},
 		{"broken", errors.New("disk-hush"), http.StatusInternalServerError, "The server&#39;s log has the cause."},

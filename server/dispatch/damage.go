@@ -3,6 +3,9 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/tidegate/tidegate/runner"
 	"github.com/tidegate/tidegate/server/journal"
@@ -21,6 +24,33 @@ func (e *Engine) spare(ctx context.Context, err error) error {
 		if text := record.Error(); !e.spared[text] {
 			e.spared[text] = true
 			e.Log.ErrorContext(ctx, "going on without a damaged record", "err", record)
+		}
+	}
+	return nil
+}
+
+// awaitUnread waits until nothing runs any more of the jobs of a run whose records can't be read: what comes after it in the lane
+// would move the files under an apply.
+func (e *Engine) awaitUnread(ctx context.Context, s scene) error {
+	if !s.begun {
+		return nil
+	}
+	jobs, err := e.Journal.Jobs(ctx, s.run.ID)
+	if !journal.Damaged(err) {
+		return err
+	}
+	of := filepath.Dir(e.jobDir(s.run.ID, 1))
+	dirs, err := os.ReadDir(of)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, d := range dirs {
+		dir := filepath.Join(of, d.Name())
+		if !d.IsDir() || slices.ContainsFunc(jobs, func(j journal.Job) bool { return j.Job.Dir == dir }) {
+			continue
+		}
+		if err := runner.Await(ctx, dir, s.ask.plans()); err != nil {
+			return err
 		}
 	}
 	return nil

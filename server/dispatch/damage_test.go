@@ -3,10 +3,12 @@ package dispatch
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -269,5 +271,45 @@ func TestTouchedBesideDamagedRuns(t *testing.T) {
 	d.spoil(t, "jobs", r.ID+"\x00\x00\x00\x02")
 	if touched, err = d.touched(ctx, pr(1)); err != nil || !touched(never) {
 		t.Errorf("touched() beside a damaged job = %v, %v, want all", touched(never), err)
+	}
+}
+
+// An apply that our fault has ended, in its records say, may still run: nothing is told of it before it has ended, so that nothing
+// else begins in its files.
+func TestAnApologyWaitsForAnApplyThatRuns(t *testing.T) {
+	t.Parallel()
+	for name, spoilt := range map[string]bool{"its record is damaged": true, "its record can be read": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := fragile(t)
+			d.pace.doubt = 0
+			f := newSmall()
+			d.Forges = map[string]vcs.Forge{"f": f}
+			d.Runner = runner.New(runner.Config{Self: "/bin/false", Data: d.Options.Data, Environ: []string{}})
+			it := d.comment(t, "ana", "apply", 5)
+			r := journal.Run{ID: d.Journal.NewRunID(), Event: it.ev.Seq, Pull: pr(1), Command: cmdApply, State: journal.Running, Started: time.Now()}
+			dir := d.jobDir(r.ID, 1)
+			must(t, d.Journal.CreateRun(t.Context(), r, []journal.Job{{Run: r.ID, N: 1, State: journal.JobRunning, Job: runner.Job{
+				ID: r.ID + "/1", Action: runner.Apply, Dir: dir, Checkout: "/c", DataDir: "/d", PlanFile: "/p", Project: network(), Tool: runner.Tool{Path: "/t"},
+			}}}))
+			if spoilt {
+				d.spoil(t, "jobs", r.ID+"\x00\x00\x00\x01")
+			}
+			step := filepath.Join(dir, "1-apply")
+			must(t, os.MkdirAll(step, 0o700))
+			lock, err := os.Create(filepath.Join(step, "lock"))
+			must(t, err)
+			must(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX)) // as its supervisor holds it
+			soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if err := d.apologise(soon, it, errors.New("of ours")); !errors.Is(err, context.DeadlineExceeded) || f.posts != 0 {
+				t.Errorf("the apology while it runs = %v with %d answers, want it to wait:\n%s", err, f.posts, bodies(f.scripted))
+			}
+			must(t, lock.Close())
+			must(t, d.apologise(t.Context(), it, errors.New("of ours")))
+			if f.posts != 1 {
+				t.Errorf("%d answers after its end, want one", f.posts)
+			}
+		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidegate/tidegate/locking"
 	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/runner/project"
 	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/templates"
@@ -405,6 +406,9 @@ func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 	if err = e.spare(ctx, err); err != nil {
 		return err
 	}
+	if err := e.awaitUnread(ctx, s); err != nil {
+		return err
+	}
 	jobs, err := e.abandonAll(ctx, s)
 	if err != nil {
 		return err
@@ -484,8 +488,8 @@ func (e *Engine) discardUnseen(ctx context.Context, s scene) error {
 	return nil
 }
 
-// abandon ends a job that we could not carry to its end. An apply that was begun may have done
-// anything: it is unknown, and its plan is used up.
+// abandon ends a job that we could not carry to its end. An apply that was begun is waited for. What it did is not known when the
+// journal was restored meanwhile, and its plan is used up.
 func (e *Engine) abandon(ctx context.Context, s scene, j journal.Job) (journal.Job, error) {
 	end := runner.Errored
 	switch {
@@ -494,6 +498,9 @@ func (e *Engine) abandon(ctx context.Context, s scene, j journal.Job) (journal.J
 	case !s.ask.changes():
 	case j.State == journal.JobQueued:
 		end = runner.NotStarted
+	case !e.beforeRestore(s): // it may still run, and is waited for
+		res, err := e.howItEnded(ctx, s, j)
+		return e.result(ctx, s, project.Project{}, workdir.Checkout{}, j, res, err)
 	default:
 		end = runner.Unknown
 		if s.ask.kind == askMend {

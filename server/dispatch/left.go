@@ -37,11 +37,7 @@ func (e *Engine) lookAgain(ctx context.Context, s scene, jobs []journal.Job) err
 // isLookedAt: what became of the job is to be seen from a new plan. While the newest state is in our
 // keeping and not where terraform looks for it, no plan is worth anything.
 func isLookedAt(j journal.Job) bool {
-	if j.Result == nil || j.Result.End != runner.Unknown {
-		return false
-	}
-	res, err := runner.LoadResult(j.Job.Dir)
-	return err != nil || res.ErroredState == ""
+	return j.Result != nil && j.Result.End == runner.Unknown && runner.ErroredState(j.Job.Dir) == ""
 }
 
 // leftBehind is why what an apply left is not planned any more: everything was given up since.

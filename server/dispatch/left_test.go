@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -11,14 +13,16 @@ import (
 	"github.com/tidegate/tidegate/vcs"
 )
 
-// Only what is not known is planned again, once however often the run is gone on with.
+// Only what is not known is planned again, and not while its state is kept here; once however often the run is gone on with.
 func TestLookAgain(t *testing.T) {
 	t.Parallel()
 	e := engineOn(t, newGuarding())
 	job := func(p runner.Project, end runner.End) journal.Job {
 		return journal.Job{Job: runner.Job{Project: p, Dir: t.TempDir()}, State: journal.JobDone, Result: &runner.Summary{End: end}}
 	}
-	jobs := []journal.Job{job(netA(), runner.Unknown), job(netB(), runner.PartlyApplied), {Job: runner.Job{Project: netB()}}}
+	unstored := job(network(), runner.Unknown) // its result found no room on the disk, its state did
+	must(t, os.WriteFile(filepath.Join(unstored.Job.Dir, "errored.tfstate"), []byte("{}"), 0o600))
+	jobs := []journal.Job{job(netA(), runner.Unknown), job(netB(), runner.PartlyApplied), {Job: runner.Job{Project: netB()}}, unstored}
 	s := scene{item: item{ask: ask{kind: askApply, name: cmdApply, user: "ana"}}, pull: aPull(1), run: journal.Run{ID: e.Journal.NewRunID()}}
 	for range 2 {
 		if err := e.lookAgain(t.Context(), s, jobs); err != nil {

@@ -184,6 +184,9 @@ func (d *doctor) forges(ctx context.Context, s settings, also []string) {
 		d.bad("", "%v", err)
 		return
 	}
+	if err := all.checkRepos(also); err != nil {
+		d.bad("Name it as in --repo-allowlist, without wildcards.", "%v", err)
+	}
 	for i, f := range all {
 		a := s.accounts[i]
 		d.about(a.forge + ", " + f.Site().Instance)
@@ -264,7 +267,7 @@ func (d *doctor) repository(ctx context.Context, s settings, f client, a account
 	}
 	d.permission(ctx, f, a, r)
 	d.clock(ctx, l, r)
-	d.webhook(ctx, s, f, r)
+	d.webhook(ctx, s, f, a, r)
 }
 
 func (d *doctor) permission(ctx context.Context, f client, a account, r vcs.Repo) {
@@ -277,6 +280,8 @@ func (d *doctor) permission(ctx context.Context, f client, a account, r vcs.Repo
 		d.bad("Without it nobody's command is run. "+tokenAdvice(a), "who may do what can't be read: %v", err)
 	case p < vcs.WritePermission:
 		d.bad("Give the account write permission on the repository.", "%s may not write: it can't set statuses, or comment on a locked pull request", a.user)
+	case p < vcs.AdminPermission && a.flags == "gitea":
+		d.bad("Make the account an administrator of the repository.", "%s does not administer the repository, and a Gitea tells only administrators who may command", a.user)
 	default:
 		d.ok("%s may write", a.user)
 	}
@@ -297,9 +302,9 @@ func (d *doctor) clock(ctx context.Context, l vcs.Lister, r vcs.Repo) {
 	d.ok("the clocks agree")
 }
 
-func (d *doctor) webhook(ctx context.Context, s settings, f client, r vcs.Repo) {
+func (d *doctor) webhook(ctx context.Context, s settings, f client, a account, r vcs.Repo) {
 	h, ok := f.(vcs.Hooker)
-	if !ok || s.polls {
+	if !ok || s.polls || a.app() { // an App's webhook is its own
 		return
 	}
 	to := s.events()
@@ -324,7 +329,8 @@ func (d *doctor) webhook(ctx context.Context, s settings, f client, r vcs.Repo) 
 		d.oneWebhook(one, to)
 	}
 	if !found {
-		d.bad("Run `tidegate webhook install`, or set --url to where the forge reaches this server.", "no webhook goes to %s", to)
+		d.bad("Run `tidegate webhook install`, unless its organisation or group has one, which is not seen here; or set --url to where the forge reaches this server.",
+			"no webhook of the repository goes to %s", to)
 	}
 }
 

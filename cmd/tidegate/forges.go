@@ -30,6 +30,8 @@ type account struct {
 	hostname, apiURL string
 	addressed        string
 	pageSize         string
+	// placed: where it is was said, and is not the usual place.
+	placed bool
 	// open makes the client. It sends nothing.
 	open func(account, *slog.Logger) (client, error)
 }
@@ -41,26 +43,31 @@ type client interface {
 }
 
 // given: something of it is configured.
-func (a account) given() bool { return a.user != "" || a.token.set() || a.secret.set() || a.app() }
+func (a account) given() bool {
+	return a.placed || a.user != "" || a.token.set() || a.secret.set() || a.app()
+}
 
 // app: a GitHub App asks, not a user.
-func (a account) app() bool { return a.appID != "" || a.appKey.set() }
+func (a account) app() bool { return a.appID != "" || a.appKey.set() || a.installation != "" }
 
-// readAccounts reads which forges are served. keep reads a secret.
-func readAccounts(get func(string) string, keep func(string) secret) []account {
+// readAccounts reads which forges are served. keep reads a secret, placed reports whether a flag has another value than its usual one.
+func readAccounts(get func(string) string, keep func(string) secret, placed func(string) bool) []account {
 	return []account{
 		{
 			flags: "gh", forge: "GitHub", user: get("gh-user"), token: keep("gh-token"), secret: keep("gh-webhook-secret"),
 			hostname: get("gh-hostname"), apiURL: get("gh-api-url"), addressed: "gh-api-url", open: openGitHub,
 			appID: get("gh-app-id"), installation: get("gh-app-installation-id"), appKey: keep("gh-app-key"),
+			placed: placed("gh-hostname") || placed("gh-api-url"),
 		},
 		{
 			flags: "gitlab", forge: "GitLab", user: get("gitlab-user"), token: keep("gitlab-token"), secret: keep("gitlab-webhook-secret"),
 			hostname: get("gitlab-hostname"), apiURL: get("gitlab-api-url"), addressed: "gitlab-api-url", open: openGitLab,
+			placed: placed("gitlab-hostname") || placed("gitlab-api-url"),
 		},
 		{
 			flags: "gitea", forge: "Gitea", user: get("gitea-user"), token: keep("gitea-token"), secret: keep("gitea-webhook-secret"),
 			apiURL: get("gitea-base-url"), addressed: "gitea-base-url", pageSize: get("gitea-page-size"), open: openGitea,
+			placed: placed("gitea-base-url"),
 		},
 	}
 }

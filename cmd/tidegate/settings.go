@@ -83,7 +83,8 @@ func readSettings(v values, table []option) (settings, error) {
 		bad.add("--repo-allowlist: %w", err)
 	}
 	s.executable, s.statusName = get("executable-name"), get("vcs-status-name")
-	accounts := readAccounts(get, keep)
+	placed := func(name string) bool { return get(name) != table[indexOf(table, name)].def }
+	accounts := readAccounts(get, keep, placed)
 	s.webUser, s.webPassword = get("web-username"), keep("web-password")
 	s.defaultTF = strings.TrimPrefix(get("default-tf-version"), "v")
 	if s.defaultTF != "" && !exactVersion.MatchString(s.defaultTF) {

@@ -48,9 +48,16 @@ func (s *settings) installWebhooks(c *cobra.Command, also []string) error {
 	if err != nil {
 		return err
 	}
+	if err := all.checkRepos(also); err != nil {
+		return &usageError{err}
+	}
 	var errs []error
 	many := 0
 	for i, f := range all {
+		if s.accounts[i].app() {
+			errs = append(errs, errors.New("an App has a webhook of its own, for all repositories: set it in the App's settings, as docs/forges.md says"))
+			continue
+		}
 		h, ok := f.(vcs.Hooker)
 		l, lists := f.(vcs.Lister)
 		if !ok || !lists {
@@ -97,6 +104,19 @@ func (s *settings) installWebhook(c *cobra.Command, h vcs.Hooker, r vcs.Repo, se
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "%s/%s: the webhook to %s is %s\n", r.ID.Forge, r.FullName(), s.events(), done)
 	return err
+}
+
+// checkRepos refuses names of --repo that none of the forges can have.
+func (f forges) checkRepos(names []string) error {
+	var errs []error
+	for _, name := range names {
+		list, err := vcs.ParseAllowlist(name)
+		taken := err == nil && slices.ContainsFunc(f, func(c client) bool { return len(list.Names(c.Site().Instance)) == 1 })
+		if !taken {
+			errs = append(errs, fmt.Errorf("--repo: %q is not HOST/OWNER/NAME of a forge that is configured", name))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // repositories are those of a forge that are named whole.

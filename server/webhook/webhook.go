@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -202,7 +203,7 @@ func (h *Handler) hook(headers http.Header) vcs.Hook {
 func (h *Handler) note(r *http.Request, a answer) {
 	d := Delivery{At: h.Now().UTC(), Event: a.event, Repo: a.repo, Outcome: a.outcome, Reason: a.text}
 	if a.outcome != Rejected {
-		d.ID = r.Header.Get("X-GitHub-Delivery")
+		d.ID = deliveryID(r.Header)
 	}
 	h.Log.LogAttrs(r.Context(), level(a.outcome), "webhook",
 		slog.String("outcome", string(a.outcome)), slog.Int("status", a.status), slog.String("event", a.event),
@@ -214,6 +215,20 @@ func (h *Handler) note(r *http.Request, a answer) {
 		h.last = d.At
 	}
 	h.remember(d)
+}
+
+// deliveryID is what the forge calls a delivery, to be found in its own log.
+func deliveryID(h http.Header) string {
+	for _, name := range []string{"X-Gitea-Delivery", "X-Forgejo-Delivery", "X-GitHub-Delivery", "X-Gitlab-Event-Uuid"} {
+		id := h.Get(name)
+		odd := func(r rune) bool {
+			return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r != '-'
+		}
+		if id != "" && len(id) <= 64 && !strings.ContainsFunc(id, odd) {
+			return id
+		}
+	}
+	return ""
 }
 
 // remember keeps the latest deliveries. Those that anybody can cause do not push the others out.

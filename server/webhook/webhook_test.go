@@ -243,3 +243,23 @@ func TestFewLargeBodiesAtOnce(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// A delivery is shown under the id that its forge has for it, unless that could be anything.
+func TestDeliveryIDs(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"X-GitHub-Delivery: 72d3162e-cc78-11e3": "72d3162e-cc78-11e3", "X-Gitea-Delivery: f6266f16": "f6266f16",
+		"X-Gitlab-Event-UUID: 13792a34-cac6": "13792a34-cac6", "X-GitHub-Delivery: a b": "", "X-GitHub-Delivery: <b>": "",
+	} {
+		h := handler(&hook{event: event("infra")}, &journal{keys: map[string]uint64{}})
+		r := httptest.NewRequest(http.MethodPost, "/events", strings.NewReader("{}"))
+		key, value, _ := strings.Cut(name, ": ")
+		r.Header.Set("X-Fake-Event", "push")
+		r.Header.Set("X-Sign", "good")
+		r.Header.Set(key, value)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		if got := h.Seen().Recent[0].ID; got != want {
+			t.Errorf("%s is shown as %q, want %q", name, got, want)
+		}
+	}
+}

@@ -254,8 +254,10 @@ func notePath(pull vcs.Pull, id int64) string {
 
 // noCommands keeps GitLab from taking a line for one of its quick actions, which would be carried out with our
 // account's permissions. It looks for them in edited notes too, and older versions of it in blocks of code that
-// are fenced with more than three backticks. https://docs.gitlab.com/user/project/quick_actions/
+// are fenced with more than three backticks. It drops every carriage return before it looks.
+// https://docs.gitlab.com/user/project/quick_actions/
 func noCommands(body string) string {
+	body = strings.ReplaceAll(body, "\r", "")
 	if strings.HasPrefix(body, "/") {
 		body = " " + body
 	}

@@ -190,11 +190,18 @@ func TestNoQuickActions(t *testing.T) {
 	p := s.pull(t)
 	const body = "/approve\nplan\n````\n```\n/merge\n```\n````\n a/b\n/close"
 	const want = " /approve\nplan\n````\n```\n /merge\n```\n````\n a/b\n /close"
+	for body, want := range map[string]string{
+		body: want, "\r/merge": " /merge", "x\r\n/merge": "x\n /merge", "x\n\r/close": "x\n /close", "x\n\r\r/approve\r\n": "x\n /approve\n",
+	} {
+		made, err := s.client.CreateComment(t.Context(), p, body)
+		must(t, err)
+		if made.Body != want {
+			t.Errorf("CreateComment() of %q posted %q, want %q", body, made.Body, want)
+		}
+		must(t, s.client.DeleteComment(t.Context(), p, made.ID))
+	}
 	made, err := s.client.CreateComment(t.Context(), p, body)
 	must(t, err)
-	if made.Body != want {
-		t.Errorf("CreateComment() posted %q, want %q", made.Body, want)
-	}
 	must(t, s.client.EditComment(t.Context(), p, made.ID, "x\n/merge"))
 	id := s.merge.AddNote(bot, body)
 	must(t, s.client.Fold(t.Context(), p, []vcs.Comment{made, {ID: id}}))

@@ -88,5 +88,9 @@ func Fill(dir string, left int64) error {
 	return errors.Join(f.Truncate(size-left), f.Close())
 }
 
-// Free gives back what Fill used up.
-func Free(dir string) error { return os.Remove(filepath.Join(dir, filling)) }
+// Free gives back what Fill used up. A process that was forked meanwhile may have the file open until it executes something: what
+// is only removed would still take its room.
+func Free(dir string) error {
+	name := filepath.Join(dir, filling)
+	return errors.Join(os.Truncate(name, 0), os.Remove(name))
+}

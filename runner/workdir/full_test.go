@@ -28,7 +28,7 @@ func TestFullDisk(t *testing.T) {
 	big("two.tf")
 	src.commit(t)
 	src.pull(t, 7)
-	disk := smalldisk.New(t, filepath.Join(t.TempDir(), "data"), "size=24m") // what git could not finish may stay beside what it makes again
+	disk := smalldisk.New(t, filepath.Join(t.TempDir(), "data"), "size=8m")
 	store := openStore(t, disk.Dir)
 	o := &opened{Store: store, src: src, data: disk.Dir}
 	isFull := func(doing string, err error) {

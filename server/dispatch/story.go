@@ -58,7 +58,7 @@ func (e *Engine) tell(ctx, stop context.Context, it item) {
 			return
 		}
 		log.ErrorContext(ctx, "carrying an event to its answer", "try", try, "err", err)
-		if e.deaf(ctx, err) {
+		if away := (*awayError)(nil); e.deaf(ctx, err) || errors.As(err, &away) {
 			try, wait = try-1, min(wait, 15*e.pace.retry)
 		}
 		if try >= tries {
@@ -73,6 +73,12 @@ func (e *Engine) tell(ctx, stop context.Context, it item) {
 		wait = min(wait*2, time.Minute)
 	}
 }
+
+// awayError is a forge that shows nothing now: it does not answer, or not us. Nothing could be told, so nothing has failed yet.
+type awayError struct{ err error }
+
+func (e *awayError) Error() string { return e.err.Error() }
+func (e *awayError) Unwrap() error { return e.err }
 
 // guarded makes an error of a panic: what one event leads to must not take the server down, now and at
 // each start.
@@ -161,7 +167,11 @@ func (e *Engine) look(ctx, stop context.Context, it item) (scene, error) {
 	}
 	pull, err := f.Pull(ctx, repo, id.Number)
 	if err != nil {
-		return s, fmt.Errorf("reading %s: %w", id, err)
+		err = fmt.Errorf("reading %s: %w", id, err)
+		if !errors.Is(err, vcs.ErrNotFound) {
+			err = &awayError{err}
+		}
+		return s, err
 	}
 	if pull.ID() != id {
 		return s, fmt.Errorf("reading %s: the forge answered with %s: %w", id, pull.ID(), vcs.ErrNotFound)

@@ -297,3 +297,22 @@ func TestWhatWakesUsIsTheForges(t *testing.T) {
 		}
 	}
 }
+
+// A forge that shows us nothing for a while, because it is away or an App is suspended, makes no command fail.
+func TestWhatAForgeDoesNotShowIsDoneLater(t *testing.T) {
+	t.Parallel()
+	f := newSmall()
+	e := engineOn(t, f)
+	e.pace.retry = time.Microsecond
+	away := 5
+	f.pull = func(n int) (vcs.Pull, error) {
+		if away--; away >= 0 {
+			return vcs.Pull{}, vcs.ErrRefused
+		}
+		return aPull(n), nil
+	}
+	e.tell(t.Context(), t.Context(), e.comment(t, "ana", "help", 5))
+	if got := bodies(f.scripted); f.posts != 1 || !strings.HasPrefix(got, "### Commands\n") {
+		t.Errorf("%d answers, want the one that was asked for:\n%s", f.posts, got)
+	}
+}

@@ -115,11 +115,13 @@ func (c *Client) pullEvent(p payload) (vcs.Event, error) {
 		return vcs.Event{}, rest.Bad("object_attributes.target_project_id is another project than project")
 	case m.UpdatedAt.IsZero():
 		return vcs.Event{}, rest.Bad("object_attributes.updated_at is missing")
-	// What is closed may have lost its commits.
-	case !rest.IsSHA(m.LastCommit.ID) && (m.LastCommit.ID != "" || ev.Kind != vcs.PullClosed):
+	case m.LastCommit.ID != "" && !rest.IsSHA(m.LastCommit.ID):
 		return vcs.Event{}, rest.Bad("object_attributes.last_commit is not a commit")
 	case !rest.IsRef(m.SourceBranch) || !rest.IsRef(m.TargetBranch):
 		return vcs.Event{}, rest.Bad("object_attributes.source_branch or target_branch is not the name of a branch")
+	// It may have none yet, and what is closed may have lost them.
+	case m.LastCommit.ID == "" && ev.Kind != vcs.PullClosed:
+		return vcs.Event{}, &vcs.IgnoredError{Event: "merge_request " + m.Action, Reason: "it has no commits"}
 	}
 	ev.Pull, ev.At = int(m.IID), m.UpdatedAt.UTC()
 	ev.Head, ev.BaseRef = m.LastCommit.ID, m.TargetBranch

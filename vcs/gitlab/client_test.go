@@ -431,6 +431,32 @@ func TestPermission(t *testing.T) {
 	}
 }
 
+// TestPermissionExpires: a membership ends with the day before the one it tells, by the forge's clock.
+func TestPermissionExpires(t *testing.T) {
+	t.Parallel()
+	const now = "Sun, 01 Mar 2026 00:00:00 GMT"
+	for expires, want := range map[string]vcs.Permission{
+		`null`: vcs.AdminPermission, `"2026-03-02"`: vcs.AdminPermission, `"2026-03-01T00:00:01Z"`: vcs.AdminPermission,
+		`"2026-03-01"`: vcs.NoPermission, `"2026-03-01T00:00:00Z"`: vcs.NoPermission, `"2020-01-01"`: vcs.NoPermission,
+	} {
+		s := &ft.Script{Steps: []ft.Step{
+			ft.Reply(http.StatusOK, `[{"id":5,"username":"raj"}]`),
+			ft.Reply(http.StatusOK, `{"id":5,"state":"active","access_level":40,"expires_at":`+expires+`}`, "Date", now),
+		}}
+		got, err := client(t, gitlab.Config{HTTP: s}).Permission(t.Context(), somePull().Repo, "raj")
+		if err != nil || got != want {
+			t.Errorf("Permission(expires %s, today is 2026-03-01) = %v, %v, want %v", expires, got, err, want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &ft.Script{Steps: append([]ft.Step{ft.Reply(http.StatusOK, `[{"id":5,"username":"raj"}]`)},
+			ft.Times(40, ft.Reply(http.StatusOK, `{"id":5,"state":"active","access_level":40,"expires_at":"soon"}`))...)}
+		if got, err := client(t, gitlab.Config{HTTP: s}).Permission(t.Context(), somePull().Repo, "raj"); err == nil || got != vcs.NoPermission {
+			t.Errorf("Permission(expires soon) = %v, %v, want an error", got, err)
+		}
+	})
+}
+
 // TestApproval: what the exercise does not tell.
 func TestApproval(t *testing.T) {
 	t.Parallel()

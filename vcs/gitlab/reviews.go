@@ -2,9 +2,11 @@ package gitlab
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/internal/rest"
@@ -46,8 +48,9 @@ func (c *Client) permission(ctx context.Context, op string, repo vcs.Repo, id in
 		AccessLevel int `json:"access_level"`
 		// Membership is told where a group has a limit of members, by newer versions.
 		Membership string `json:"membership_state"`
+		Expires    *day   `json:"expires_at"`
 	}
-	err := c.get(ctx, op, fmt.Sprintf("%s/members/all/%d", projectPath(repo), id), nil, &member)
+	resp, err := c.readPage(ctx, op, fmt.Sprintf("%s/members/all/%d", projectPath(repo), id), nil, &member)
 	switch {
 	case errors.Is(err, vcs.ErrNotFound):
 		return vcs.NoPermission, nil
@@ -57,8 +60,27 @@ func (c *Client) permission(ctx context.Context, op string, repo vcs.Repo, id in
 		return vcs.NoPermission, fmt.Errorf("%s: asked for the user %d, the forge answers with %d", op, id, member.ID)
 	case member.State != "active" || member.Membership != "" && member.Membership != "active": // blocked, or still to be approved
 		return vcs.NoPermission, nil
+	// GitLab takes it away some hours later only.
+	case member.Expires != nil && !rest.Clock(resp.Header).Before(member.Expires.Time):
+		return vcs.NoPermission, nil
 	}
 	return accessLevel(member.AccessLevel), nil
+}
+
+// day is the beginning of one, or a time within it.
+type day struct{ time.Time }
+
+// UnmarshalJSON reads a string.
+func (d *day) UnmarshalJSON(raw []byte) error {
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return err
+	}
+	var err error
+	if d.Time, err = time.Parse(time.DateOnly, s); err != nil {
+		d.Time, err = time.Parse(time.RFC3339, s)
+	}
+	return err
 }
 
 // accessLevel reads GitLab's numbers. A role that somebody made up has the number of the role it adds to.

@@ -135,11 +135,19 @@ func (ch rawChanges) kind(m rawMerge) (kind vcs.EventKind, reason string) {
 		return vcs.PullPushed, ""
 	case ch.TargetBranch != nil:
 		return vcs.PullRetargeted, ""
-	case m.Draft || m.WorkInProgress || hasDraftTitle(m.Title):
-	case ch.Draft != nil && ch.Draft.Previous || ch.Title != nil && hasDraftTitle(ch.Title.Previous):
+	case m.isDraft():
+	case ch.Draft != nil && ch.Draft.Previous, ch.Draft == nil && ch.Title != nil && hasDraftTitle(ch.Title.Previous):
 		return vcs.PullReady, ""
 	}
 	return "", "neither its commits nor its target branch changed, and it did not leave draft"
+}
+
+// isDraft is what GitLab says, or where it says nothing what the title does.
+func (m rawMerge) isDraft() bool {
+	if m.Draft == nil && m.WorkInProgress == nil {
+		return hasDraftTitle(m.Title)
+	}
+	return m.Draft != nil && *m.Draft || m.WorkInProgress != nil && *m.WorkInProgress
 }
 
 func (c *Client) noteEvent(p payload) (vcs.Event, error) {
@@ -239,8 +247,8 @@ type rawMerge struct {
 	SourceBranch    string `json:"source_branch"`
 	TargetBranch    string `json:"target_branch"`
 	Title           string `json:"title"`
-	Draft           bool   `json:"draft"`
-	WorkInProgress  bool   `json:"work_in_progress"`
+	Draft           *bool  `json:"draft"`
+	WorkInProgress  *bool  `json:"work_in_progress"`
 	UpdatedAt       moment `json:"updated_at"`
 	Action          string `json:"action"`
 	OldRev          string `json:"oldrev"`

@@ -135,6 +135,15 @@ func TestParseUpdates(t *testing.T) {
 		return map[string]any{key: map[string]any{"previous": previous, "current": current}}
 	}
 	both := from("draft", true, false)
+	leaving, staying := from("draft", true, false), from("draft", false, false)
+	leaving["title"] = map[string]any{"previous": "Draft: WIP: grow", "current": "WIP: grow"}
+	staying["title"] = map[string]any{"previous": "WIP: grow", "current": "grow"}
+	titled := func(body []byte, title string) []byte {
+		return forgetest.Change(t, body, "object_attributes.title", title)
+	}
+	untold := func(body []byte) []byte { // whether it is a draft
+		return forgetest.Change(t, forgetest.Change(t, body, "object_attributes.draft", nil), "object_attributes.work_in_progress", nil)
+	}
 	both["target_branch"] = map[string]any{"previous": "main", "current": "stable"}
 	for _, tt := range []struct {
 		name string
@@ -153,7 +162,11 @@ func TestParseUpdates(t *testing.T) {
 		{"becoming a draft", forgetest.Change(t, updated(t, from("draft", false, true)), "object_attributes.draft", true), ""},
 		{"leaving draft by the title", updated(t, from("title", "Draft: grow", "grow")), vcs.PullReady},
 		{"leaving draft by an old title", updated(t, from("title", "[WIP] grow", "grow")), vcs.PullReady},
-		{"one draft title for another", forgetest.Change(t, updated(t, from("title", "Draft: a", "(draft) b")), "object_attributes.title", "(draft) b"), ""},
+		{"leaving draft with a title that once marked one", titled(updated(t, leaving), "WIP: grow"), vcs.PullReady},
+		{"a title that once marked a draft", updated(t, staying), ""},
+		{"becoming a draft by the title alone", titled(untold(updated(t, from("title", "grow", "Draft: grow"))), "Draft: grow"), ""},
+		{"leaving draft by the title alone", untold(updated(t, from("title", "Draft: grow", "grow"))), vcs.PullReady},
+		{"one draft title for another, alone", titled(untold(updated(t, from("title", "Draft: a", "(draft) b"))), "(draft) b"), ""},
 		{"a title that speaks of drafts", updated(t, from("title", "Drafts of a plan", "x")), ""},
 	} {
 		got := forgetest.Parse(t, c, headers(pullHook), tt.body)

@@ -92,7 +92,7 @@ func (c *Client) judge(a *rest.Answer, err error) *rest.Failure {
 	switch {
 	case answer.Response.StatusCode == http.StatusConflict:
 		// Somebody else holds the lock that the request needs: of a merge request, or of a pipeline.
-		f.Verdict = rest.Fault
+		f.Verdict = rest.Busy
 	case f.Verdict == rest.Limited && f.Wait == 0:
 		f.Wait = resetWait(a.Header)
 	}

@@ -89,6 +89,9 @@ func TestRetry(t *testing.T) {
 		{create, ft.Try{Name: "a note that was taken for commands", Steps: []ft.Step{ft.Reply(202, `{"commands_changes":{},"summary":["Closed this."]}`)}, Err: vcs.ErrInDoubt}},
 		{create, ft.Try{Name: "a note, slowed down, then made", Steps: []ft.Step{tooMany("Retry-After", "7"), tooMany("Retry-After", "9"), created}, Want: []int{8, 10}}},
 		{create, ft.Try{Name: "a note, slowed down, then cut", Steps: []ft.Step{tooMany("Retry-After", "7"), ft.Cut(io.EOF)}, Want: []int{8}, Err: vcs.ErrInDoubt}},
+		{create, ft.Try{Name: "a note, a lock, then made", Steps: []ft.Step{lock, lock, created}, Want: []int{0, 1}}},
+		{create, ft.Try{Name: "a note, a lock, then cut", Steps: []ft.Step{lock, ft.Cut(io.EOF)}, Want: []int{0}, Err: vcs.ErrInDoubt}},
+		{create, ft.Try{Name: "a note, a lock without end", Steps: ft.Times(40, lock), Want: []int{0, 1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30, 30, 30}, Text: "Resource lock"}},
 		{create, ft.Try{Name: "a note, refused", Steps: []ft.Step{ft.Reply(403, `{"error":"insufficient_scope","error_description":"needs more","scope":"api"}`)}, Err: vcs.ErrRefused, Text: "insufficient_scope"}},
 		{create, ft.Try{Name: "a note that is too long", Steps: []ft.Step{ft.Reply(400, `{"message":{"note":["is too long (2 MB). The maximum size is 1 MB."]}}`)}, Err: vcs.ErrRefused, Text: "note is too long"}},
 
@@ -158,6 +161,7 @@ func TestRetryEndsWithContext(t *testing.T) {
 	}{
 		"waiting for the limit":    {[]ft.Step{ft.Reply(429, `{}`, "Retry-After", "61")}, create, 5 * time.Second, nil},
 		"waiting for an answer":    {[]ft.Step{ft.Hangs}, create, 5 * time.Second, vcs.ErrInDoubt},
+		"waiting for a lock":       {ft.Times(5, ft.Reply(409, `{}`)), create, time.Second, nil},
 		"waiting for the pipeline": {ft.Times(2, ft.Reply(200, `[]`)), setStatus, time.Second, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

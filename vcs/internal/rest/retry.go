@@ -49,6 +49,8 @@ const (
 	Final Verdict = iota
 	// Fault: no usable answer. It may be better soon.
 	Fault
+	// Busy: the forge did nothing, because somebody else is at it. It may be better soon.
+	Busy
 	// Limited: the forge did nothing and says when to come again.
 	Limited
 	// Unsure: the forge did nothing, and may think otherwise in a moment. One that has just started, or has just
@@ -132,7 +134,7 @@ type patience struct {
 // next is how long to wait before the next attempt, and false when there is to be none.
 func (p *patience) next(f *Failure) (time.Duration, bool) {
 	switch f.Verdict {
-	case Fault:
+	case Fault, Busy:
 		wait := jitter(min(firstPause<<min(p.faults, 10), maxPause))
 		p.faults++
 		p.faultWait += wait
@@ -175,7 +177,7 @@ func (c *Client) attempt(ctx context.Context, op string, e Effect, try func(cont
 	if f == nil {
 		return nil
 	}
-	if err := ctx.Err(); err != nil && (f.Verdict == Fault || errors.Is(f, vcs.ErrInDoubt)) {
+	if err := ctx.Err(); err != nil && (f.Verdict == Fault || f.Verdict == Busy || errors.Is(f, vcs.ErrInDoubt)) {
 		f.Verdict, f.Cause = Final, err
 	}
 	return f

@@ -25,7 +25,8 @@ type Hook interface {
 // Retry-After and rate limits) until ctx ends. Errors that say "never" wrap ErrRefused or
 // ErrNotFound.
 type Forge interface {
-	// Pull reads a pull request.
+	// Pull reads a pull request. ErrUnusable when the forge's answer can't be used: asking again helps only after
+	// something has changed there.
 	Pull(ctx context.Context, repo Repo, number int) (Pull, error)
 	// Comments lists the conversation's comments made at or after since, oldest first.
 	Comments(ctx context.Context, pull Pull, since time.Time) ([]Comment, error)
@@ -143,6 +144,8 @@ var (
 	ErrNotFound = errors.New("not found on the forge")
 	// ErrRefused: the forge will not do it, now or later (locked conversation, no permission).
 	ErrRefused = errors.New("refused by the forge")
+	// ErrUnusable: the forge's answer about it can't be used.
+	ErrUnusable = errors.New("the forge's answer can't be used")
 	// ErrInDoubt: the request was sent, but no answer came. It may have been carried out.
 	ErrInDoubt = errors.New("no answer from the forge")
 )

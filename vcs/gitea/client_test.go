@@ -2,6 +2,7 @@ package gitea_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -120,13 +121,13 @@ func TestPull(t *testing.T) {
 			b["repo"].(map[string]any)["clone_url"] = "https://evil.example.com/x.git"
 		}, nil},
 		{"a head that is no commit", func(_, h, _ map[string]any) { h["sha"] = "main" }, nil},
-		{"a base that is no branch", func(_, _, b map[string]any) { b["ref"] = "--exec=id" }, nil},
+		{"a base that is no branch", func(_, _, b map[string]any) { b["ref"] = "a..b" }, nil},
 	} {
 		c := client(t, gitea.Config{HTTP: &forgetest.Script{Steps: []forgetest.Step{forgetest.Reply(http.StatusOK, aPull(tt.change))}}})
 		got, err := c.Pull(t.Context(), somePull().Repo, 12)
 		if tt.want == nil {
-			if err == nil {
-				t.Errorf("Pull(%s) = %+v, want an error", tt.name, got)
+			if !errors.Is(err, vcs.ErrUnusable) && !errors.Is(err, vcs.ErrNotFound) {
+				t.Errorf("Pull(%s) = %+v, %v, want an error that it can't be used, or is not there", tt.name, got, err)
 			}
 			continue
 		}

@@ -167,15 +167,16 @@ func (k Kin) File(r vcs.Repo, path string, line int, elem ...string) string {
 	return u.String()
 }
 
-// Wanted answers the pull request that was read, with the error of it, if it is the one that was asked for.
+// Wanted answers the pull request that was read, with the error of it, if it is the one that was asked for. An answer
+// that can't be used is vcs.ErrUnusable.
 func Wanted(op string, repo vcs.Repo, number int, p vcs.Pull, err error) (vcs.Pull, error) {
 	switch {
 	case err != nil:
-		return vcs.Pull{}, fmt.Errorf("%s: the forge's answer: %w", op, err)
+		return vcs.Pull{}, fmt.Errorf("%s: the forge's answer: %w: %w", op, err, vcs.ErrUnusable)
 	case repo.ID.ID != 0 && p.Repo.ID != repo.ID:
 		return vcs.Pull{}, fmt.Errorf("%s: %s is another repository now: %w", op, repo.FullName(), vcs.ErrNotFound)
 	case p.Number != number:
-		return vcs.Pull{}, fmt.Errorf("%s: asked for #%d, the forge answers with #%d", op, number, p.Number)
+		return vcs.Pull{}, fmt.Errorf("%s: asked for #%d, the forge answers with #%d: %w", op, number, p.Number, vcs.ErrUnusable)
 	}
 	return p, nil
 }

@@ -198,7 +198,7 @@ func TestParseHostile(t *testing.T) {
 		{pull, "pull_request.head.sha", nil},
 		{pull, "pull_request.head.sha", "HEAD"},
 		{pull, "pull_request.head.sha", "--upload-pack=id"},
-		{pull, "pull_request.head.ref", "-x"},
+		{pull, "pull_request.head.ref", "a..b"},
 		{pull, "pull_request.base", nil},
 		{pull, "pull_request.base.sha", ""},
 		{pull, "pull_request.base.ref", "a:b"},

@@ -67,6 +67,42 @@ func TestFork(t *testing.T) {
 	}
 }
 
+// TestOddBranches: a stranger's branch with an odd name is heard of and read, and so is a comment on it.
+func TestOddBranches(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "odd")
+	r := newReceiver(t, w, "json")
+	c := w.client(t, gitea.Config{})
+	w.Call(t, "eve", http.MethodPost, "/repos/acme/odd/forks", map[string]any{}, nil)
+	fork := *w.Clone
+	fork.URL = w.Server.URL + "/eve/odd.git"
+	w.Commit(t, "from outside")
+	for i, name := range []string{"@", "-x"} {
+		number := i + 2
+		fork.Push(t, "eve", "refs/heads/"+name)
+		opened := map[string]any{"title": "odd", "head": "eve:" + name, "base": "main"}
+		if status, raw := w.await(t, "eve", http.MethodPost, "/repos/acme/odd/pulls", opened, http.StatusCreated); status != http.StatusCreated {
+			t.Fatalf("making a pull request from %q: %d %s", name, status, raw)
+		}
+		if d := r.next(t, "pull_request", "opened"); d.err != nil || d.event.Pull != number {
+			t.Errorf("its delivery: %+v, %v", d.event, d.err)
+		}
+		w.ask(t, "eve", http.MethodPost, fmt.Sprintf("/issues/%d/comments", number), map[string]any{"body": "plan"}, nil)
+		if d := r.next(t, "issue_comment", "created"); d.err != nil || d.event.Pull != number {
+			t.Errorf("the delivery of a comment on it: %+v, %v", d.event, d.err)
+		}
+		if got := w.read(t, number); got.Head.Ref != name {
+			t.Errorf("Pull() = %+v, want one from %q", got, name)
+		}
+		for _, since := range []time.Time{{}, time.Now().Add(-time.Minute)} {
+			n, err := c.News(t.Context(), w.pull(t).Repo, since, nil)
+			if err != nil || !slices.ContainsFunc(n.Pulls, func(p vcs.Pull) bool { return p.Head.Ref == name }) {
+				t.Errorf("News(%v) = %+v, %v, want the pull request from %q", since, n.Pulls, err, name)
+			}
+		}
+	}
+}
+
 // await asks until the answer is the one that is wanted: the forge takes pushes in from a queue.
 func (w *world) await(t *testing.T, user, method, path string, in any, want int) (status int, raw []byte) {
 	t.Helper()

@@ -214,7 +214,6 @@ func TestParseHostile(t *testing.T) {
 		{pull, "pull_request.head.sha", strings.Repeat("A", 40)},
 		{pull, "pull_request.head.sha", strings.Repeat("a", 41)},
 		{pull, "pull_request.head.sha", "--upload-pack=id"},
-		{pull, "pull_request.head.ref", "-x"},
 		{pull, "pull_request.head.ref", "a..b"},
 		{pull, "pull_request.base", nil},
 		{pull, "pull_request.base.sha", nil},

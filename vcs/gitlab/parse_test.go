@@ -376,7 +376,6 @@ func TestParseHostile(t *testing.T) {
 		{pullHook, "object_attributes.last_commit.id", pull, strings.Repeat("A", 40)},
 		{pullHook, "object_attributes.last_commit.id", pull, strings.Repeat("a", 41)},
 		{pullHook, "object_attributes.last_commit.id", pull, "--upload-pack=id"},
-		{pullHook, "object_attributes.source_branch", pull, "-x"},
 		{pullHook, "object_attributes.source_branch", pull, "a..b"},
 		{pullHook, "object_attributes.target_branch", pull, nil},
 		{pullHook, "object_attributes.target_branch", pull, "a b"},

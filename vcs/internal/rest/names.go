@@ -15,15 +15,16 @@ func IsSHA(s string) bool {
 	return (len(s) == 40 || len(s) == 64) && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// IsRef reports whether s can be the name of a branch, by the rules of git check-ref-format.
+// IsRef reports whether s can be the name of a branch: what git check-ref-format takes below refs/heads/. It may begin
+// with a dash, as anybody can push such a branch: it is to be given to git with refs/heads/ before it.
 func IsRef(s string) bool {
-	switch {
-	case s == "" || len(s) > 1024 || s == "@" || s[0] == '-' || s[0] == '/':
+	if len(s) > 1024 || strings.HasSuffix(s, ".") || strings.Contains(s, "..") || strings.Contains(s, "@{") {
 		return false
-	case strings.HasSuffix(s, "/") || strings.HasSuffix(s, ".") || strings.HasSuffix(s, ".lock"):
-		return false
-	case strings.Contains(s, "..") || strings.Contains(s, "//") || strings.Contains(s, "@{"):
-		return false
+	}
+	for part := range strings.SplitSeq(s, "/") {
+		if part == "" || part[0] == '.' || strings.HasSuffix(part, ".lock") {
+			return false
+		}
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool {
 		return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r)

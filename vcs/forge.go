@@ -76,7 +76,8 @@ type Lister interface {
 	Repo(ctx context.Context, owner, name string) (Repo, error)
 	// News lists what happened in a repository at or after since, by the forge's clock. The zero time
 	// asks for how things stand instead: every open pull request, and no comments. tags are those of
-	// the last answer: with them it costs nothing to learn that nothing has happened.
+	// the last answer: with them it costs nothing to learn that nothing has happened. What can't be used of the answer
+	// is left out: one pull request that is odd keeps nobody from hearing of the others.
 	News(ctx context.Context, repo Repo, since time.Time, tags map[string]string) (News, error)
 }
 

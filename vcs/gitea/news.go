@@ -81,12 +81,16 @@ func (w *news) pulls(ctx context.Context) error {
 		}
 		w.asked(resp)
 		for _, p := range some {
+			if p == nil {
+				continue
+			}
 			if p.Updated != nil && p.Updated.Before(w.since) {
 				return resp, len(some), false, nil
 			}
 			got, err := w.pull(p)
 			if err != nil {
-				return nil, 0, false, fmt.Errorf("%s: the forge's answer: %w", w.op, err)
+				w.rest.LeaveOut(ctx, w.op, w.repo, int(p.Index), err)
+				continue
 			}
 			if got.Repo.ID != w.repo.ID {
 				return nil, 0, false, fmt.Errorf("%s: %s is another repository now: %w", w.op, w.repo.FullName(), vcs.ErrNotFound)
@@ -111,29 +115,30 @@ func (w *news) comments(ctx context.Context) error {
 		}
 		w.asked(resp)
 		for _, k := range some {
-			if err := w.add(k); err != nil {
-				return nil, 0, false, fmt.Errorf("%s: the forge's answer: %w", w.op, err)
-			}
+			w.add(ctx, k)
 		}
 		return resp, len(some), true, nil
 	})
 }
 
 // add takes a comment in. The forge's own since looks at when it was edited last.
-func (w *news) add(k *sdk.Comment) error {
+func (w *news) add(ctx context.Context, k *sdk.Comment) {
+	if k == nil {
+		return
+	}
 	number := pullOfComment(k)
 	if number == 0 || k.Created.Before(w.since) {
-		return nil
+		return
 	}
 	got, err := w.comment(k)
 	if err != nil {
-		return err
+		w.rest.LeaveOut(ctx, w.op, w.repo, number, err)
+		return
 	}
 	got.Body = rest.CutComment(got.Body)
 	w.out.Comments = append(w.out.Comments, vcs.Event{
 		Kind: vcs.Commented, Repo: w.repo, Pull: number, Sender: got.Author, At: got.CreatedAt, Comment: &got,
 	})
-	return nil
 }
 
 // asked keeps the forge's time of the first question.

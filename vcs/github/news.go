@@ -94,7 +94,8 @@ func (w *news) pulls(ctx context.Context) error {
 		}
 		got, err := w.pull(p)
 		if err != nil {
-			return false, fmt.Errorf("%s: the forge's answer: %w", w.op, err)
+			w.rest.LeaveOut(ctx, w.op, w.repo, p.GetNumber(), err)
+			return true, nil
 		}
 		if got.Repo.ID != w.repo.ID {
 			return false, fmt.Errorf("%s: %s is another repository now: %w", w.op, w.repo.FullName(), vcs.ErrNotFound)
@@ -114,7 +115,8 @@ func (w *news) comments(ctx context.Context) error {
 		}
 		got, err := w.comment(k)
 		if err != nil {
-			return false, fmt.Errorf("%s: the forge's answer: %w", w.op, err)
+			w.rest.LeaveOut(ctx, w.op, w.repo, number, err)
+			return true, nil
 		}
 		got.Body = rest.CutComment(got.Body)
 		w.out.Comments = append(w.out.Comments, vcs.Event{

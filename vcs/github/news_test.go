@@ -2,8 +2,10 @@ package github_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,5 +94,25 @@ func TestNews(t *testing.T) {
 	repo.ID.ID++
 	if _, err = c.News(t.Context(), repo, begin, nil); !errors.Is(err, vcs.ErrNotFound) {
 		t.Errorf("of another repository at that name: %v, want %v", err, vcs.ErrNotFound)
+	}
+}
+
+// TestNewsLeavesOut: what can't be used keeps nobody from hearing of the rest.
+func TestNewsLeavesOut(t *testing.T) {
+	t.Parallel()
+	from := func(branch string) string {
+		return aPull(func(pull, head, _ map[string]any) { pull["updated_at"], head["ref"] = "2026-01-01T00:00:00Z", branch })
+	}
+	pulls := "[" + strings.Join([]string{from("a..b"), from("@"), from("-x"), "null"}, ",") + "]"
+	said := `{"id":%d,"user":{"login":"raj"},"body":"x","html_url":"https://github.com/acme/infra/pull/12","created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-01T00:00:00Z"}`
+	comments := "[" + fmt.Sprintf(said, 0) + "," + fmt.Sprintf(said, 5) + "]"
+	c := client(t, github.Config{HTTP: &script{steps: []step{reply(http.StatusOK, pulls), reply(http.StatusOK, comments)}}})
+	n, err := c.News(t.Context(), somePull().Repo, time.Date(2025, 12, 31, 0, 0, 0, 0, time.UTC), nil)
+	must(t, err)
+	if len(n.Pulls) != 2 || n.Pulls[0].Head.Ref != "@" || n.Pulls[1].Head.Ref != "-x" {
+		t.Errorf("pull requests: %+v, want those from @ and -x", n.Pulls)
+	}
+	if len(n.Comments) != 1 || n.Comments[0].Comment.ID != 5 {
+		t.Errorf("comments: %+v, want the one with an id", n.Comments)
 	}
 }

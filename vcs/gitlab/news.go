@@ -85,10 +85,11 @@ func (c *Client) touched(ctx context.Context, op string, repo vcs.Repo, some []m
 			continue
 		}
 		p, err := c.pull(m)
-		switch {
-		case err != nil:
-			return fmt.Errorf("%s: the forge's answer: %w", op, err)
-		case repo.ID.ID != 0 && p.Repo.ID != repo.ID:
+		if err != nil {
+			c.rest.LeaveOut(ctx, op, repo, int(m.IID), err)
+			continue
+		}
+		if repo.ID.ID != 0 && p.Repo.ID != repo.ID {
 			return fmt.Errorf("%s: asked for the project %d, the forge answers with %d", op, repo.ID.ID, p.Repo.ID.ID)
 		}
 		n.Pulls = append(n.Pulls, p)

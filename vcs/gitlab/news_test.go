@@ -81,13 +81,24 @@ func TestNewsHostile(t *testing.T) {
 	if n, err := c.News(t.Context(), somePull().Repo, time.Time{}, nil); err != nil || len(n.Pulls) != 1 {
 		t.Errorf("News() = %+v, %v, want the one that is ready", n.Pulls, err)
 	}
-	for name, answer := range map[string]string{
-		"another project": aMerge(t, "project_id", 8), "no number": aMerge(t, "iid", 0), "a page elsewhere": aMerge(t, "web_url", "https://evil.example.com/a/b/-/merge_requests/12"),
+	for name, odd := range map[string]string{
+		"no number": aMerge(t, "iid", 0), "a page elsewhere": aMerge(t, "web_url", "https://evil.example.com/a/b/-/merge_requests/12"),
+		"a branch that is none": aMerge(t, "source_branch", "a..b"),
 	} {
-		c := client(t, gitlab.Config{HTTP: &ft.Script{Steps: []ft.Step{ft.Reply(http.StatusOK, "["+answer+"]")}}})
-		if n, err := c.News(t.Context(), somePull().Repo, time.Time{}, nil); err == nil {
-			t.Errorf("News(%s) = %+v, want an error", name, n.Pulls)
+		c := client(t, gitlab.Config{HTTP: &ft.Script{Steps: []ft.Step{ft.Reply(http.StatusOK, "["+odd+","+ready+"]")}}})
+		if n, err := c.News(t.Context(), somePull().Repo, time.Time{}, nil); err != nil || len(n.Pulls) != 1 {
+			t.Errorf("News(%s) = %+v, %v, want the other one", name, n.Pulls, err)
 		}
+	}
+	for _, branch := range []string{"@", "-x"} {
+		c := client(t, gitlab.Config{HTTP: &ft.Script{Steps: []ft.Step{ft.Reply(http.StatusOK, "["+aMerge(t, "source_branch", branch)+"]")}}})
+		if n, err := c.News(t.Context(), somePull().Repo, time.Time{}, nil); err != nil || len(n.Pulls) != 1 || n.Pulls[0].Head.Ref != branch {
+			t.Errorf("News() of one from %q = %+v, %v", branch, n.Pulls, err)
+		}
+	}
+	c = client(t, gitlab.Config{HTTP: &ft.Script{Steps: []ft.Step{ft.Reply(http.StatusOK, "["+aMerge(t, "project_id", 8)+"]")}}})
+	if n, err := c.News(t.Context(), somePull().Repo, time.Time{}, nil); err == nil {
+		t.Errorf("News() of another project = %+v, want an error", n.Pulls)
 	}
 	long := strings.Repeat("漢", vcs.MaxCommentText)
 	c = client(t, gitlab.Config{HTTP: &ft.Script{Steps: []ft.Step{

@@ -127,6 +127,12 @@ func (c *Client) Once(ctx context.Context, op string, try func(context.Context) 
 	return nil
 }
 
+// LeaveOut tells the log of an entry of a list that can't be used. Where anybody can make one, it must not keep the
+// others from being read.
+func (c *Client) LeaveOut(ctx context.Context, op string, repo vcs.Repo, number int, err error) {
+	c.log.WarnContext(ctx, "leaving out what can't be used of the forge's answer", "op", op, "repo", repo.FullName(), "number", number, "err", err)
+}
+
 // Aside is ctx for a request that another request needs first: how far it gets says nothing about the other.
 func Aside(ctx context.Context) context.Context { return aside{ctx} }
 

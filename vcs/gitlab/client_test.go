@@ -289,29 +289,61 @@ func TestStatusPipelines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newStand(t)
-			sha := s.merge.Push()
-			var ids []int64
-			for _, p := range tt.pipes {
-				ids = append(ids, s.project.AddPipeline(sha, p[1], p[0]))
-			}
-			for _, state := range []vcs.StatusState{vcs.Pending, vcs.Pending, vcs.Success, vcs.Pending, vcs.Failure} {
-				must(t, s.client.SetStatus(t.Context(), s.pull(t).Repo, sha, vcs.Status{Context: "tidegate/plan", State: state, Description: string(state)}))
-				got := s.project.Statuses(sha)["tidegate/plan"]
-				if want := map[vcs.StatusState]string{vcs.Pending: "pending", vcs.Success: "success", vcs.Failure: "failed"}[state]; got.Pipeline != ids[tt.want] || got.Ref != tt.pipes[tt.want][1] || got.State != want {
-					t.Errorf("after %q the status is %+v, want it on pipeline %d of %v", state, got, ids[tt.want], ids)
-				}
-			}
-			lists := 0
-			for _, asked := range s.Asked() {
-				if strings.Contains(asked, "/pipelines?") {
-					lists++
-				}
-			}
-			if lists != 1 {
-				t.Errorf("pipelines were listed %d times, want once for a commit", lists)
-			}
+			synctest.Test(t, func(t *testing.T) { statusOn(t, s, tt.pipes, tt.want) })
 		})
 	}
+}
+
+func statusOn(t *testing.T, s *stand, pipes [][2]string, want int) {
+	t.Helper()
+	c := client(t, gitlab.Config{APIURL: s.URL, HTTP: s})
+	sha := s.merge.Push()
+	var ids []int64
+	for _, p := range pipes {
+		ids = append(ids, s.project.AddPipeline(sha, p[1], p[0]))
+	}
+	for _, state := range []vcs.StatusState{vcs.Pending, vcs.Pending, vcs.Success, vcs.Pending, vcs.Failure} {
+		must(t, c.SetStatus(t.Context(), s.pull(t).Repo, sha, vcs.Status{Context: "tidegate/plan", State: state, Description: string(state)}))
+		got := s.project.Statuses(sha)["tidegate/plan"]
+		if said := map[vcs.StatusState]string{vcs.Pending: "pending", vcs.Success: "success", vcs.Failure: "failed"}[state]; got.Pipeline != ids[want] || got.Ref != pipes[want][1] || got.State != said {
+			t.Errorf("after %q the status is %+v, want it on pipeline %d of %v", state, got, ids[want], ids)
+		}
+	}
+	lists := 0
+	for _, asked := range s.Asked() {
+		if strings.Contains(asked, "/pipelines?") {
+			lists++
+		}
+	}
+	if lists != 1 {
+		t.Errorf("pipelines were listed %d times, want once for statuses that come together", lists)
+	}
+}
+
+// TestStatusNewerPipeline: a run that takes its time ends in the pipeline that was made meanwhile.
+func TestStatusNewerPipeline(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := client(t, gitlab.Config{APIURL: s.URL, HTTP: s})
+		sha := s.merge.Push()
+		set := func(state vcs.StatusState, want int64) {
+			t.Helper()
+			must(t, c.SetStatus(t.Context(), s.pull(t).Repo, sha, vcs.Status{Context: "tidegate/apply", State: state, Description: "x"}))
+			if got := s.project.Statuses(sha)["tidegate/apply"]; got.Pipeline != want {
+				t.Errorf("%s went to pipeline %d, want %d", state, got.Pipeline, want)
+			}
+		}
+		set(vcs.Pending, s.project.AddPipeline(sha, "grow", "push"))
+		newer := s.project.AddPipeline(sha, "refs/merge-requests/1/head", "merge_request_event")
+		time.Sleep(5 * time.Second) //nolint:forbidigo // of the bubble's time
+		set(vcs.Success, newer)
+		time.Sleep(time.Hour) //nolint:forbidigo // of the bubble's time
+		set(vcs.Pending, newer)
+		s.project.RemovePipeline(newer)
+		time.Sleep(time.Hour) //nolint:forbidigo // of the bubble's time
+		set(vcs.Pending, s.project.AddPipeline(sha, "grow", "push"))
+	})
 }
 
 // TestStatusBranch: a status that makes a pipeline makes it on the source branch of the merge request whose head the commit

@@ -22,6 +22,9 @@ const (
 	// pipelineWait is how long GitLab may take to make a commit's pipeline, and pipelineLooks how often that is waited for.
 	pipelineWait  = 2 * time.Second
 	pipelineLooks = 2
+	// targetTime is how long a commit's target is taken for what it was: statuses that come together go to one place,
+	// and a run ends in a pipeline that was made since it began.
+	targetTime = 5 * time.Second
 )
 
 // target is where a commit's statuses go.
@@ -96,9 +99,9 @@ func isPendingAlready(err error) bool {
 // target finds where a commit's statuses go. Without a reference GitLab would take any branch that has the commit;
 // with one it looks only at pipelines of that reference.
 func (c *Client) target(ctx context.Context, op string, repo vcs.Repo, sha string) (target, error) {
-	to, waited := c.targets.find(repo.ID, sha)
-	if to.pipeline != 0 {
-		return to, nil
+	known, waited := c.targets.find(repo.ID, sha)
+	if known.to.pipeline != 0 && time.Since(known.at) < targetTime {
+		return known.to, nil
 	}
 	to, own, err := c.pipeline(ctx, op, repo, sha)
 	if err != nil || own {
@@ -194,26 +197,32 @@ type commit struct {
 	sha  string
 }
 
-// targets are those that were found. One without a pipeline was waited for.
-type targets struct {
-	mu    sync.Mutex
-	found map[commit]target
+// finding is a target with the time when it was found. One without a pipeline was waited for.
+type finding struct {
+	to target
+	at time.Time
 }
 
-func (t *targets) find(repo vcs.RepoID, sha string) (to target, ok bool) {
+// targets are those that were found.
+type targets struct {
+	mu    sync.Mutex
+	found map[commit]finding
+}
+
+func (t *targets) find(repo vcs.RepoID, sha string) (f finding, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	to, ok = t.found[commit{repo, sha}]
-	return to, ok
+	f, ok = t.found[commit{repo, sha}]
+	return f, ok
 }
 
 func (t *targets) keep(repo vcs.RepoID, sha string, to target) target {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.found == nil || len(t.found) >= maxTargets {
-		t.found = map[commit]target{}
+		t.found = map[commit]finding{}
 	}
-	t.found[commit{repo, sha}] = to
+	t.found[commit{repo, sha}] = finding{to, time.Now()}
 	return to
 }
 

@@ -415,13 +415,61 @@ func statusWithoutPipeline(t *testing.T, s *stand) {
 	}
 	for range 2 {
 		id := s.project.AddPipeline(sha, "refs/merge-requests/1/head", "merge_request_event")
+		time.Sleep(5 * time.Second) //nolint:forbidigo // of the bubble's time
+		began = time.Now()
 		if got := set("third"); got.Pipeline != id {
 			t.Errorf("with a pipeline of its own the status is on %d, want %d", got.Pipeline, id)
 		}
 		s.project.RemovePipeline(id)
 	}
-	if got := set("fourth"); got.Pipeline != first.Pipeline {
-		t.Errorf("after it was deleted the status is on %d, want %d", got.Pipeline, first.Pipeline)
+	if got := set("fourth"); got.Pipeline != first.Pipeline || time.Since(began) != 0 {
+		t.Errorf("after it was deleted the status is on %d after %s, want %d at once", got.Pipeline, time.Since(began), first.Pipeline)
+	}
+}
+
+// TestStatusCost: what statuses of a commit without a pipeline of its own cost.
+func TestStatusCost(t *testing.T) {
+	t.Parallel()
+	for name, pipes := range map[string]string{
+		"none": `[]`, "one that statuses have made": `[{"id":9,"sha":"` + someSHA + `","ref":"grow","source":"external"}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { statusCost(t, pipes) })
+		})
+	}
+}
+
+func statusCost(t *testing.T, pipes string) {
+	t.Helper()
+	s := &ft.Script{Steps: ft.Times(100, func(req *http.Request) (*http.Response, error) {
+		switch {
+		case strings.HasSuffix(req.URL.Path, "/pipelines"):
+			return ft.Reply(http.StatusOK, pipes)(req)
+		case strings.HasSuffix(req.URL.Path, "/merge_requests"):
+			return ft.Reply(http.StatusOK, "["+aMerge(t, "x", nil)+"]")(req)
+		}
+		return ft.Reply(http.StatusCreated, `{}`)(req)
+	})}
+	c := client(t, gitlab.Config{HTTP: s})
+	cost := func() string {
+		t.Helper()
+		before := len(s.Requests)
+		for range 4 {
+			must(t, setStatus(t.Context(), c))
+		}
+		asked := map[string]int{}
+		for _, req := range s.Requests[before:] {
+			asked[req.URL.Path[strings.LastIndex(req.URL.Path, "/")+1:]]++
+		}
+		return fmt.Sprintf("%d looks, %d for the branch, %d statuses", asked["pipelines"], asked["merge_requests"], asked[someSHA])
+	}
+	if got := cost(); got != "3 looks, 1 for the branch, 4 statuses" {
+		t.Errorf("4 statuses cost %s", got)
+	}
+	time.Sleep(time.Hour) //nolint:forbidigo // of the bubble's time
+	if got := cost(); got != "1 looks, 0 for the branch, 4 statuses" {
+		t.Errorf("4 later ones cost %s", got)
 	}
 }
 

@@ -69,7 +69,7 @@ func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, s vcs
 		return err
 	}
 	// The pipeline may have been deleted meanwhile.
-	c.targets.forget(repo.ID, sha)
+	c.targets.doubt(repo.ID, sha)
 	now, again := c.target(ctx, op, repo, sha)
 	if again != nil || now == to {
 		return err
@@ -100,33 +100,32 @@ func isPendingAlready(err error) bool {
 // with one it looks only at pipelines of that reference.
 func (c *Client) target(ctx context.Context, op string, repo vcs.Repo, sha string) (target, error) {
 	known, waited := c.targets.find(repo.ID, sha)
-	if known.to.pipeline != 0 && time.Since(known.at) < targetTime {
+	if waited && time.Since(known.at) < targetTime {
 		return known.to, nil
 	}
-	to, own, err := c.pipeline(ctx, op, repo, sha)
-	if err != nil || own {
-		return c.targets.keep(repo.ID, sha, to), err
-	}
-	branch, err := c.sourceBranch(ctx, op, repo, sha)
+	now, own, err := c.pipeline(ctx, op, repo, sha)
 	if err != nil {
 		return target{}, err
 	}
-	for range pipelineLooks {
-		if waited {
-			break
+	branch := known.branch
+	if !own && branch == "" {
+		if branch, err = c.sourceBranch(ctx, op, repo, sha); err != nil {
+			return target{}, err
 		}
+	}
+	for look := 0; !own && !waited && look < pipelineLooks; look++ {
 		if err := rest.Sleep(ctx, pipelineWait); err != nil {
 			return target{}, fmt.Errorf("%s: waiting for a pipeline: %w", op, err)
 		}
-		if to, own, err = c.pipeline(ctx, op, repo, sha); err != nil || own {
-			return c.targets.keep(repo.ID, sha, to), err
+		if now, own, err = c.pipeline(ctx, op, repo, sha); err != nil {
+			return target{}, err
 		}
 	}
-	c.targets.keep(repo.ID, sha, target{})
-	if to.pipeline == 0 {
-		to.ref = branch
+	if now.pipeline == 0 {
+		now.ref = branch
 	}
-	return to, nil
+	c.targets.keep(repo.ID, sha, finding{now, branch, time.Now()})
+	return now, nil
 }
 
 // pipeline finds a commit's pipeline: rather the merge request's own than the branch's, and the newest of these. own is
@@ -197,10 +196,12 @@ type commit struct {
 	sha  string
 }
 
-// finding is a target with the time when it was found. One without a pipeline was waited for.
+// finding is a target with the time when it was found. One that is not the commit's own pipeline was waited for.
 type finding struct {
 	to target
-	at time.Time
+	// branch is the commit's source branch, if that was asked for.
+	branch string
+	at     time.Time
 }
 
 // targets are those that were found.
@@ -216,18 +217,22 @@ func (t *targets) find(repo vcs.RepoID, sha string) (f finding, ok bool) {
 	return f, ok
 }
 
-func (t *targets) keep(repo vcs.RepoID, sha string, to target) target {
+func (t *targets) keep(repo vcs.RepoID, sha string, f finding) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.found == nil || len(t.found) >= maxTargets {
 		t.found = map[commit]finding{}
 	}
-	t.found[commit{repo, sha}] = finding{to, time.Now()}
-	return to
+	t.found[commit{repo, sha}] = f
 }
 
-func (t *targets) forget(repo vcs.RepoID, sha string) {
+// doubt has a commit's target found anew.
+func (t *targets) doubt(repo vcs.RepoID, sha string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.found, commit{repo, sha})
+	key := commit{repo, sha}
+	if f, ok := t.found[key]; ok {
+		f.at = time.Time{}
+		t.found[key] = f
+	}
 }

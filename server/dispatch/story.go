@@ -80,6 +80,11 @@ type awayError struct{ err error }
 func (e *awayError) Error() string { return e.err.Error() }
 func (e *awayError) Unwrap() error { return e.err }
 
+// unshown: a pull request that is not there, or not in words that we can read. Waiting does not help.
+func unshown(err error) bool {
+	return errors.Is(err, vcs.ErrNotFound) || errors.Is(err, vcs.ErrUnusable)
+}
+
 // guarded makes an error of a panic: what one event leads to must not take the server down, now and at
 // each start.
 func guarded(f func() error) (err error) {
@@ -168,7 +173,7 @@ func (e *Engine) look(ctx, stop context.Context, it item) (scene, error) {
 	pull, err := f.Pull(ctx, repo, id.Number)
 	if err != nil {
 		err = fmt.Errorf("reading %s: %w", id, err)
-		if !errors.Is(err, vcs.ErrNotFound) {
+		if !unshown(err) {
 			err = &awayError{err}
 		}
 		return s, err
@@ -407,7 +412,7 @@ func (e *Engine) drop(ctx context.Context, it item, why string) {
 // with the error in the records, and stands in no line.
 func (e *Engine) apologise(ctx context.Context, it item, cause error) error {
 	s, err := e.look(ctx, ctx, it)
-	if errors.Is(err, vcs.ErrNotFound) {
+	if unshown(err) {
 		if _, err := e.Locks.LeaveAll(ctx, lockPull(pullOf(it.ev))); err != nil {
 			return err
 		}

@@ -316,3 +316,26 @@ func TestWhatAForgeDoesNotShowIsDoneLater(t *testing.T) {
 		t.Errorf("%d answers, want the one that was asked for:\n%s", f.posts, got)
 	}
 }
+
+// A pull request that can't be read is not asked for without end: its event is over, and takes no place in line.
+func TestAPullThatCanNotBeReadIsOver(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []error{vcs.ErrUnusable, vcs.ErrNotFound} {
+		f := newSmall()
+		e := engineOn(t, f)
+		e.pace.retry = time.Microsecond
+		ctx, cancel := context.WithCancel(t.Context())
+		asked := 0
+		f.pull = func(int) (vcs.Pull, error) {
+			if asked++; asked > 30 {
+				cancel()
+			}
+			return vcs.Pull{}, kind
+		}
+		e.tell(ctx, ctx, e.comment(t, "mallory", "plan", 5))
+		if n := len(e.items(t)); ctx.Err() != nil || n != 0 || f.posts != 0 {
+			t.Errorf("%v: asked %d times, %d events wait still, %d answers", kind, asked, n, f.posts)
+		}
+		cancel()
+	}
+}

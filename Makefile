@@ -49,7 +49,7 @@ chaos: test-tools ## Kill the server and its jobs KILLS times while people work,
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
 	@./.ci/fuzz $(FUZZTIME)
 
-lint: ## Run golangci-lint and go vet for darwin
+lint: ## Run golangci-lint and go vet for darwin, and see that the mutants fit
 	@./.ci/lint
 
 fmt: ## Format the code

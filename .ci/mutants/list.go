@@ -66,7 +66,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "unlock-under-an-apply", file: "server/dispatch/lane.go",
-			old: `it.beside = true // refused: what is being applied stays locked`, new: `it.beside = false`,
+			old: `it.beside = l.now.ask.name // refused: what is being changed stays locked`, new: `it.beside = ""`,
 			test: story("close_in_apply"),
 		},
 		{
@@ -117,7 +117,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "an-unknown-apply-is-a-failed-one", file: "server/dispatch/jobs.go",
-			old: `res, err = runner.Result{Summary: runner.Summary{End: runner.Unknown`, new: `res, err = runner.Result{Summary: runner.Summary{End: runner.Failed`,
+			old: `return runner.Result{Summary: runner.Summary{End: runner.Unknown, Evidence`, new: `return runner.Result{Summary: runner.Summary{End: runner.Failed, Evidence`,
 			test: []string{"./server/dispatch", "-run", "Unknown"},
 		},
 	}

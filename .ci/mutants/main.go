@@ -3,7 +3,7 @@
 //
 //	go run ./.ci/mutants [NAME...]
 //
-// "engine" stands for those of the engine. Some of them show only when processes are killed: for them the
+// "fit" only looks whether each still fits the code. "engine" stands for those of the engine. Some of them show only when processes are killed: for them the
 // test is a run of e2e/chaos, which is dealt a hundred kills at most and stops when it has found what
 // the mutant does.
 package main
@@ -53,6 +53,9 @@ func main() {
 }
 
 func run(ctx context.Context, names []string) error {
+	if slices.Equal(names, []string{"fit"}) {
+		return fit(".", choose(nil))
+	}
 	dir, err := os.MkdirTemp("", "mutants-")
 	if err != nil {
 		return err

@@ -111,7 +111,8 @@ type Insider interface {
 type News struct {
 	// Pulls are the pull requests in which something happened, closed ones too, in no order.
 	Pulls []Pull
-	// Comments are the comments on pull requests that were made, as a webhook would tell them.
+	// Comments are the comments on pull requests that were made, as a webhook would tell them. One that was edited since
+	// is none of them: its text may be of another than its author.
 	Comments []Event
 	// At is when the forge was asked, by its clock. What happened later may be missing.
 	At time.Time

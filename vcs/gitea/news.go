@@ -130,6 +130,9 @@ func (w *news) add(ctx context.Context, k *sdk.Comment) {
 	if number == 0 || k.Created.Before(w.since) {
 		return
 	}
+	if k.Updated.After(k.Created) {
+		return
+	}
 	got, err := w.comment(k)
 	if err != nil {
 		w.rest.LeaveOut(ctx, w.op, w.repo, number, err)

@@ -250,6 +250,42 @@ func TestNews(t *testing.T) {
 	}
 }
 
+// TestNewsOfEditedComments: what a comment says after an edit is not its author's word; a reaction is no edit.
+func TestNewsOfEditedComments(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "edited")
+	c := w.client(t, gitea.Config{})
+	pull := w.pull(t)
+	begin := time.Now().Add(-time.Minute)
+	edited, plain := w.comment(t, "raj", "looks odd to me"), w.comment(t, "raj", "plan")
+	told := func() (ids []int64) {
+		t.Helper()
+		n, err := c.News(t.Context(), pull.Repo, begin, nil)
+		must(t, err)
+		for _, ev := range n.Comments {
+			ids = append(ids, ev.Comment.ID)
+		}
+		return ids
+	}
+	if ids := told(); !slices.Contains(ids, edited) || !slices.Contains(ids, plain) {
+		t.Fatalf("News() tells of %v, want %d and %d", ids, edited, plain)
+	}
+	// The forge's clock ticks in seconds: an edit in the second of the making does not show.
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for i := range 300 {
+		<-tick.C
+		must(t, c.EditComment(t.Context(), pull, edited, fmt.Sprint("apply ", i)))
+		if !slices.Contains(told(), edited) {
+			break
+		}
+	}
+	must(t, c.React(t.Context(), pull, plain))
+	if ids := told(); !slices.Equal(ids, []int64{plain}) {
+		t.Errorf("News() tells of %v, want the comment that nobody has edited: %d", ids, plain)
+	}
+}
+
 // TestFold: what a comment is recognised by stays at its end, and a comment that is gone is no error.
 func TestFold(t *testing.T) {
 	t.Parallel()

@@ -24,6 +24,9 @@ const (
 	tagComments = "comments"
 )
 
+// slack is how much later than made GitHub sometimes says that a comment was updated which nobody has edited.
+const slack = time.Second
+
 // Repo reads a repository by its names.
 func (c *Client) Repo(ctx context.Context, owner, name string) (vcs.Repo, error) {
 	const op = "reading a repository"
@@ -111,6 +114,9 @@ func (w *news) comments(ctx context.Context) error {
 		number := pullOfComment(k)
 		// The forge's own since looks at when a comment was edited last.
 		if number == 0 || k.GetCreatedAt().Before(w.since) {
+			return true, nil
+		}
+		if k.GetUpdatedAt().Sub(k.GetCreatedAt().Time) > slack {
 			return true, nil
 		}
 		got, err := w.comment(k)

@@ -97,6 +97,28 @@ func TestNews(t *testing.T) {
 	}
 }
 
+// TestNewsOfEditedComments: what a comment says after an edit is not its author's word.
+func TestNewsOfEditedComments(t *testing.T) {
+	t.Parallel()
+	said := func(id int, updated string) string {
+		return fmt.Sprintf(`{"id":%d,"user":{"login":"raj"},"body":"tidegate apply","html_url":"https://github.com/acme/infra/pull/12",
+			"created_at":"2026-01-01T00:00:00Z","updated_at":%q}`, id, updated)
+	}
+	comments := "[" + strings.Join([]string{
+		said(7, "2026-01-01T00:09:00Z"), said(6, "2026-01-01T00:00:02Z"), said(5, "2026-01-01T00:00:01Z"), said(4, "2026-01-01T00:00:00Z"),
+	}, ",") + "]"
+	c := client(t, github.Config{HTTP: &script{steps: []step{reply(http.StatusOK, "[]"), reply(http.StatusOK, comments)}}})
+	n, err := c.News(t.Context(), somePull().Repo, time.Date(2025, 12, 31, 0, 0, 0, 0, time.UTC), nil)
+	must(t, err)
+	var ids []int64
+	for _, ev := range n.Comments {
+		ids = append(ids, ev.Comment.ID)
+	}
+	if !slices.Equal(ids, []int64{5, 4}) {
+		t.Errorf("News() tells of %v, want those that nobody has edited: 5 and 4", ids)
+	}
+}
+
 // TestNewsLeavesOut: what can't be used keeps nobody from hearing of the rest.
 func TestNewsLeavesOut(t *testing.T) {
 	t.Parallel()

@@ -114,6 +114,11 @@ func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull,
 
 // Comments lists the notes made at or after since, oldest first. What GitLab itself wrote is none.
 func (c *Client) Comments(ctx context.Context, pull vcs.Pull, since time.Time) ([]vcs.Comment, error) {
+	return c.notes(ctx, pull, since, func(note) bool { return true })
+}
+
+// notes are the Comments that are wanted.
+func (c *Client) notes(ctx context.Context, pull vcs.Pull, since time.Time, wanted func(note) bool) ([]vcs.Comment, error) {
 	const op = "listing notes"
 	if err := c.ours(pull.Repo); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
@@ -139,7 +144,9 @@ func (c *Client) Comments(ctx context.Context, pull vcs.Pull, since time.Time) (
 			if got.CreatedAt.Before(since) {
 				return last(resp), nil
 			}
-			all = append(all, got)
+			if wanted(n) {
+				all = append(all, got)
+			}
 		}
 		return resp, nil
 	})

@@ -41,6 +41,7 @@ type note struct {
 	Author    *rawUser  `json:"author"`
 	System    bool      `json:"system"`
 	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
 }
 
 // noteText is what is written of one.

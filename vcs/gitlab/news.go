@@ -96,7 +96,8 @@ func (c *Client) touched(ctx context.Context, op string, repo vcs.Repo, some []m
 		if since.IsZero() || m.Notes == 0 {
 			continue
 		}
-		notes, err := c.Comments(ctx, p, since)
+		// Maintainers can edit what others wrote. GitLab does not tell an edit from a thread that was resolved.
+		notes, err := c.notes(ctx, p, since, func(one note) bool { return !one.UpdatedAt.After(one.CreatedAt) })
 		if err != nil {
 			return err
 		}

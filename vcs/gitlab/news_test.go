@@ -2,6 +2,7 @@ package gitlab_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -69,6 +70,26 @@ func TestNews(t *testing.T) {
 	repo.ID.ID++
 	if _, err = s.client.News(t.Context(), repo, begin, nil); !errors.Is(err, vcs.ErrNotFound) {
 		t.Errorf("of another project: %v, want %v", err, vcs.ErrNotFound)
+	}
+}
+
+// TestNewsOfEditedNotes: what a note says after an edit is not its author's word.
+func TestNewsOfEditedNotes(t *testing.T) {
+	t.Parallel()
+	said := func(id int, updated string) string {
+		return fmt.Sprintf(`{"id":%d,"author":{"username":"raj"},"body":"tidegate apply","created_at":"2026-01-01T00:00:00.100Z","updated_at":%q}`, id, updated)
+	}
+	notes := "[" + strings.Join([]string{
+		said(7, "2026-01-01T00:09:00.000Z"), said(6, "2026-01-01T00:00:00.900Z"), said(5, "2026-01-01T00:00:00.100Z"),
+	}, ",") + "]"
+	s := &ft.Script{Steps: []ft.Step{ft.Reply(http.StatusOK, "["+aMerge(t, "user_notes_count", 3)+"]"), ft.Reply(http.StatusOK, notes), ft.Reply(http.StatusOK, notes)}}
+	c, since := client(t, gitlab.Config{HTTP: s}), time.Date(2025, 12, 31, 0, 0, 0, 0, time.UTC)
+	n, err := c.News(t.Context(), somePull().Repo, since, nil)
+	if err != nil || len(n.Comments) != 1 || n.Comments[0].Comment.ID != 5 {
+		t.Errorf("News() = %+v, %v, want the note that nobody has edited: 5", n.Comments, err)
+	}
+	if all, err := c.Comments(t.Context(), somePull(), since); err != nil || len(all) != 3 {
+		t.Errorf("Comments() = %+v, %v, want all three", all, err)
 	}
 }
 

@@ -117,10 +117,11 @@ func (c *Client) persist(ctx context.Context, op string, attempt func() *Failure
 	}
 }
 
-// pause is how long a limited request is to wait after so many limits before.
+// pause is how long a limited request is to wait after so many limits before. What the forge asks for is cut: nobody
+// waits longer, and a date of the far future must not hold a repository back for ever.
 func (f *Failure) pause(limits int) time.Duration {
 	if f.Wait > 0 {
-		return f.Wait
+		return min(f.Wait, limitTime)
 	}
 	return limitPause << min(limits, 6)
 }

@@ -219,12 +219,7 @@ func TestParseHostile(t *testing.T) {
 		{comment, "sender", nil},
 	} {
 		event, _, _ := strings.Cut(tt.file, ".")
-		body := forgetest.Change(t, recorded(t, tt.file), tt.path, tt.value)
-		if got := forgetest.Parse(t, c, headers(event), body); got.Problem == "" {
-			t.Errorf("Parse(%s = %v) = %+v, want a PayloadError", tt.path, tt.value, got)
-		} else if strings.ContainsFunc(got.Problem, func(r rune) bool { return r < ' ' || r > '~' }) || len(got.Problem) > 300 {
-			t.Errorf("Parse(%s = %v) problem = %q, want a plain short sentence", tt.path, tt.value, got.Problem)
-		}
+		forgetest.Spoilt(t, c, headers(event), recorded(t, tt.file), tt.path, tt.value)
 	}
 }
 

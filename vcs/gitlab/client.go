@@ -168,10 +168,7 @@ func (c *Client) CreateComment(ctx context.Context, pull vcs.Pull, body string) 
 		return vcs.Comment{}, err
 	}
 	made, err := c.comment(pull, got)
-	if err != nil {
-		return vcs.Comment{}, fmt.Errorf("%s: the forge took it, but its answer is no note (%w): %w", op, err, vcs.ErrInDoubt)
-	}
-	return made, nil
+	return rest.Posted(op, made, err)
 }
 
 // EditComment replaces a note's text.

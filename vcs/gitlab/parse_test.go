@@ -399,12 +399,7 @@ func TestParseHostile(t *testing.T) {
 		{noteHook, "project.id", note, nil},
 		{noteHook, "project", note, nil},
 	} {
-		got := forgetest.Parse(t, c, headers(tt.hook), forgetest.Change(t, tt.body, tt.path, tt.value))
-		if got.Problem == "" {
-			t.Errorf("Parse(%s = %v) = %s, want a PayloadError", tt.path, tt.value, forgetest.JSON(t, got))
-		} else if strings.ContainsFunc(got.Problem, func(r rune) bool { return r < ' ' || r > '~' }) || len(got.Problem) > 300 {
-			t.Errorf("Parse(%s = %v) problem = %q, want a plain short sentence", tt.path, tt.value, got.Problem)
-		}
+		forgetest.Spoilt(t, c, headers(tt.hook), tt.body, tt.path, tt.value)
 	}
 }
 

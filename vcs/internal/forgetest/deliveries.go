@@ -42,6 +42,17 @@ func Parse(tb testing.TB, hook vcs.Hook, h http.Header, body []byte) Outcome {
 	}
 }
 
+// Spoilt alters one value of a good delivery, which must then be refused in a short sentence that nothing can hide in.
+func Spoilt(tb testing.TB, hook vcs.Hook, h http.Header, good []byte, path string, value any) {
+	tb.Helper()
+	got := Parse(tb, hook, h, Change(tb, good, path, value))
+	if got.Problem == "" {
+		tb.Errorf("Parse(%s = %v) = %s, want a PayloadError", path, value, JSON(tb, got))
+	} else if strings.ContainsFunc(got.Problem, func(r rune) bool { return r < ' ' || r > '~' }) || len(got.Problem) > 300 {
+		tb.Errorf("Parse(%s = %v) problem = %q, want a plain short sentence", path, value, got.Problem)
+	}
+}
+
 // Golden compares an outcome with a file, or writes it.
 func Golden(tb testing.TB, file string, update bool, got Outcome) {
 	tb.Helper()

@@ -181,6 +181,14 @@ func Wanted(op string, repo vcs.Repo, number int, p vcs.Pull, err error) (vcs.Pu
 	return p, nil
 }
 
+// Posted answers the comment that was made, with the error of reading it: the forge took it, whatever it answers.
+func Posted(op string, made vcs.Comment, err error) (vcs.Comment, error) {
+	if err != nil {
+		return vcs.Comment{}, fmt.Errorf("%s: the forge took it, but its answer is no comment (%w): %w", op, err, vcs.ErrInDoubt)
+	}
+	return made, nil
+}
+
 // ReadPayload reads a delivery that has an action, and what read makes of it. An id that is none is left out.
 func ReadPayload(h http.Header, body []byte, id string, read func(Payload) (vcs.Event, error)) (vcs.Event, error) {
 	var p Payload

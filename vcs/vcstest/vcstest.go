@@ -55,6 +55,15 @@ type Kit struct {
 	Dismiss func(t testing.TB, review int64)
 	// Folded counts the folded comments. nil where Remark.Folded says which they are.
 	Folded func(t testing.TB) int
+	// Another opens another pull request from a branch of its own that can be merged, with a commit of its own. Needed
+	// where the client is a vcs.Merger, and so is BranchSHA: where a branch stands, "" when it is gone.
+	Another   func(t testing.TB) vcs.Pull
+	BranchSHA func(t testing.TB, branch string) string
+	// Require lets the base branch take only heads that have successful statuses of these contexts; none is no rule. nil
+	// where the forge can't.
+	Require func(t testing.TB, contexts ...string)
+	// Clash moves the base branch so that the pull request has conflicts with it. nil where the forge can't.
+	Clash func(t testing.TB, p vcs.Pull)
 	// Lock locks or unlocks the conversation for all, the bot included. nil where the forge can't.
 	Lock func(t testing.TB, locked bool)
 }
@@ -101,6 +110,7 @@ func Exercise(t *testing.T, k Kit) {
 		{"clone", (*story).clone},
 		{"site", (*story).site},
 		{"webhooks", (*story).webhooks},
+		{"merging", (*story).merging},
 		{"elsewhere", (*story).elsewhere},
 		{"cancelled", (*story).cancelled},
 		{"locked", (*story).locked},

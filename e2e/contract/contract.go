@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -68,11 +69,28 @@ func loadAPI(path string) (routers.Router, error) {
 		return nil, fmt.Errorf("reading GitHub's description: %w", err)
 	}
 	doc.Servers = openapi3.Servers{{URL: "/"}}
+	manySegments(doc)
 	router, err := gorillamux.NewRouter(doc)
 	if err != nil {
 		return nil, fmt.Errorf("reading the paths of GitHub's description: %w", err)
 	}
 	return router, nil
+}
+
+// manySegments lets the last part of a path have slashes where GitHub's description says so in its own way: the name of a
+// branch.
+func manySegments(doc *openapi3.T) {
+	for path, item := range doc.Paths.Map() {
+		for _, op := range item.Operations() {
+			for _, p := range op.Parameters {
+				last := "/{" + p.Value.Name + "}"
+				if p.Value.Extensions["x-multi-segment"] == true && strings.HasSuffix(path, last) {
+					doc.Paths.Delete(path)
+					doc.Paths.Set(strings.TrimSuffix(path, "}")+":.+}", item)
+				}
+			}
+		}
+	}
 }
 
 func loadSchemas(path string) (*jsonschema.Compiler, error) {

@@ -32,6 +32,7 @@ const (
 	permission = "/api/v3/repos/acme/infra/collaborators/ana/permission"
 	comments   = "/api/v3/repos/acme/infra/issues/1/comments"
 	statuses   = "/api/v3/repos/acme/infra/statuses/0123456789012345678901234567890123456789"
+	deciding   = `{"query":"query($owner: String!, $name: String!, $number: Int!) {\n  repository(owner: $owner, name: $name) { pullRequest(number: $number) { reviewDecision } }\n}","variables":{"owner":"acme","name":"infra","number":12}}`
 	folding    = `{"query":"mutation($c0: ID!, $c1: ID!) {\n  c0: minimizeComment(input: {subjectId: $c0, classifier: OUTDATED}) { minimizedComment { isMinimized } }\n  c1: minimizeComment(input: {subjectId: $c1, classifier: OUTDATED}) { minimizedComment { isMinimized } }\n}","variables":{"c0":"IC_1","c1":"IC_2"}}`
 	allowed    = `{"permission":"write","role_name":"write","user":null}`
 )
@@ -53,7 +54,11 @@ func TestFront(t *testing.T) {
 		"only the prefix's start": {method: "GET", path: "/api/v3x", status: 200, answer: `{}`},
 		"an exception":            {method: "GET", path: permission, status: 401, answer: `{}`},
 
-		"GraphQL that asks":       {method: "POST", path: "/api/graphql", body: `{"query":"query { viewer { login } }"}`, status: 200, answer: `{}`, want: "folds nothing"},
+		"GraphQL that does":       {method: "POST", path: "/api/graphql", body: `{"query":"mutation { addStar }"}`, status: 200, answer: `{}`, want: "folds nothing"},
+		"GraphQL that asks":       {method: "POST", path: "/api/graphql", body: `{"query":"query { viewer { login } }"}`, status: 200, answer: `{}`, want: "the query's variables"},
+		"GraphQL about reviews":   {method: "POST", path: "/api/graphql", body: deciding, status: 200, answer: `{}`},
+		"GraphQL about more":      {method: "POST", path: "/api/graphql", body: strings.Replace(deciding, "} }", "title } }", 1), status: 200, answer: `{}`, want: "the query is"},
+		"a branch with a slash":   {method: "DELETE", path: "/api/v3/repos/acme/infra/git/refs/heads/more/one", status: 204},
 		"GraphQL and more":        {method: "POST", path: "/api/graphql", body: strings.Replace(folding, "} }", "} } deleteIssue", 1), status: 200, answer: `{}`, want: "the query is"},
 		"GraphQL without an id":   {method: "POST", path: "/api/graphql", body: strings.Replace(folding, "IC_2", "", 1), status: 200, answer: `{}`, want: "no variable c1"},
 		"GraphQL by another way":  {method: "GET", path: "/api/graphql", status: 200, answer: `{}`, want: "the description does not know it"},

@@ -24,8 +24,9 @@ type exception struct {
 func exceptions() []exception {
 	return []exception{
 		{
-			method: http.MethodPost, path: graphQL, body: onlyFolds,
-			why: "folding a comment is in GraphQL alone, which the description leaves out: https://docs.github.com/graphql/reference/mutations#minimizecomment",
+			method: http.MethodPost, path: graphQL, body: ours,
+			why: "folding a comment, and what reviews come to, is in GraphQL alone, which the description leaves out: " +
+				"https://docs.github.com/graphql/reference/mutations#minimizecomment, https://docs.github.com/graphql/reference/objects#pullrequest",
 		},
 		{
 			status: http.StatusUnauthorized,
@@ -50,6 +51,10 @@ func exceptions() []exception {
 		{
 			method: http.MethodDelete, path: "/repos/*/*/issues/comments/*", status: http.StatusNotFound,
 			why: "a comment that somebody has deleted is answered so; the description tells success alone",
+		},
+		{
+			method: http.MethodPost, path: "/repos/*/*/issues/comments/*/reactions", status: http.StatusNotFound,
+			why: "a comment that somebody has deleted is answered so; the description tells success and spam alone",
 		},
 	}
 }

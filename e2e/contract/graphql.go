@@ -10,19 +10,47 @@ import (
 // graphQL is where GitHub's GraphQL is, seen from the REST API of a server of one's own.
 const graphQL = "/../graphql"
 
-// onlyFolds wants the one query that is asked: comments are folded as outdated, and their ids are variables.
-func onlyFolds(body []byte) error {
-	var got struct {
-		Query     string            `json:"query"`
-		Variables map[string]string `json:"variables"`
-	}
+// ours wants one of the two queries that are asked: comments are folded as outdated, or it is asked what the reviews of a
+// pull request come to.
+func ours(body []byte) error {
+	var got graph
 	if err := json.Unmarshal(body, &got); err != nil {
 		return fmt.Errorf("reading the query: %w", err)
 	}
+	if strings.HasPrefix(got.Query, "query") {
+		return onlyDecision(got)
+	}
+	return onlyFolds(got)
+}
+
+type graph struct {
+	Query     string         `json:"query"`
+	Variables map[string]any `json:"variables"`
+}
+
+func (g graph) is(want string) error {
+	if words := strings.Join(strings.Fields(g.Query), " "); words != want {
+		return fmt.Errorf("the query is %q, want %q", words, want)
+	}
+	return nil
+}
+
+func onlyDecision(got graph) error {
+	owner, _ := got.Variables["owner"].(string)
+	name, _ := got.Variables["name"].(string)
+	if n, ok := got.Variables["number"].(float64); owner == "" || name == "" || !ok || n < 1 || len(got.Variables) != 3 {
+		return fmt.Errorf("the query's variables are %v", got.Variables)
+	}
+	return got.is("query($owner: String!, $name: String!, $number: Int!) { " +
+		"repository(owner: $owner, name: $name) { pullRequest(number: $number) { reviewDecision } } }")
+}
+
+// onlyFolds wants ids that are variables.
+func onlyFolds(got graph) error {
 	var params, fields []string
 	for i := range len(got.Variables) {
 		v := fmt.Sprintf("c%d", i)
-		if got.Variables[v] == "" {
+		if id, _ := got.Variables[v].(string); id == "" {
 			return fmt.Errorf("the query has no variable %s among %q", v, got.Variables)
 		}
 		params = append(params, "$"+v+": ID!")
@@ -31,9 +59,5 @@ func onlyFolds(body []byte) error {
 	if len(params) == 0 {
 		return errors.New("the query folds nothing")
 	}
-	want := "mutation(" + strings.Join(params, ", ") + ") { " + strings.Join(fields, " ") + " }"
-	if words := strings.Join(strings.Fields(got.Query), " "); words != want {
-		return fmt.Errorf("the query is %q, want %q", words, want)
-	}
-	return nil
+	return got.is("mutation(" + strings.Join(params, ", ") + ") { " + strings.Join(fields, " ") + " }")
 }

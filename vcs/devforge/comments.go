@@ -135,7 +135,7 @@ var minimize = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals 
 	return regexp.MustCompile(`(\w+)\s*:\s*minimizeComment\s*\(\s*input\s*:\s*\{[^}]*subjectId\s*:\s*("([^"]*)"|\$(\w+))`)
 })
 
-// graphql knows minimizeComment, with aliases and variables, and nothing else.
+// graphql knows minimizeComment, with aliases and variables, and what a pull request's reviews come to.
 func (f *Forge) graphql(w http.ResponseWriter, req *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -150,6 +150,10 @@ func (f *Forge) graphql(w http.ResponseWriter, req *http.Request) {
 	}
 	if err := (call{req: req}).decode(&in); err != nil {
 		write(w, answer{status: http.StatusBadRequest, body: map[string]any{"message": err.Error()}})
+		return
+	}
+	if strings.Contains(in.Query, "reviewDecision") {
+		write(w, answer{body: f.askDecision(req, in.Variables)})
 		return
 	}
 	data := map[string]any{}

@@ -73,6 +73,9 @@ type repository struct {
 	statuses    map[string][]*status
 	hooks       []*hook
 	created     time.Time
+	// methods are how its pull requests can be merged, protected what its branches ask for that.
+	methods   []string
+	protected map[string]Protection
 }
 
 func (r *repository) full() string { return r.owner + "/" + r.name }
@@ -91,6 +94,7 @@ type pull struct {
 	headRepo         *repository
 	headRef, headSHA string
 	baseRef, baseSHA string
+	judged           [2]string // the base and the head of which it was asked whether they can be merged
 	created, updated time.Time
 	closed           time.Time
 	comments         []*comment
@@ -209,6 +213,7 @@ func (f *Forge) createRepo(owner, name string) (*repository, error) {
 	r := &repository{
 		id: f.nextID(), owner: owner, name: name, dir: filepath.Join(f.dir, owner, name+".git"),
 		permissions: map[string]string{owner: "admin"}, statuses: map[string][]*status{}, created: now(),
+		methods: []string{"merge", "squash", "rebase"}, protected: map[string]Protection{},
 	}
 	if _, err := f.git(r, "init", "-q", "--bare", "-b", "main", r.dir); err != nil {
 		return nil, err

@@ -134,22 +134,6 @@ func (f *Forge) headRefUpdate(base *repository, p *pull) {
 	}
 }
 
-// merge merges with git plumbing and moves the base branch.
-func (f *Forge) mergePull(r *repository, p *pull, message string) (string, error) {
-	base := f.sha(r, p.baseRef)
-	tree, err := f.in(r, "merge-tree", "--write-tree", base, p.headSHA)
-	if err != nil {
-		return "", err
-	}
-	tree, _, _ = strings.Cut(tree, "\n")
-	sha, err := f.in(r, "commit-tree", tree, "-p", base, "-p", p.headSHA, "-m", message)
-	if err != nil {
-		return "", err
-	}
-	_, err = f.in(r, "update-ref", "refs/heads/"+p.baseRef, sha, base)
-	return sha, err
-}
-
 func (f *Forge) mergeable(r *repository, p *pull) bool {
 	_, err := f.in(r, "merge-tree", "--write-tree", "refs/heads/"+p.baseRef, p.headSHA)
 	return err == nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,10 +87,15 @@ func (f *Forge) repoJSON(r *repository) map[string]any {
 	return out
 }
 
-// fullRepoJSON is the repository as it is told when asked for alone.
-func (f *Forge) fullRepoJSON(r *repository) map[string]any {
-	out := f.repoJSON(r)
+// fullRepoJSON is the repository as it is told when asked for alone; only who may write is told how it merges.
+func (f *Forge) fullRepoJSON(c call) map[string]any {
+	out := f.repoJSON(c.repo)
 	out["subscribers_count"], out["network_count"] = 0, out["forks_count"]
+	if c.needsWrite() == nil {
+		for method, field := range map[string]string{"merge": "merge_commit", "squash": "squash_merge", "rebase": "rebase_merge"} {
+			out["allow_"+field] = slices.Contains(c.repo.methods, method)
+		}
+	}
 	return out
 }
 
@@ -130,11 +136,7 @@ func (f *Forge) pullJSON(r *repository, p *pull) map[string]any {
 		"milestone": nil, "author_association": f.association(r, p.author), "auto_merge": nil, "active_lock_reason": nil,
 	}
 	if p.state == "open" {
-		ok := f.mergeable(r, p)
-		out["mergeable"], out["mergeable_state"] = ok, map[bool]string{true: "clean", false: "dirty"}[ok]
-		if p.draft {
-			out["mergeable_state"] = "draft"
-		}
+		out["mergeable"], out["mergeable_state"] = f.mergeState(r, p)
 	}
 	if p.merged {
 		out["merged_at"], out["merge_commit_sha"], out["merged_by"] = p.closed, p.mergeSHA, f.userJSON(p.mergedBy)

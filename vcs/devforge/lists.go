@@ -15,9 +15,12 @@ import (
 func (f *Forge) listPulls(c call) (answer, error) {
 	var found []*pull
 	for _, p := range c.repo.pulls {
-		if s := c.query("state"); s == "all" || s == p.state || s == "" && p.state == "open" {
-			found = append(found, p)
+		s, base, head := c.query("state"), c.query("base"), c.query("head")
+		if s != "all" && s != p.state && (s != "" || p.state != "open") ||
+			base != "" && base != p.baseRef || head != "" && head != p.headRepo.owner+":"+p.headRef {
+			continue
 		}
+		found = append(found, p)
 	}
 	sorted(c, found, "desc", func(p *pull) (created, updated time.Time) { return p.created, p.updated })
 	some, link := page(f, c, found)

@@ -285,7 +285,7 @@ func (f *Forge) act(repo *repository, p *pull, by, what, text string) error {
 	case "approve":
 		p.reviews = append(p.reviews, &review{id: f.nextID(), Author: by, State: "APPROVED", at: now(), sha: p.headSHA})
 	case "merge":
-		_, err := f.mergeBy(repo, p, by, "")
+		_, err := f.mergeBy(repo, p, by, "", repo.methods[0])
 		return err
 	case "close":
 		f.setState(repo, p, "closed", by)

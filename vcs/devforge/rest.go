@@ -56,6 +56,11 @@ func (f *Forge) userRoutes(r chi.Router) {
 		post("/issues/comments/{id}/reactions", f.react)
 		post("/statuses/{sha}", f.createStatus)
 		get("/commits/{sha}/statuses", f.listStatuses)
+		get("/commits/{sha}/status", f.combinedStatus)
+		get("/commits/{sha}/check-runs", f.checkRuns)
+		get("/branches/*", f.getBranch)
+		get("/rules/branches/*", f.getRules)
+		r.Delete("/git/refs/heads/*", f.handle(f.deleteRef))
 		get("/collaborators/{user}/permission", f.permission)
 		get("/hooks", f.listHooks)
 		post("/hooks", f.createHook)
@@ -232,7 +237,7 @@ func (f *Forge) getUser(c call) (answer, error) {
 	return answer{body: f.ownUserJSON(c.user)}, nil
 }
 
-func (f *Forge) getRepo(c call) (answer, error) { return answer{body: f.fullRepoJSON(c.repo)}, nil }
+func (f *Forge) getRepo(c call) (answer, error) { return answer{body: f.fullRepoJSON(c)}, nil }
 
 func (f *Forge) createPull(c call) (answer, error) {
 	var in struct {
@@ -268,7 +273,9 @@ func (f *Forge) getPull(c call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{body: f.pullJSON(c.repo, p)}, nil
+	told := f.pullJSON(c.repo, p)
+	p.judged = [2]string{p.baseSHA, p.headSHA}
+	return answer{body: told}, nil
 }
 
 func (f *Forge) editPull(c call) (answer, error) {
@@ -320,39 +327,6 @@ func (f *Forge) setState(r *repository, p *pull, state, by string) {
 		action, p.closed = "closed", now()
 	}
 	f.emitPull(r, p, action, by, nil)
-}
-
-func (f *Forge) merge(c call) (answer, error) {
-	p, err := c.pull()
-	if err != nil {
-		return answer{}, err
-	}
-	if err := c.needsWrite(); err != nil {
-		return answer{}, err
-	}
-	var in struct {
-		SHA string `json:"sha"`
-	}
-	if err := c.decode(&in); err != nil {
-		return answer{}, err
-	}
-	return f.mergeBy(c.repo, p, c.user.login, in.SHA)
-}
-
-func (f *Forge) mergeBy(r *repository, p *pull, by, sha string) (answer, error) {
-	if sha != "" && sha != p.headSHA {
-		return fail(http.StatusConflict, "Head branch was modified. Review and try the merge again.")
-	}
-	if p.state != "open" || p.draft || !f.mergeable(r, p) {
-		return fail(http.StatusMethodNotAllowed, "Pull Request is not mergeable")
-	}
-	merged, err := f.mergePull(r, p, fmt.Sprintf("Merge pull request #%d from %s\n\n%s", p.number, p.headRef, p.title))
-	if err != nil {
-		return answer{}, err
-	}
-	p.merged, p.state, p.mergeSHA, p.mergedBy, p.closed, p.updated = true, "closed", merged, by, now(), now()
-	f.emitPull(r, p, "closed", by, nil)
-	return answer{body: map[string]any{"sha": merged, "merged": true, "message": "Pull Request successfully merged"}}, nil
 }
 
 func (f *Forge) listReviews(c call) (answer, error) {

@@ -14,7 +14,7 @@ func ours(context string) bool { return strings.HasPrefix(context, "tidegate/") 
 // merging merges pull requests of its own.
 func (s *story) merging() {
 	m, ok := s.Forge.(vcs.Merger)
-	if !ok {
+	if !ok || s.Another == nil {
 		return
 	}
 	s.mergesWhatWasRead(m)

@@ -55,8 +55,9 @@ type Kit struct {
 	Dismiss func(t testing.TB, review int64)
 	// Folded counts the folded comments. nil where Remark.Folded says which they are.
 	Folded func(t testing.TB) int
-	// Another opens another pull request from a branch of its own that can be merged, with a commit of its own. Needed
-	// where the client is a vcs.Merger, and so is BranchSHA: where a branch stands, "" when it is gone.
+	// Another opens another pull request from a branch of its own that can be merged, with a commit of its own. nil where
+	// the client is no vcs.Merger, or another kit shows that it is. Needed with it is BranchSHA: where a branch stands, ""
+	// when it is gone.
 	Another   func(t testing.TB) vcs.Pull
 	BranchSHA func(t testing.TB, branch string) string
 	// Require lets the base branch take only heads that have successful statuses of these contexts; none is no rule. nil

@@ -84,6 +84,7 @@ var (
 	_ vcs.Cloner   = (*Client)(nil)
 	_ vcs.Lister   = (*Client)(nil)
 	_ vcs.Metered  = (*Client)(nil)
+	_ vcs.Merger   = (*Client)(nil)
 )
 
 // New makes a client. It sends nothing yet.
@@ -166,16 +167,22 @@ func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull,
 	if err != nil {
 		return vcs.Pull{}, fmt.Errorf("%s: %w", op, err)
 	}
-	var got *gh.PullRequest
+	_, p, err := c.look(ctx, op, repo, number)
+	return p, err
+}
+
+// look reads a pull request, and answers it as the forge has it, too.
+func (c *Client) look(ctx context.Context, op string, repo vcs.Repo, number int) (raw *gh.PullRequest, p vcs.Pull, err error) {
 	err = c.do(ctx, op, func(ctx context.Context) (resp *gh.Response, err error) {
-		got, resp, err = c.api.PullRequests.Get(ctx, repo.Owner, repo.Name, number)
+		raw, resp, err = c.api.PullRequests.Get(ctx, repo.Owner, repo.Name, number)
 		return resp, err
 	})
 	if err != nil {
-		return vcs.Pull{}, err
+		return nil, vcs.Pull{}, err
 	}
-	p, err := c.pull(got)
-	return rest.Wanted(op, repo, number, p, err)
+	p, err = c.pull(raw)
+	p, err = rest.Wanted(op, repo, number, p, err)
+	return raw, p, err
 }
 
 // Comments lists the conversation's comments made at or after since, oldest first.

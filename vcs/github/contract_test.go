@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tidegate/tidegate/e2e/contract"
@@ -13,11 +14,22 @@ import (
 	"github.com/tidegate/tidegate/vcs/github"
 )
 
+// published is what GitHub publishes of its API. It is read once.
+func published(tb testing.TB) *contract.Contract {
+	tb.Helper()
+	c, err := readContract()
+	must(tb, err)
+	return c
+}
+
+var readContract = sync.OnceValues(func() (*contract.Contract, error) { //nolint:gochecknoglobals // 12 MB are read once
+	return contract.Load(filepath.Join(cmp.Or(os.Getenv("TIDEGATE_CACHE"), filepath.Join("..", "..", ".cache")), "contract"))
+})
+
 // TestAppContract: what an App asks, and what devforge answers, is what GitHub's own description has.
 func TestAppContract(t *testing.T) {
 	t.Parallel()
-	c, err := contract.Load(filepath.Join(cmp.Or(os.Getenv("TIDEGATE_CACHE"), filepath.Join("..", "..", ".cache")), "contract"))
-	must(t, err)
+	c := published(t)
 	g := newGrounds(t, "acme/infra", "beta/infra")
 	var calls []string
 	checked := c.Front(g.handler, "/api/v3", func(err error) { t.Error(err) })

@@ -28,13 +28,15 @@ type dev struct {
 	url  string
 	tree string // a clone
 	head string
+	// branches are how many were made for pull requests of their own.
+	branches int
 }
 
 func newDev(t *testing.T) *dev {
 	t.Helper()
 	f, err := devforge.New(devforge.Config{Dir: t.TempDir()})
 	must(t, err)
-	srv := httptest.NewServer(f.Handler())
+	srv := httptest.NewServer(published(t).Front(f.Handler(), "/api/v3", func(err error) { t.Error(err) }))
 	t.Cleanup(func() {
 		srv.Close()
 		f.Close()
@@ -94,9 +96,11 @@ func (d *dev) push(tb testing.TB, branch string) {
 // call asks the forge as a user, past the client.
 func (d *dev) call(tb testing.TB, user, method, path string, in, out any) {
 	tb.Helper()
-	raw, err := json.Marshal(in)
-	must(tb, err)
-	req, err := http.NewRequestWithContext(tb.Context(), method, d.url+"/api/v3/repos/acme/infra"+path, bytes.NewReader(raw))
+	var body bytes.Buffer
+	if in != nil {
+		must(tb, json.NewEncoder(&body).Encode(in))
+	}
+	req, err := http.NewRequestWithContext(tb.Context(), method, d.url+"/api/v3/repos/acme/infra"+path, &body)
 	must(tb, err)
 	token := user + "-token"
 	if user == bot {
@@ -107,7 +111,7 @@ func (d *dev) call(tb testing.TB, user, method, path string, in, out any) {
 	resp, err := http.DefaultClient.Do(req)
 	must(tb, err)
 	defer func() { _ = resp.Body.Close() }()
-	raw, err = io.ReadAll(resp.Body)
+	raw, err := io.ReadAll(resp.Body)
 	must(tb, err)
 	if resp.StatusCode >= 300 {
 		tb.Fatalf("%s %s as %s: %d %s", method, path, user, resp.StatusCode, raw)
@@ -115,6 +119,31 @@ func (d *dev) call(tb testing.TB, user, method, path string, in, out any) {
 	if out != nil {
 		must(tb, json.Unmarshal(raw, out))
 	}
+}
+
+// branch makes a branch on top of main with a commit of one file, whose text is its own.
+func (d *dev) branch(tb testing.TB, name, file string) string {
+	tb.Helper()
+	d.git(tb, "-C", d.tree, "fetch", "-q", d.url+"/acme/infra.git", "main")
+	d.git(tb, "-C", d.tree, "checkout", "-q", "-b", name, "FETCH_HEAD")
+	must(tb, os.WriteFile(filepath.Join(d.tree, file+".tf"), []byte("# "+name+"\n"), 0o600))
+	d.git(tb, "-C", d.tree, "add", "-A")
+	d.git(tb, "-C", d.tree, "commit", "-q", "-m", name)
+	return d.git(tb, "-C", d.tree, "rev-parse", "HEAD")
+}
+
+// another opens a pull request from a branch that has a file of its name.
+func (d *dev) another(tb testing.TB, repo vcs.RepoID) vcs.Pull {
+	tb.Helper()
+	d.branches++
+	name := fmt.Sprintf("more/branch-%d", d.branches)
+	d.branch(tb, name, filepath.Base(name))
+	d.push(tb, name)
+	var made struct{ Number int }
+	d.call(tb, "ana", http.MethodPost, "/pulls", map[string]any{"title": "More", "head": name, "base": "main"}, &made)
+	p, err := client(tb, github.Config{APIURL: d.url + "/api/v3"}).Pull(tb.Context(), vcs.Repo{ID: repo, Owner: "acme", Name: "infra"}, made.Number)
+	must(tb, err)
+	return p
 }
 
 func (d *dev) conversation(tb testing.TB) []vcstest.Remark {
@@ -157,7 +186,7 @@ func (d *dev) kit(t *testing.T) vcstest.Kit {
 	u, err := url.Parse(d.url)
 	must(t, err)
 	var repo struct{ ID int64 }
-	d.call(t, "ana", http.MethodGet, "/", nil, &repo)
+	d.call(t, "ana", http.MethodGet, "", nil, &repo)
 	id := vcs.RepoID{Forge: u.Host, ID: repo.ID}
 	return vcstest.Kit{
 		Forge: client(t, github.Config{APIURL: d.url + "/api/v3", User: bot}),
@@ -195,6 +224,25 @@ func (d *dev) kit(t *testing.T) vcstest.Kit {
 			return made.ID
 		},
 		Folded: func(testing.TB) int { return d.FoldedComments("acme", "infra", 1) },
+		Another: func(tb testing.TB) vcs.Pull {
+			tb.Helper()
+			return d.another(tb, id)
+		},
+		BranchSHA: func(tb testing.TB, branch string) string {
+			tb.Helper()
+			sha, _, _ := strings.Cut(d.git(tb, "ls-remote", d.url+"/acme/infra.git", "refs/heads/"+branch), "\t")
+			return sha
+		},
+		Require: func(tb testing.TB, contexts ...string) {
+			tb.Helper()
+			n := len(contexts) / 2
+			must(tb, d.Protect("acme", "infra", "main", devforge.Protection{Contexts: contexts[:n], RuleContexts: contexts[n:]}))
+		},
+		Clash: func(tb testing.TB, p vcs.Pull) {
+			tb.Helper()
+			d.branch(tb, "clash", filepath.Base(p.Head.Ref))
+			d.push(tb, "main")
+		},
 	}
 }
 

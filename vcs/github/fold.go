@@ -40,7 +40,7 @@ func (c *Client) Fold(ctx context.Context, pull vcs.Pull, comments []vcs.Comment
 			return fmt.Errorf("%s: %w", op, err)
 		}
 		nodes = nodes[n:]
-		err = c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) { return c.query(ctx, body) })
+		err = c.write(ctx, op, pull.Repo.ID, rest.Same, func(ctx context.Context) (*gh.Response, error) { return c.query(ctx, body, nil) })
 		if err != nil {
 			return err
 		}
@@ -49,14 +49,14 @@ func (c *Client) Fold(ctx context.Context, pull vcs.Pull, comments []vcs.Comment
 }
 
 type query struct {
-	Query     string            `json:"query"`
-	Variables map[string]string `json:"variables"`
+	Query     string         `json:"query"`
+	Variables map[string]any `json:"variables"`
 }
 
 // minimize writes one mutation for several comments. Their ids are variables: no id can become a
 // part of the query.
 func minimize(nodes []string) query {
-	q := query{Variables: map[string]string{}}
+	q := query{Variables: map[string]any{}}
 	var params, fields []string
 	for i, node := range nodes {
 		v := fmt.Sprintf("c%d", i)
@@ -83,8 +83,9 @@ func (e *queryError) all(kind string) bool {
 	return len(e.kinds) > 0
 }
 
-// query does not go through go-github: it would count GraphQL's rate limit as REST's.
-func (c *Client) query(ctx context.Context, body []byte) (*gh.Response, error) {
+// query does not go through go-github: it would count GraphQL's rate limit as REST's. What is found is read into data,
+// which may be nil.
+func (c *Client) query(ctx context.Context, body []byte, data any) (*gh.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.graphql.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -115,6 +116,9 @@ func (c *Client) query(ctx context.Context, body []byte) (*gh.Response, error) {
 		if len(got.Data) == 0 || string(got.Data) == "null" {
 			return resp, errors.New("neither data nor errors")
 		}
+		if data != nil {
+			return resp, json.Unmarshal(got.Data, data)
+		}
 		return resp, nil
 	}
 	problem := &queryError{}
@@ -123,7 +127,7 @@ func (c *Client) query(ctx context.Context, body []byte) (*gh.Response, error) {
 		problem.messages = append(problem.messages, e.Message)
 	}
 	if problem.all("NOT_FOUND") {
-		// Comments that are gone. The others of the request were folded.
+		// Comments that are gone, where the others of the request were folded; or a pull request that is.
 		return resp, nil
 	}
 	return resp, problem

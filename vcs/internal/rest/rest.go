@@ -133,6 +133,11 @@ func (c *Client) LeaveOut(ctx context.Context, op string, repo vcs.Repo, number 
 	c.log.WarnContext(ctx, "leaving out what can't be used of the forge's answer", "op", op, "repo", repo.FullName(), "number", number, "err", err)
 }
 
+// Forgo tells the log of what was not done, where nothing depends on it.
+func (c *Client) Forgo(ctx context.Context, op string, repo vcs.Repo, number int, err error) {
+	c.log.WarnContext(ctx, "going on without it", "op", op, "repo", repo.FullName(), "number", number, "err", err)
+}
+
 // Aside is ctx for a request that another request needs first: how far it gets says nothing about the other.
 func Aside(ctx context.Context) context.Context { return aside{ctx} }
 

@@ -1,0 +1,120 @@
+package github
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/tidegate/tidegate/vcs"
+)
+
+// branch is what everybody who may read is told of a branch.
+type branch struct {
+	Commit struct {
+		SHA string `json:"sha"`
+	} `json:"commit"`
+	Protected  bool `json:"protected"`
+	Protection struct {
+		Checks struct {
+			Contexts []string `json:"contexts"`
+		} `json:"required_status_checks"`
+	} `json:"protection"`
+}
+
+func (c *Client) branch(ctx context.Context, op string, repo vcs.Repo, name string) (branch, error) {
+	var got branch
+	err := c.get(ctx, op, c.path(repo, "branches", name), &got)
+	return got, err
+}
+
+// rules are what rulesets ask of a branch.
+type rules struct {
+	kinds []string
+	// contexts are the statuses and checks that must be successful.
+	contexts []string
+	// methods are the ways of merging that each rule about them has.
+	methods [][]vcs.MergeMethod
+}
+
+func (r rules) has(kind string) bool { return slices.Contains(r.kinds, kind) }
+
+func (r rules) allow(m vcs.MergeMethod) bool {
+	for _, some := range r.methods {
+		if !slices.Contains(some, m) {
+			return false
+		}
+	}
+	return m != vcs.MergeCommit || !r.has("required_linear_history")
+}
+
+// rules reads what rulesets ask of a pull request's base. A server that knows no rulesets answers that there is nothing,
+// and a plan without them that they are not to be had: there are no rules then.
+// https://docs.github.com/rest/repos/rules#get-rules-for-a-branch
+func (c *Client) rules(ctx context.Context, op string, pull vcs.Pull) (rules, error) {
+	var all rules
+	err := c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
+		q := url.Values{"per_page": {strconv.Itoa(page.PerPage)}, "page": {strconv.Itoa(page.Page)}}
+		path := c.path(pull.Repo, "rules/branches", pull.Base.Ref) + "?" + q.Encode()
+		var some []rule
+		err = c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
+			req, err := c.api.NewRequest(http.MethodGet, path, nil)
+			if err != nil {
+				return nil, err
+			}
+			resp, err = c.api.Do(ctx, req, &some)
+			return resp, err
+		})
+		for _, r := range some {
+			if err := all.add(r); err != nil {
+				return nil, fmt.Errorf("%s: the forge's answer: a rule of %s: %w", op, pull.Base.Ref, err)
+			}
+		}
+		return resp, err
+	})
+	if isNotFound(err) || errors.Is(err, vcs.ErrRefused) {
+		return rules{}, nil
+	}
+	return all, err
+}
+
+// rule is one of a branch. What its parameters are depends on its type.
+type rule struct {
+	Type       string          `json:"type"`
+	Parameters json.RawMessage `json:"parameters"`
+}
+
+func (r *rules) add(one rule) error {
+	r.kinds = append(r.kinds, one.Type)
+	switch one.Type {
+	case "required_status_checks":
+		var p struct {
+			Checks []struct {
+				Context string `json:"context"`
+			} `json:"required_status_checks"`
+		}
+		if err := json.Unmarshal(one.Parameters, &p); err != nil {
+			return err
+		}
+		for _, check := range p.Checks {
+			r.contexts = append(r.contexts, check.Context)
+		}
+	case "pull_request":
+		var p struct {
+			Methods []vcs.MergeMethod `json:"allowed_merge_methods"`
+		}
+		if err := json.Unmarshal(one.Parameters, &p); err != nil {
+			return err
+		}
+		if len(p.Methods) > 0 { // an older server does not tell
+			r.methods = append(r.methods, p.Methods)
+		}
+	}
+	return nil
+}

@@ -61,6 +61,9 @@ func Cell(s string) string { return strings.ReplaceAll(Code(s), "|", "\\|") }
 // mixed is a sentence of ours, inside a table, in which foreign text stands between backticks.
 func mixed(s string) string { return sentence(s, Cell) }
 
+// Sentence is a sentence of ours in which foreign text stands between backticks. Nothing in it is markup.
+func Sentence(s string) string { return sentence(s, Code) }
+
 // sentence is a sentence of ours in which foreign text stands between backticks; code writes that.
 func sentence(s string, code func(string) string) string {
 	var b strings.Builder

@@ -51,7 +51,7 @@ const (
 type Mergeable struct {
 	State MergeState
 	// Why is what is in the way, each in words for people that begin in lower case and end without a full stop. What they
-	// name of the forge's own stands in them as it is: whoever shows them escapes it.
+	// quote of the forge (a name, its own words) stands between backticks and has none itself.
 	Why []string
 }
 

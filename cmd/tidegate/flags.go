@@ -90,7 +90,7 @@ func options() []option {
 		{group: "Running terraform", name: "job-memory", holder: "SIZE", def: "0", help: "memory that each process of a job may have: terraform has its own, and each provider; at least 64MiB, 0 is no limit"},
 		{group: "Running terraform", name: "job-open-files", holder: "N", def: "0", help: "files that each process of a job may have open; at least 64, 0 is no limit"},
 		{group: "Running terraform", name: "job-log-limit", holder: "SIZE", def: "16MiB", help: "what is kept of the output of one terraform process: of more, the middle is left out; from 64KiB to 64MiB"},
-		{group: "Running terraform", name: "apply-requirements", holder: "LIST", help: "what every apply needs, beside what its project asks for: approved"},
+		{group: "Running terraform", name: "apply-requirements", holder: "LIST", help: "what every apply needs, beside what its project asks for: approved (a review by somebody who may write), mergeable (the forge would merge it; our own statuses do not count), undiverged (what it was made from is the same on the base, which always has to hold)"},
 		{group: "Running terraform", name: "allow-local-state", def: "false", help: "keep the state of projects without a backend in the data directory; without it they are planned, but not applied"},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/tidegate/tidegate/runner/project"
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/gitea"
 	"github.com/tidegate/tidegate/vcs/github"
@@ -139,8 +140,11 @@ func (s *settings) checkAccounts(all []account, listed bool, bad *problems) {
 		if listed && !s.allow.Reaches(instance) {
 			bad.add("--repo-allowlist: no rule is for %s; write %[1]s/OWNER/NAME", instance)
 		}
-		if _, ok := c.(vcs.Approver); !ok && slices.Contains(s.requirements, "approved") {
+		if _, ok := c.(vcs.Approver); !ok && slices.Contains(s.requirements, project.Approved) {
 			bad.add("--apply-requirements: %s has no reviews, so nothing could be approved there", a.forge)
+		}
+		if _, ok := c.(vcs.Merger); !ok && slices.Contains(s.requirements, project.Mergeable) {
+			bad.add("--apply-requirements: %s does not say what it would merge, so nothing could be mergeable there", a.forge)
 		}
 	}
 }

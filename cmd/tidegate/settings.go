@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/cmd/tidegate/internal/pid1"
+	"github.com/tidegate/tidegate/runner/project"
 	"github.com/tidegate/tidegate/server/dispatch"
 	"github.com/tidegate/tidegate/vcs"
 )
@@ -111,8 +112,8 @@ func readSettings(v values, table []option) (settings, error) {
 
 func (s *settings) readRequirements(list string, bad *problems) {
 	for _, r := range split(list) {
-		if r != "approved" {
-			bad.add("--apply-requirements: %q is not known here; known: approved", r)
+		if known := project.Requirements(); !slices.Contains(known, r) {
+			bad.add("--apply-requirements: %q is not known here; known: %s", r, strings.Join(known, ", "))
 		}
 		s.requirements = append(s.requirements, r)
 	}

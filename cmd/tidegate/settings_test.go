@@ -98,9 +98,9 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"everything wrong", []string{
 			"--repo-allowlist=a b", "--executable-name=two words", "--vcs-status-name=a/b", "--gh-token=tok-hush", "--gh-api-url=http://forge.example/api/v3",
 			"--url=tg.example", "--port=70000", "--listen=nowhere", "--log-level=loud", "--web-username=ops", "--jobs=none",
-			"--apply-requirements=approved,mergeable",
+			"--apply-requirements=approved,merged",
 		}, []string{
-			"--repo-allowlist:", `--apply-requirements: "mergeable"`, "--gh-user:", "--gh-webhook-secret or", "--gh-api-url:",
+			"--repo-allowlist:", `--apply-requirements: "merged"`, "--gh-user:", "--gh-webhook-secret or", "--gh-api-url:",
 			"--executable-name:", "--vcs-status-name:", "--jobs:", "--port:", "--listen:", "--url:", "--log-level:", "--web-username and --web-password",
 		}},
 		{"password without user", enough("--web-password=pw-hush"), []string{"--web-username and --web-password"}},

@@ -19,8 +19,7 @@ const (
 // are a [*ProblemsError] that has all of them.
 //
 // The whole repository format of Atlantis, versions 2 and 3, is checked. Keys that are known and not
-// honoured yet are accepted where honouring them comes to what is done anyway (automerge: false,
-// parallel_plan: true, repo_locks in mode on_plan, workflow: default ...), or where they say nothing to
+// honoured yet are accepted where honouring them comes to what is done anyway (parallel_plan: true, repo_locks in mode on_plan, workflow: default ...), or where they say nothing to
 // this server (emoji_reaction, allowed_regexp_prefixes, import_requirements). Anything else that is asked
 // for stands in Unsupported, of the project or, for keys at the top level, of the whole configuration,
 // because each of those keys would change how every project runs.
@@ -118,6 +117,10 @@ func (d *decoder) config(root value) {
 			for _, item := range d.list(f.value) {
 				d.project(item)
 			}
+		case "automerge":
+			d.cfg.Automerge = d.choice(f.value)
+		case "delete_source_branch_on_merge":
+			d.cfg.DeleteBranch = d.choice(f.value)
 		default:
 			if !d.plain(f) {
 				d.cfg.Unsupported = append(d.cfg.Unsupported, notYet(f))
@@ -138,7 +141,7 @@ func (d *decoder) config(root value) {
 // to honour it.
 func (d *decoder) plain(f field) bool {
 	switch f.name {
-	case "automerge", "delete_source_branch_on_merge", "abort_on_execution_order_fail":
+	case "abort_on_execution_order_fail":
 		on, ok := d.boolean(f.value)
 		return !on || !ok
 	case "parallel_plan", "parallel_apply":
@@ -184,6 +187,14 @@ func (d *decoder) autodiscover(v value) bool {
 		}
 	}
 	return same
+}
+
+// choice answers yes or no, nil after a problem.
+func (d *decoder) choice(v value) *bool {
+	if on, ok := d.boolean(v); ok {
+		return &on
+	}
+	return nil
 }
 
 func (d *decoder) repoLocks(v value) bool {

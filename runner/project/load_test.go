@@ -72,10 +72,19 @@ func render(c Config, err error) string {
 		if p.ApplyRequirements != nil {
 			fmt.Fprintf(&b, " requires %q", p.ApplyRequirements)
 		}
+		if p.DeleteBranch != nil {
+			fmt.Fprintf(&b, " delete branch %v", *p.DeleteBranch)
+		}
 		b.WriteByte('\n')
 		for _, u := range p.Unsupported {
 			fmt.Fprintln(&b, "  ", u)
 		}
+	}
+	if c.Automerge != nil {
+		fmt.Fprintln(&b, "automerge", *c.Automerge)
+	}
+	if c.DeleteBranch != nil {
+		fmt.Fprintln(&b, "delete branch", *c.DeleteBranch)
 	}
 	for _, u := range c.Unsupported {
 		fmt.Fprintln(&b, "all:", u)

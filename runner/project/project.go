@@ -56,6 +56,8 @@ type Project struct {
 	// repository can add to what the server requires and never take away from it, so it is nil or has
 	// elements.
 	ApplyRequirements []string
+	// DeleteBranch says whether the head's branch goes when the pull request is merged. nil leaves it to Config.
+	DeleteBranch *bool
 	// Line is where the project begins in the configuration; 0 for what is not in one.
 	Line int
 	// Configured is false for projects that were found and not configured.
@@ -77,12 +79,29 @@ func (p Project) String() string {
 	}
 }
 
+// What an apply can require.
+const (
+	// Approved: a review of somebody who may write approves, and none asks for changes.
+	Approved = "approved"
+	// Mergeable: the forge would merge it.
+	Mergeable = "mergeable"
+	// Undiverged: nothing that it is made from has changed on the base since it was planned. A plan is applied only as long
+	// as its [Digest] is the same, so this holds in any case.
+	Undiverged = "undiverged"
+)
+
+// Requirements are the words for what an apply can require.
+func Requirements() []string { return []string{Approved, Mergeable, Undiverged} }
+
 // Config is a repository's configuration.
 type Config struct {
 	// Path is the file it was read from, "" where there is none.
 	Path string
 	// Projects are in the order of the file. Where there are none, they are found in the tree.
 	Projects []Project
+	// Automerge says whether a pull request is merged when everything is applied, and DeleteBranch whether its branch goes
+	// then. nil leaves it to the server.
+	Automerge, DeleteBranch *bool
 	// Unsupported says what asks for something that is not there yet and would change how every project
 	// runs. With any of it no project must be run, configured or found.
 	Unsupported []string

@@ -60,6 +60,8 @@ func (d *decoder) project(item value) {
 			e.TerraformVersion = d.version(f.value)
 		case "apply_requirements":
 			e.ApplyRequirements = d.requirements(f, &e.Project)
+		case "delete_source_branch_on_merge":
+			e.DeleteBranch = d.choice(f.value)
 		default:
 			if !d.plainProject(f) {
 				e.Unsupported = append(e.Unsupported, notYet(f))
@@ -130,7 +132,7 @@ func (d *decoder) plainProject(f field) bool {
 		return d.repoLocks(f.value)
 	case "silence_pr_comments":
 		return d.silence(f.value)
-	default: // delete_source_branch_on_merge, policy_check, custom_policy_check
+	default: // policy_check, custom_policy_check
 		on, ok := d.boolean(f.value)
 		return !ok || !on
 	}
@@ -276,24 +278,16 @@ func (d *decoder) version(v value) string {
 func (d *decoder) requirements(f field, p *Project) []string {
 	n := len(d.problems)
 	words := d.requirementWords(f.value)
-	var out []string
-	for _, w := range words {
-		if w == "approved" {
-			out = []string{w}
-			continue
-		}
-		p.Unsupported = append(p.Unsupported, fmt.Sprintf("%s in %s (line %d) is not supported yet", code(w), code(f.name), f.key.line()))
-	}
 	if len(words) == 0 && len(d.problems) == n {
 		p.Unsupported = append(p.Unsupported, fmt.Sprintf("an empty %s (line %d) is not supported yet", code(f.name), f.key.line()))
 	}
-	return out
+	return words
 }
 
 func (d *decoder) requirementWords(v value) []string {
 	var out []string
 	for _, el := range d.list(v) {
-		if s, ok := d.oneOf(el, "approved", "mergeable", "undiverged"); ok && !slices.Contains(out, s) {
+		if s, ok := d.oneOf(el, Requirements()...); ok && !slices.Contains(out, s) {
 			out = append(out, s)
 		}
 	}

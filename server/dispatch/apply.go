@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tidegate/tidegate/runner"
@@ -18,7 +17,7 @@ import (
 	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server/command"
 	"github.com/tidegate/tidegate/server/journal"
-	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/templates"
 )
 
 // refusal is why one project is not applied.
@@ -116,7 +115,7 @@ func (e *Engine) examine(ctx context.Context, s scene, st stage, todo []candidat
 	if err != nil {
 		return err
 	}
-	var approval *vcs.Approval
+	required := &requirements{Engine: e, scene: s}
 	for i := range todo {
 		c := &todo[i]
 		p := st.find(c.project)
@@ -131,17 +130,6 @@ func (e *Engine) examine(ctx context.Context, s scene, st stage, todo []candidat
 			c.refused = &refusal{project: c.project, state: "not locked", why: "its lock was released after it was planned; plan it again"}
 			continue
 		}
-		if e.needsApproval(p) {
-			if approval == nil {
-				if approval, err = e.approval(ctx, s); err != nil {
-					return err
-				}
-			}
-			if !approval.Approved {
-				c.refused = &refusal{project: c.project, state: "not approved", why: notApproved(*approval)}
-				continue
-			}
-		}
 		if c.refused, err = e.moved(ctx, st, p, *c.plan); err != nil {
 			return err
 		}
@@ -149,6 +137,13 @@ func (e *Engine) examine(ctx context.Context, s scene, st stage, todo []candidat
 			if err := e.Journal.SetPlanState(ctx, c.plan.ID, journal.PlanStale, s.ask.user, "the inputs changed"); err != nil {
 				return err
 			}
+			continue
+		}
+		if c.refused, err = required.unmet(ctx, p); err != nil {
+			return err
+		}
+		if c.refused != nil {
+			c.refused.why = templates.Sentence(c.refused.why)
 		}
 	}
 	return nil
@@ -202,24 +197,6 @@ func (e *Engine) moved(ctx context.Context, st stage, p project.Project, plan jo
 	return r, nil
 }
 
-// needsApproval: what the operator requires holds whatever the pull request's own files say; they can
-// only add to it.
-func (e *Engine) needsApproval(p project.Project) bool {
-	return slices.Contains(e.Options.ApplyRequirements, "approved") || slices.Contains(p.ApplyRequirements, "approved")
-}
-
-func (e *Engine) approval(ctx context.Context, s scene) (*vcs.Approval, error) {
-	a, ok := s.forge.(vcs.Approver)
-	if !ok {
-		return nil, errors.New("this forge has no reviews, but `approved` is required")
-	}
-	got, err := a.Approval(ctx, s.pull)
-	if err != nil {
-		return nil, fmt.Errorf("reading reviews: %w", err)
-	}
-	return &got, nil
-}
-
 // prepareApply checks once more, right before the apply, what may have changed since it was decided.
 func (e *Engine) prepareApply(ctx context.Context, s scene, st stage, p project.Project, j journal.Job) (journal.Job, *runner.Summary, error) {
 	stop := func(why string) (journal.Job, *runner.Summary, error) { return j, notStarted(why), nil }
@@ -236,7 +213,7 @@ func (e *Engine) prepareApply(ctx context.Context, s scene, st stage, p project.
 	}
 	if words := kept(j.Job.Project); words != "" { // since it was decided
 		return j, &runner.Summary{End: runner.NotStarted, Failure: &runner.Failure{
-			Summary: "its state is not stored", Text: strings.ReplaceAll(words, "`", "") + " Then plan it again.",
+			Summary: "its state is not stored", Text: unquoted(words) + " Then plan it again.",
 		}}, nil
 	}
 	if r, err := e.moved(ctx, st, p, plan); err != nil || r != nil {

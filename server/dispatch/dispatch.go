@@ -44,7 +44,7 @@ type Options struct {
 	// LocalState keeps the state of projects without a backend in the data directory. Without it
 	// their applies are refused.
 	LocalState bool
-	// ApplyRequirements hold for every project, beside its own. Known: "approved".
+	// ApplyRequirements hold for every project, beside its own: words of project.Requirements.
 	ApplyRequirements []string
 	// URL is where people reach the pages, without a slash at the end.
 	URL string

@@ -142,7 +142,7 @@ func (e *Engine) carryApplies(ctx context.Context, s scene, jobs []journal.Job, 
 		if !jobs[i].Open() {
 			continue
 		}
-		if jobs[i], err = e.oneApply(ctx, s, &c, jobs, jobs[i]); err != nil {
+		if jobs[i], err = e.oneApply(ctx, s, &c, jobs[i]); err != nil {
 			return nil, err
 		}
 		watch.done()
@@ -156,13 +156,13 @@ type consent struct {
 	stage stage
 	// why nothing may be applied any more.
 	why string
-	// unapproved is why nothing may be applied that needs an approving review.
-	unapproved string
+	// required is asked for each apply. nil as long as what was asked when it was decided holds.
+	required *requirements
 }
 
 // oneApply carries one apply to its end. It may have waited long for its slot, or for the applies
 // before it: then everything is looked at again before it starts.
-func (e *Engine) oneApply(ctx context.Context, s scene, c *consent, all []journal.Job, j journal.Job) (journal.Job, error) {
+func (e *Engine) oneApply(ctx context.Context, s scene, c *consent, j journal.Job) (journal.Job, error) {
 	if c.why != "" {
 		return e.ended(ctx, j, *notStarted(c.why))
 	}
@@ -177,13 +177,19 @@ func (e *Engine) oneApply(ctx context.Context, s scene, c *consent, all []journa
 	}
 	defer give()
 	if time.Since(c.asked) > e.pace.permission {
-		if *c, err = e.askAgain(ctx, s, all); err != nil {
+		if *c, err = e.askAgain(ctx, s); err != nil {
 			return j, err
 		}
 	}
 	why := c.why
-	if why == "" && e.needsApproval(c.stage.find(j.Job.Project)) {
-		why = c.unapproved
+	if why == "" && c.required != nil {
+		r, err := c.required.unmet(ctx, c.stage.find(j.Job.Project))
+		if err != nil {
+			return j, err
+		}
+		if r != nil {
+			why = unquoted(r.why)
+		}
 	}
 	if why != "" {
 		return e.ended(ctx, j, *notStarted(why))
@@ -192,7 +198,7 @@ func (e *Engine) oneApply(ctx context.Context, s scene, c *consent, all []journa
 }
 
 // askAgain asks the forge once more for everything that the applies of a run were decided by.
-func (e *Engine) askAgain(ctx context.Context, s scene, jobs []journal.Job) (c consent, err error) {
+func (e *Engine) askAgain(ctx context.Context, s scene) (c consent, err error) {
 	c.asked = time.Now()
 	if s.pull, err = s.forge.Pull(ctx, s.pull.Repo, s.pull.Number); err != nil {
 		return c, fmt.Errorf("reading %s again: %w", s.run.Pull, err)
@@ -208,15 +214,7 @@ func (e *Engine) askAgain(ctx context.Context, s scene, jobs []journal.Job) (c c
 	if c.stage, c.why, err = e.today(ctx, s, m.Tree); err != nil || c.why != "" {
 		return c, err
 	}
-	if slices.ContainsFunc(jobs, func(j journal.Job) bool { return e.needsApproval(c.stage.find(j.Job.Project)) }) {
-		a, err := e.approval(ctx, s)
-		if err != nil {
-			return c, err
-		}
-		if !a.Approved {
-			c.unapproved = notApproved(*a)
-		}
-	}
+	c.required = &requirements{Engine: e, scene: s}
 	return c, nil
 }
 

@@ -129,7 +129,7 @@ func TestATurnThatCanNotBeUsedIsOver(t *testing.T) {
 	e, f, r := onRepo(t)
 	p := r.head(1, map[string]string{
 		"network/main.tf": "# a change\n",
-		"tidegate.yaml":   "version: 3\nprojects:\n- dir: network\n  apply_requirements: [mergeable]\n",
+		"tidegate.yaml":   "version: 3\nprojects:\n- dir: network\n  depends_on: [other]\n",
 	})
 	f.pull = func(int) (vcs.Pull, error) { return p, nil }
 	e.waits(t, 1)
@@ -148,7 +148,7 @@ func TestATurnOutlivesAPassingError(t *testing.T) {
 	e, f, r := onRepo(t)
 	p := r.head(1, map[string]string{
 		"network/main.tf": "# a change\n",
-		"tidegate.yaml":   "version: 3\nprojects:\n- dir: network\n  apply_requirements: [mergeable]\n",
+		"tidegate.yaml":   "version: 3\nprojects:\n- dir: network\n  depends_on: [other]\n",
 	})
 	calls := 0
 	f.pull = func(int) (vcs.Pull, error) {
@@ -171,7 +171,7 @@ func TestATurnOutlivesAPassingError(t *testing.T) {
 func TestAPushBackIsPlannedAgain(t *testing.T) {
 	unsupported := map[string]string{
 		"network/main.tf": "# a change\n",
-		"tidegate.yaml":   "version: 3\nprojects:\n- dir: network\n  apply_requirements: [mergeable]\n",
+		"tidegate.yaml":   "version: 3\nprojects:\n- dir: network\n  depends_on: [other]\n",
 	}
 	cut, cancel := context.WithCancelCause(context.Background())
 	cancel(errSuperseded)

@@ -15,7 +15,6 @@ import (
 	"github.com/tidegate/tidegate/server/command"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/templates"
-	"github.com/tidegate/tidegate/vcs"
 )
 
 // footer is what every answer ends with.
@@ -296,13 +295,6 @@ func (e *Engine) sayApplyRefused(s scene, list []candidate) say {
 	return func(f templates.Footer) string {
 		return templates.ApplyRefused{Rows: rows, Footer: f}.Render()
 	}
-}
-
-func notApproved(a vcs.Approval) string {
-	if len(a.Against) > 0 {
-		return "changes are requested by " + codes(a.Against)
-	}
-	return "it needs an approving review"
 }
 
 func (e *Engine) sayUnlocked(freed locking.Freed, plans []journal.Plan, kept map[runner.Project]bool) say {

@@ -132,6 +132,17 @@ func LeftNote(runURL string) string {
 		"may be there and in no state: look at what is really there before you apply."
 }
 
+// MergingNote says what comes after an apply that left nothing to apply.
+func MergingNote(base string) string {
+	return "Nothing is left to apply: this is merged into " + Code(base) + " next."
+}
+
+// NotMergedNote says why a pull request was not merged that everything is applied of. why is a sentence of ours, without a
+// full stop, in which foreign text stands between backticks.
+func NotMergedNote(why string) string {
+	return "Why: " + Sentence(why) + ".\n\nMerge it here when that is mended, or comment `apply` to have it tried once more."
+}
+
 // CircleNote says who holds what in a circle of pull requests that wait for each other, and how it ends.
 func CircleNote(holds []Hold) string {
 	var parts []string

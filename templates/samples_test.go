@@ -223,6 +223,8 @@ func samples() map[string]string {
 		"plan_waiting_many":   plan(waiting, vpn, other, ready("api", templates.Changes{Import: 1, Forget: 1}), failed),
 		"plan_circle":         templates.Plan{Jobs: []templates.Job{waiting}, Notes: []string{circle}, CommentLimit: 60_000, Footer: f}.Render(),
 		"apply_one":           apply(applied("network", templates.Changes{Add: 1, Change: 1})),
+		"apply_merging":       templates.Apply{Jobs: []templates.Job{applied("network", templates.Changes{Add: 1})}, Notes: []string{templates.MergingNote("main")}, CommentLimit: 60_000, Footer: footer("apply", "comment:7")}.Render(),
+		"not_merged":          templates.Notice{Headline: "Everything is applied, but this is not merged", Body: []string{templates.NotMergedNote("the status `ci/lint` is missing, and `main` takes nothing without it")}, Footer: none}.Render(),
 		"apply_partly":        apply(half, later, applied("dns", templates.Changes{Add: 1})),
 		"apply_unknown":       apply(lost),
 		"apply_glimpsed":      apply(glimpsed, applied("api", templates.Changes{Add: 1})),

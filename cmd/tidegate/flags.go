@@ -92,6 +92,10 @@ func options() []option {
 		{group: "Running terraform", name: "job-log-limit", holder: "SIZE", def: "16MiB", help: "what is kept of the output of one terraform process: of more, the middle is left out; from 64KiB to 64MiB"},
 		{group: "Running terraform", name: "apply-requirements", holder: "LIST", help: "what every apply needs, beside what its project asks for: approved (a review by somebody who may write), mergeable (the forge would merge it; our own statuses do not count), undiverged (what it was made from is the same on the base, which always has to hold)"},
 		{group: "Running terraform", name: "allow-local-state", def: "false", help: "keep the state of projects without a backend in the data directory; without it they are planned, but not applied"},
+
+		{group: "Merging", name: "automerge", def: "false", help: "merge a pull request when nothing of it is left to apply, unless its repository says automerge: false; without it, if its repository says automerge: true"},
+		{group: "Merging", name: "automerge-method", holder: "METHOD", help: "merge, rebase or squash, as far as the forge knows it. Default: what the repository is set to"},
+		{group: "Merging", name: "delete-source-branch-on-merge", def: "false", help: "delete the branch after --automerge, unless the repository or one of its projects says otherwise"},
 	}
 }
 

@@ -140,13 +140,33 @@ func (s *settings) checkAccounts(all []account, listed bool, bad *problems) {
 		if listed && !s.allow.Reaches(instance) {
 			bad.add("--repo-allowlist: no rule is for %s; write %[1]s/OWNER/NAME", instance)
 		}
-		if _, ok := c.(vcs.Approver); !ok && slices.Contains(s.requirements, project.Approved) {
-			bad.add("--apply-requirements: %s has no reviews, so nothing could be approved there", a.forge)
-		}
-		if _, ok := c.(vcs.Merger); !ok && slices.Contains(s.requirements, project.Mergeable) {
-			bad.add("--apply-requirements: %s does not say what it would merge, so nothing could be mergeable there", a.forge)
-		}
+		s.checkAbilities(a, c, bad)
 	}
+}
+
+// checkAbilities refuses what is asked for and a forge can't do.
+func (s *settings) checkAbilities(a account, c client, bad *problems) {
+	if _, ok := c.(vcs.Approver); !ok && slices.Contains(s.requirements, project.Approved) {
+		bad.add("--apply-requirements: %s has no reviews, so nothing could be approved there", a.forge)
+	}
+	m, merges := c.(vcs.Merger)
+	if !merges && slices.Contains(s.requirements, project.Mergeable) {
+		bad.add("--apply-requirements: %s does not say what it would merge, so nothing could be mergeable there", a.forge)
+	}
+	if !merges && s.automerge {
+		bad.add("--automerge: %s does not merge", a.forge)
+	}
+	if merges && s.mergeMethod != vcs.DefaultMethod && !slices.Contains(m.MergeMethods(), s.mergeMethod) {
+		bad.add("--automerge-method: %s does not merge by %s; it knows %s", a.forge, s.mergeMethod, words(m.MergeMethods()))
+	}
+}
+
+func words(methods []vcs.MergeMethod) string {
+	var out []string
+	for _, m := range methods {
+		out = append(out, string(m))
+	}
+	return strings.Join(out, ", ")
 }
 
 func (s *settings) checkAccount(a account, bad *problems) {
@@ -277,6 +297,8 @@ func abilities(f vcs.Forge) string {
 	}
 	_, ok := f.(vcs.Approver)
 	add(ok, "reviews")
+	_, ok = f.(vcs.Merger)
+	add(ok, "merging")
 	_, ok = f.(vcs.Lister)
 	add(ok, "missed webhooks")
 	_, ok = f.(vcs.Folder)

@@ -114,6 +114,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 		Options: dispatch.Options{
 			Name: s.statusName, Executable: s.executable,
 			Allowed: s.allow.Allows, Slots: s.jobs, QueuePull: s.queuePull, QueueRepo: s.queueRepo, LocalState: s.localState,
+			Automerge: s.automerge, MergeMethod: s.mergeMethod, DeleteBranch: s.deleteBranch,
 			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
 			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, WritesAnHour: s.writesAnHour, Repos: forges.named(s.allow),
 			Keep: s.keep, Room: space.check,

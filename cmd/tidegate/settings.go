@@ -17,6 +17,7 @@ import (
 
 	"github.com/tidegate/tidegate/cmd/tidegate/internal/pid1"
 	"github.com/tidegate/tidegate/runner/project"
+	"github.com/tidegate/tidegate/server/command"
 	"github.com/tidegate/tidegate/server/dispatch"
 	"github.com/tidegate/tidegate/vcs"
 )
@@ -39,6 +40,9 @@ type settings struct {
 	jobs          int
 	writesAnHour  int
 	requirements  []string
+	automerge     bool
+	mergeMethod   vcs.MergeMethod
+	deleteBranch  bool
 	localState    bool
 	reconcile     time.Duration
 	lockTimeout   time.Duration
@@ -95,6 +99,7 @@ func readSettings(v values, table []option) (settings, error) {
 	s.readKeep(get, &bad)
 	s.boundGrace(v.lookup)
 	s.readRequirements(get("apply-requirements"), &bad)
+	s.readMerging(get, &bad)
 	s.checkAccounts(accounts, listed, &bad)
 	s.checkNames(&bad)
 	s.readNumbers(get, &bad)
@@ -119,6 +124,14 @@ func (s *settings) readRequirements(list string, bad *problems) {
 	}
 }
 
+func (s *settings) readMerging(get func(string) string, bad *problems) {
+	s.mergeMethod = vcs.MergeMethod(get("automerge-method"))
+	if known := command.MergeMethods(); s.mergeMethod != vcs.DefaultMethod && !slices.Contains(known, string(s.mergeMethod)) {
+		bad.add("--automerge-method: %q is none of %s", s.mergeMethod, strings.Join(known, ", "))
+		s.mergeMethod = vcs.DefaultMethod
+	}
+}
+
 func (s *settings) checkNames(bad *problems) {
 	for _, n := range []struct{ flag, value string }{{"executable-name", s.executable}, {"vcs-status-name", s.statusName}} {
 		if n.value == "" || strings.ContainsAny(n.value, " \t\r\n/<>`") {
@@ -135,7 +148,13 @@ func (s *settings) readNumbers(get func(string) string, bad *problems) {
 	for _, b := range []struct {
 		name string
 		to   *bool
-	}{{"tf-download", &s.download}, {"allow-local-state", &s.localState}, {"allow-network-filesystem", &s.networkFS}} {
+	}{
+		{"tf-download", &s.download},
+		{"allow-local-state", &s.localState},
+		{"allow-network-filesystem", &s.networkFS},
+		{"automerge", &s.automerge},
+		{"delete-source-branch-on-merge", &s.deleteBranch},
+	} {
 		if *b.to, err = strconv.ParseBool(get(b.name)); err != nil {
 			bad.add("--%s: %q is neither true nor false", b.name, get(b.name))
 		}

@@ -113,6 +113,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"no time", enough("--plan-timeout=long", "--apply-timeout=-5m"), []string{"--plan-timeout:", "--apply-timeout:"}},
 		{"too little to run", enough("--job-memory=1MiB", "--job-open-files=3"), []string{"--job-memory:", "--job-open-files:"}},
 		{"no number", enough("--max-queue-per-pull=-1", "--max-queue-per-repo=few"), []string{"--max-queue-per-pull:", "--max-queue-per-repo:"}},
+		{"no method", enough("--automerge-method=ff"), []string{"--automerge-method: "}},
 		{"no size", enough("--job-log-limit=much"), []string{"--job-log-limit:"}},
 		{"too little of a log", enough("--job-log-limit=1KiB"), []string{"--job-log-limit:"}},
 		{"too often", enough("--reconcile-interval=10ms"), []string{"--reconcile-interval:"}},

@@ -1,11 +1,12 @@
 package command
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
 
-// flag is one of the flags that name a target.
+// flag is what a word with hyphens before it is.
 type flag int
 
 const (
@@ -14,6 +15,8 @@ const (
 	flagWorkspace
 	flagProject
 	flagHelp
+	flagNoMerge
+	flagMethod
 	flagLater // known to users of Atlantis, not here
 	flagRest  // "--"
 )
@@ -42,7 +45,11 @@ func flagOf(name string) flag {
 		return flagProject
 	case "-h", "--help":
 		return flagHelp
-	case "--verbose", "--auto-merge-disabled", "--auto-merge-method":
+	case noMerge:
+		return flagNoMerge
+	case mergeMethod:
+		return flagMethod
+	case "--verbose":
 		return flagLater
 	case "--":
 		return flagRest
@@ -51,8 +58,18 @@ func flagOf(name string) flag {
 	}
 }
 
-func flagNames() []string {
-	return []string{"-d", "-w", "-p", "--dir", "--workspace", "--project"}
+// How an apply is told about merging.
+const (
+	noMerge     = "--auto-merge-disabled"
+	mergeMethod = "--auto-merge-method"
+)
+
+func flagNames(n Name) []string {
+	names := []string{"-d", "-w", "-p", "--dir", "--workspace", "--project"}
+	if n == NameApply {
+		names = append(names, noMerge, mergeMethod)
+	}
+	return names
 }
 
 // spell reads a token as a flag. ok is false for what does not look like one.
@@ -144,6 +161,13 @@ func parseArgs(n Name, l lexed, line string) (*Command, *Error) {
 			Detail:   "A project's name says its directory and workspace already. Leave out -d and -w, or -p.",
 			Usage:    Usage(n), Suggestion: Hint(Command{Name: n, Project: a.cmd.Project}),
 		}
+	case a.cmd.NoMerge && a.cmd.MergeMethod != "":
+		a.cmd.MergeMethod = ""
+		return nil, &Error{
+			Headline: noMerge + " and " + mergeMethod + " do not go together",
+			Detail:   "One says not to merge, the other how.",
+			Usage:    Usage(n), Suggestion: Hint(a.cmd),
+		}
 	case n.forOne() && !a.cmd.Targeted():
 		return nil, &Error{
 			Headline: string(n) + " is for one project",
@@ -171,7 +195,7 @@ func (a *args) next(rest []token) (int, *Error) {
 		return 1, nil
 	case !n.targets():
 		return 0, noFlags(n, s.name)
-	case s.flag == flagNone:
+	case s.flag == flagNone, n != NameApply && (s.flag == flagNoMerge || s.flag == flagMethod):
 		return 0, unknownFlag(n, s.name)
 	case s.flag == flagLater, s.flag == flagRest:
 		return 0, later(n, s)
@@ -184,6 +208,9 @@ func (a *args) next(rest []token) (int, *Error) {
 	}
 	a.seen[s.flag] = true
 	used := 1
+	if s.flag == flagNoMerge {
+		return used, a.setNoMerge(s)
+	}
 	if !s.hasValue {
 		if len(rest) == 1 || looksLikeFlag(rest[1]) {
 			return 0, &Error{
@@ -201,6 +228,14 @@ func looksLikeFlag(t token) bool {
 	return !t.lead && strings.HasPrefix(t.text, "-") && t.text != "-"
 }
 
+func (a *args) setNoMerge(s spelled) *Error {
+	a.cmd.NoMerge = true
+	if !s.hasValue {
+		return nil
+	}
+	return &Error{Headline: noMerge + " takes no value", Detail: "It is there, or it is not.", Usage: Usage(a.cmd.Name)}
+}
+
 func (a *args) set(s spelled) *Error {
 	if straight := strings.TrimFunc(s.value, isFancyQuote); straight != s.value && !s.quoted {
 		return fancyQuotes(a.cmd.Name, s, straight)
@@ -211,6 +246,10 @@ func (a *args) set(s spelled) *Error {
 		a.cmd.Dir, why = cleanDir(s.value)
 	case flagWorkspace:
 		a.cmd.Workspace, why = s.value, badWorkspace(s.value)
+	case flagMethod:
+		if a.cmd.MergeMethod = lower(s.value); !slices.Contains(MergeMethods(), a.cmd.MergeMethod) {
+			why = "is none"
+		}
 	default:
 		a.cmd.Project, why = s.value, badProject(s.value)
 	}

@@ -41,6 +41,10 @@ type Command struct {
 	Workspace string
 	// Project is a project's name. It never comes together with Dir or Workspace.
 	Project string
+	// NoMerge: the pull request is not merged by this apply, whatever is set. It never comes together with MergeMethod.
+	NoMerge bool
+	// MergeMethod is how this apply merges, if it does: one of MergeMethods; "" was not given.
+	MergeMethod string
 	// Line is the line as it was typed, for quoting it, without the spaces and backticks around it.
 	Line string
 }
@@ -196,6 +200,9 @@ func onlyNames(l lexed) bool {
 	}
 	return l.open == ""
 }
+
+// MergeMethods are what MergeMethod can be. Not every forge has all of them.
+func MergeMethods() []string { return []string{"merge", "rebase", "squash"} }
 
 // targets: it takes the flags that name what it is for.
 func (n Name) targets() bool { return n == NamePlan || n == NameApply || n == NameCancel || n.forOne() }

@@ -33,8 +33,10 @@ func (e *Error) Error() string {
 // Usage is how a command is written, in one line.
 func Usage(n Name) string {
 	switch n {
-	case NamePlan, NameApply, NameCancel, NameForceUnlock, NameStatePush:
+	case NamePlan, NameCancel, NameForceUnlock, NameStatePush:
 		return string(n) + " [-d DIR] [-w WORKSPACE] | " + string(n) + " -p PROJECT"
+	case NameApply:
+		return "apply [-d DIR] [-w WORKSPACE] | apply -p PROJECT [" + noMerge + " | " + mergeMethod + " METHOD]"
 	case NameUnlock:
 		return "unlock"
 	default:
@@ -54,6 +56,7 @@ func Help() []HelpRow {
 		{"plan -p PROJECT", "plan the project of that name"},
 		{"apply", "apply every plan, if all of them are ready"},
 		{"apply -d DIR, -w WORKSPACE, -p PROJECT", "apply what is named, as with plan"},
+		{"apply " + noMerge, "apply, and do not merge the pull request after it"},
 		{"cancel", "stop what runs here and drop what waits; -d DIR, -w WORKSPACE, -p PROJECT as with plan"},
 		{"unlock", "give up this pull request's locks and plans"},
 		{"force-unlock -d DIR", "break the lock of a state that a dead terraform has left"},
@@ -121,8 +124,11 @@ func noFlags(n Name, typed string) *Error {
 
 func unknownFlag(n Name, typed string) *Error {
 	e := &Error{Headline: show(typed) + " is not a flag of " + string(n), Detail: "The flags are -d DIR, -w WORKSPACE and -p PROJECT.", Usage: Usage(n)}
+	if n == NameApply {
+		e.Detail = "The flags are -d DIR, -w WORKSPACE, -p PROJECT, " + noMerge + " and " + mergeMethod + " METHOD."
+	}
 	// Everything is near to a flag of one letter.
-	if near, ok := nearest(lower(typed), flagNames(), 2); ok && (len(typed) > 3 || lower(typed) == near) {
+	if near, ok := nearest(lower(typed), flagNames(n), 2); ok && (len(typed) > 3 || lower(typed) == near) {
 		e.Detail += " Perhaps " + near + " was meant."
 	}
 	return e

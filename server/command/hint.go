@@ -9,6 +9,12 @@ func Hint(c Command) string {
 	if flags := Flags(c.Dir, c.Workspace, c.Project); flags != "" {
 		s += " " + flags
 	}
+	if c.NoMerge {
+		s += " " + noMerge
+	}
+	if c.MergeMethod != "" {
+		s += " " + write(mergeMethod, c.MergeMethod)
+	}
 	return s
 }
 

@@ -13,17 +13,19 @@ import (
 func TestHint(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]Command{
-		"plan":                     {Name: NamePlan},
-		"apply -d .":               {Name: NameApply, Dir: "."},
-		"plan -d dns -w prod":      {Name: NamePlan, Dir: "dns", Workspace: "prod"},
-		"plan -w prod":             {Name: NamePlan, Workspace: "prod"},
-		"plan -p team/api":         {Name: NamePlan, Project: "team/api"},
-		`plan -d "with space"`:     {Name: NamePlan, Dir: "with space"},
-		`plan -d 'a"b'\''c'`:       {Name: NamePlan, Dir: `a"b'c`},
-		"plan -d=-x":               {Name: NamePlan, Dir: "-x"},
-		`plan -d="-x y"`:           {Name: NamePlan, Dir: "-x y"},
-		"plan -d \"\u200bx\"":      {Name: NamePlan, Dir: "\u200bx"},
-		"plan -d \"\u2014d\" -w x": {Name: NamePlan, Dir: "\u2014d", Workspace: "x"},
+		"plan":                             {Name: NamePlan},
+		"apply -d .":                       {Name: NameApply, Dir: "."},
+		"plan -d dns -w prod":              {Name: NamePlan, Dir: "dns", Workspace: "prod"},
+		"plan -w prod":                     {Name: NamePlan, Workspace: "prod"},
+		"plan -p team/api":                 {Name: NamePlan, Project: "team/api"},
+		`plan -d "with space"`:             {Name: NamePlan, Dir: "with space"},
+		`plan -d 'a"b'\''c'`:               {Name: NamePlan, Dir: `a"b'c`},
+		"apply -p a --auto-merge-disabled": {Name: NameApply, Project: "a", NoMerge: true},
+		"apply --auto-merge-method squash": {Name: NameApply, MergeMethod: "squash"},
+		"plan -d=-x":                       {Name: NamePlan, Dir: "-x"},
+		`plan -d="-x y"`:                   {Name: NamePlan, Dir: "-x y"},
+		"plan -d \"\u200bx\"":              {Name: NamePlan, Dir: "\u200bx"},
+		"plan -d \"\u2014d\" -w x":         {Name: NamePlan, Dir: "\u2014d", Workspace: "x"},
 	} {
 		if got := Hint(c); got != want {
 			t.Errorf("Hint(%+v) = %s, want %s", c, got, want)

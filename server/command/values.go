@@ -63,6 +63,8 @@ func ruleOf(f flag) string {
 		return "A directory is written from the repository's root, like -d network or -d envs/prod; -d . is the root. Patterns are not supported yet."
 	case flagWorkspace:
 		return `A workspace is one word without / \ .. $ and does not begin with - or ~.`
+	case flagMethod:
+		return "A method is one of " + strings.Join(MergeMethods(), ", ") + "."
 	default:
 		return "A project is one of the names in the repository's configuration."
 	}

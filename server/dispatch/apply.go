@@ -42,6 +42,9 @@ func (e *Engine) decideApply(ctx context.Context, s scene) (verdict, error) {
 	if why := e.tooOld(s); why != "" {
 		return verdict{answer: sayRefusal("Apply not run: "+why, "What stands here may have changed since. Comment `apply` again to have it applied now."), outcome: why}, nil
 	}
+	if v, no := unknownMethod(s); no {
+		return v, nil
+	}
 	all, err := e.standing(ctx, s.pull.ID())
 	if err != nil {
 		return verdict{}, err
@@ -57,7 +60,7 @@ func (e *Engine) decideApply(ctx context.Context, s scene) (verdict, error) {
 	}
 	todo := slices.DeleteFunc(named, func(c candidate) bool { return c.done() })
 	if len(todo) == 0 {
-		return verdict{answer: e.sayAllDone(s), outcome: "nothing to apply"}, nil
+		return e.nothingLeft(ctx, s)
 	}
 	m, v, done, err := e.merge(ctx, s)
 	if err != nil || done {

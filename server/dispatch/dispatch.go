@@ -46,6 +46,11 @@ type Options struct {
 	LocalState bool
 	// ApplyRequirements hold for every project, beside its own: words of project.Requirements.
 	ApplyRequirements []string
+	// Automerge merges a pull request when everything is applied, if its repository does not say otherwise; by
+	// MergeMethod, which every forge must know. DeleteBranch deletes its branch then.
+	Automerge    bool
+	MergeMethod  vcs.MergeMethod
+	DeleteBranch bool
 	// URL is where people reach the pages, without a slash at the end.
 	URL string
 	// Data is the data directory.
@@ -80,6 +85,7 @@ const (
 	AtIntent    = "report intent"
 	AtPosted    = "posted"
 	AtAnswered  = "answer journalled"
+	AtMerged    = "merged"
 	AtRunEnded  = "run ended"
 	AtEventDone = "event done"
 	AtDiscarded = "plan discarded"

@@ -54,7 +54,14 @@ func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes 
 	if err != nil {
 		return err
 	}
-	answer := e.sayJobs(s, jobs, touched, slices.Concat(notes, e.releasedNotes(jobs), []string{e.leftNote(s), unstored}))
+	merging := ""
+	if s.merging, err = e.dueAfter(ctx, s, jobs); err != nil {
+		return err
+	}
+	if s.merging != nil {
+		merging = templates.MergingNote(s.pull.Base.Ref)
+	}
+	answer := e.sayJobs(s, jobs, touched, slices.Concat(notes, e.releasedNotes(jobs), []string{e.leftNote(s), unstored, merging}))
 	states, err := e.outcome(ctx, s, jobs)
 	if err != nil {
 		return err
@@ -87,6 +94,7 @@ func (e *Engine) finish(ctx context.Context, s scene, answer say, outcome string
 		r = journal.Report{
 			ID: s.run.ID, Pull: s.pull.ID(), Run: s.run.ID, Kind: kindAnswer, Command: s.ask.name,
 			Body: answer(e.footer(s, mark)), Marker: mark, Intended: time.Now().UTC(),
+			Merging: s.merging,
 		}
 		if err := e.Journal.PutReport(ctx, r); err != nil {
 			return fmt.Errorf("journalling the answer: %w", err)
@@ -103,6 +111,9 @@ func (e *Engine) finish(ctx context.Context, s scene, answer say, outcome string
 		}
 	}
 	e.tidy(ctx, s, r)
+	if err := e.mergeUp(ctx, s, r); err != nil {
+		return err
+	}
 	if err := e.Journal.EndRun(ctx, s.run.ID, templates.Summary(r.Body), time.Now().UTC()); err != nil {
 		return err
 	}

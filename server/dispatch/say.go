@@ -276,8 +276,8 @@ func (e *Engine) sayNoPlan(s scene, all []standing) say {
 	return sayRefusal("Apply not run: no plan is for "+templates.Code(s.ask.cmd.Line), "What is planned here: "+strings.Join(have, ", ")+".")
 }
 
-func (e *Engine) sayAllDone(scene) say {
-	return sayRefusal("Apply: there is nothing left to apply", "Everything that is planned is applied already, or has no changes.")
+func (e *Engine) sayAllDone(more ...string) say {
+	return sayRefusal("Apply: there is nothing left to apply", append([]string{"Everything that is planned is applied already, or has no changes."}, more...)...)
 }
 
 func (e *Engine) sayApplyRefused(s scene, list []candidate) say {

@@ -26,6 +26,8 @@ type scene struct {
 	run   journal.Run
 	// known: the run was journalled by a process that is gone; begun: with its jobs.
 	known, begun bool
+	// merging is set when the pull request is merged after its answer.
+	merging *journal.Merging
 	// stop ends the run's jobs before their time; its cause says why. It does not end the telling.
 	stop context.Context
 }
@@ -43,6 +45,8 @@ type verdict struct {
 	outcome string
 	// plan and apply are the statuses to write; zero ones are left as they are.
 	plan, apply vcs.Status
+	// merging is how the pull request is merged after the answer; nil is not.
+	merging *journal.Merging
 }
 
 // tell carries one event to its answer. What goes wrong on the way is tried again, then answered as
@@ -388,6 +392,7 @@ func (e *Engine) close(ctx context.Context, s scene, v verdict) error {
 	if v.run.ID != "" {
 		s.run = v.run
 	}
+	s.merging = v.merging
 	if err := e.Journal.CreateRun(ctx, s.run, nil); err != nil {
 		return fmt.Errorf("beginning run %s: %w", s.run.ID, err)
 	}

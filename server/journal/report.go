@@ -38,6 +38,20 @@ type Report struct {
 	Gone    string `json:"gone,omitempty"`
 	Folded  bool   `json:"folded,omitempty"`
 	Deleted bool   `json:"deleted,omitempty"`
+	// Merging is set when the pull request is to be merged as soon as this stands there.
+	Merging *Merging `json:"merging,omitempty"`
+}
+
+// Merging is how a pull request is to be merged whose projects are all applied.
+type Merging struct {
+	// Head is the commit that is merged, and no other.
+	Head string `json:"head"`
+	// Method is the forge's word; "" leaves it to the repository.
+	Method vcs.MergeMethod `json:"method,omitempty"`
+	// DeleteBranch: the head's branch goes after it.
+	DeleteBranch bool `json:"delete_branch,omitempty"`
+	// Ended is how it ended, in words for people; "" as long as it is still to be done.
+	Ended string `json:"ended,omitempty"`
 }
 
 // owed: it does not stand on the pull request, and still could.

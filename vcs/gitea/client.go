@@ -65,6 +65,8 @@ type Client struct {
 	secrets  func() [][]byte
 	pageSize int
 	rest     *rest.Client
+	// pollTime is how long is waited for what the forge is still working out.
+	pollTime time.Duration
 }
 
 // Every ability is there.
@@ -76,6 +78,7 @@ var (
 	_ vcs.Reactor  = (*Client)(nil)
 	_ vcs.Cloner   = (*Client)(nil)
 	_ vcs.Lister   = (*Client)(nil)
+	_ vcs.Merger   = (*Client)(nil)
 )
 
 // New makes a client. It sends nothing yet.
@@ -101,7 +104,7 @@ func New(c Config) (*Client, error) {
 	}
 	cl := &Client{
 		kin:  rest.Kin{Web: web, Instance: web.Host, IsLogin: rest.IsName},
-		user: c.User, secrets: c.WebhookSecrets, pageSize: c.PageSize,
+		user: c.User, secrets: c.WebhookSecrets, pageSize: c.PageSize, pollTime: rest.PollTime,
 	}
 	cl.rest, err = rest.New(rest.Config{
 		API: web, Token: c.Token, HTTP: mover{c.HTTP}, Log: c.Log, Judge: cl.judge,
@@ -134,16 +137,23 @@ func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull,
 	if err := c.kin.Ours(repo); err != nil {
 		return vcs.Pull{}, fmt.Errorf("%s: %w", op, err)
 	}
+	_, p, err := c.read(ctx, op, repo, number)
+	return p, err
+}
+
+// read reads a pull request, and answers it as the forge has it as well.
+func (c *Client) read(ctx context.Context, op string, repo vcs.Repo, number int) (*sdk.PullRequest, vcs.Pull, error) {
 	var got *sdk.PullRequest
 	err := c.do(ctx, op, func(api *sdk.Client) (resp *sdk.Response, err error) {
 		got, resp, err = api.GetPullRequest(repo.Owner, repo.Name, int64(number))
 		return resp, err
 	})
 	if err != nil {
-		return vcs.Pull{}, err
+		return nil, vcs.Pull{}, err
 	}
 	p, err := c.pull(got)
-	return rest.Wanted(op, repo, number, p, err)
+	p, err = rest.Wanted(op, repo, number, p, err)
+	return got, p, err
 }
 
 // Comments lists the conversation's comments made at or after since, oldest first. The forge gives them all at once.

@@ -54,24 +54,34 @@ func (c *Client) Approval(ctx context.Context, pull vcs.Pull) (vcs.Approval, err
 		return vcs.Approval{}, fmt.Errorf("%s: %w", op, err)
 	}
 	says := map[sdk.ReviewStateType]rest.Says{sdk.ReviewStateApproved: rest.Approves, sdk.ReviewStateRequestChanges: rest.Rejects}
+	some, err := c.listReviews(ctx, op, pull)
+	if err != nil {
+		return vcs.Approval{}, err
+	}
 	var all []rest.Review
-	err := c.pages(op, func(page sdk.ListOptions) (resp *sdk.Response, n int, more bool, err error) {
+	for _, r := range some {
+		review := rest.Review{User: login(r.Reviewer), Says: says[r.State]}
+		if r.Dismissed && review.Says != rest.Nothing {
+			review.Says = rest.Dismissed
+		}
+		all = append(all, review)
+	}
+	return rest.Approval(pull.Author, all, func(user string) (vcs.Permission, error) { return c.Permission(ctx, pull.Repo, user) })
+}
+
+func (c *Client) listReviews(ctx context.Context, op string, pull vcs.Pull) (all []*sdk.PullReview, err error) {
+	err = c.pages(op, func(page sdk.ListOptions) (resp *sdk.Response, n int, more bool, err error) {
 		var some []*sdk.PullReview
 		err = c.do(ctx, op, func(api *sdk.Client) (*sdk.Response, error) {
 			some, resp, err = api.ListPullReviews(pull.Repo.Owner, pull.Repo.Name, int64(pull.Number), sdk.ListPullReviewsOptions{ListOptions: page})
 			return resp, err
 		})
 		for _, r := range some {
-			review := rest.Review{User: login(r.Reviewer), Says: says[r.State]}
-			if r.Dismissed && review.Says != rest.Nothing {
-				review.Says = rest.Dismissed
+			if r != nil {
+				all = append(all, r)
 			}
-			all = append(all, review)
 		}
 		return resp, len(some), true, err
 	})
-	if err != nil {
-		return vcs.Approval{}, err
-	}
-	return rest.Approval(pull.Author, all, func(user string) (vcs.Permission, error) { return c.Permission(ctx, pull.Repo, user) })
+	return all, err
 }

@@ -2,6 +2,7 @@ package gitea_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -75,6 +76,8 @@ func running(t *testing.T) *shared {
 type world struct {
 	*giteatest.Clone
 	token, repo, head string
+	// opened counts the pull requests that were opened later.
+	opened int
 }
 
 func newWorld(t *testing.T, repo string) *world {
@@ -207,13 +210,75 @@ func (w *world) edit(tb testing.TB, what map[string]any) {
 	w.ask(tb, "ana", http.MethodPatch, "/pulls/1", what, nil)
 }
 
+// another opens a pull request from a branch at the newest main.
+func (w *world) another(t *testing.T) vcs.Pull {
+	t.Helper()
+	w.Git(t, owner, "-C", w.Dir, "fetch", "-q", w.URL, "main")
+	w.Git(t, owner, "-C", w.Dir, "checkout", "-q", "--detach", "FETCH_HEAD")
+	w.opened++
+	branch := fmt.Sprint("more-", w.opened)
+	w.Branch(t, branch)
+	w.Commit(t, branch)
+	w.Push(t, "ana", branch)
+	var made struct{ Number int }
+	w.ask(t, "ana", http.MethodPost, "/pulls", map[string]any{"title": branch, "head": branch, "base": "main"}, &made)
+	return w.read(t, made.Number)
+}
+
+// branchSHA is where a branch stands; "" when it is gone.
+func (w *world) branchSHA(tb testing.TB, branch string) string {
+	tb.Helper()
+	var got struct{ Commit struct{ ID string } }
+	status, raw := w.Ask(tb, "ana", http.MethodGet, "/repos/"+owner+"/"+w.repo+"/branches/"+branch, nil)
+	if status == http.StatusNotFound {
+		return ""
+	}
+	must(tb, json.Unmarshal(raw, &got))
+	return got.Commit.ID
+}
+
+// protect has main require statuses; without any, it requires nothing.
+func (w *world) protect(tb testing.TB, contexts ...string) {
+	tb.Helper()
+	if len(contexts) == 0 {
+		w.ask(tb, owner, http.MethodDelete, "/branch_protections/main", nil, nil)
+		return
+	}
+	w.rule(tb, map[string]any{"enable_status_check": true, "status_check_contexts": contexts})
+}
+
+// rule protects main.
+func (w *world) rule(tb testing.TB, what map[string]any) {
+	tb.Helper()
+	what["rule_name"] = "main"
+	w.ask(tb, owner, http.MethodPost, "/branch_protections", what, nil)
+}
+
+// clash moves main so that a pull request that was opened before has conflicts.
+func (w *world) clash(tb testing.TB, _ vcs.Pull) {
+	tb.Helper()
+	w.Git(tb, owner, "-C", w.Dir, "fetch", "-q", w.URL, "main")
+	w.Git(tb, owner, "-C", w.Dir, "checkout", "-q", "--detach", "FETCH_HEAD")
+	w.Branch(tb, "main")
+	w.Commit(tb, "clash")
+	w.Push(tb, owner, "main")
+	must(tb, w.Settle())
+}
+
 // kit has no Hooker: a webhook that is mended has another id here, see TestWebhooks.
 func (w *world) kit(t *testing.T) vcstest.Kit {
 	t.Helper()
+	c := w.client(t, gitea.Config{User: bot})
+	c.Hasten()
 	return vcstest.Kit{
-		Forge: w.client(t, gitea.Config{User: bot}), Pull: w.pull(t),
+		Forge: c, Pull: w.pull(t),
 		Bot: bot, Author: "ana", Writer: "raj", Admin: "rosa", Reader: "eve", Stranger: "mallory",
 		Comment: w.comment, Conversation: w.conversation, Statuses: w.statuses, Push: w.push, Review: w.review,
+		BranchSHA: w.branchSHA, Require: w.protect, Clash: w.clash,
+		Another: func(tb testing.TB) vcs.Pull {
+			tb.Helper()
+			return w.another(t)
+		},
 		Close: func(tb testing.TB) {
 			tb.Helper()
 			w.edit(tb, map[string]any{"state": "closed"})

@@ -63,6 +63,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"app":       cmdApp,
 		"cli":       cmdCLI,
 		"hook":      cmdHook,
+		"repo":      cmdRepo,
 		"state":     cmdState,
 		"object":    cmdObject,
 		"disk":      cmdDisk,
@@ -577,6 +578,32 @@ func cmdBytes(ts *testscript.TestScript, _ *world, args []string) error {
 
 // nonroot: the server runs as nobody from now on.
 func cmdNonRoot(_ *testscript.TestScript, w *world, _ []string) error { return w.becomeNobody() }
+
+// repo OWNER/NAME DIR: a private repository, which the bot and ana may see, with the files of DIR on main.
+func cmdRepo(ts *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "repo OWNER/NAME DIR"); err != nil {
+		return err
+	}
+	owner, name, _ := strings.Cut(args[0], "/")
+	must := errors.Join(
+		w.dev.CreateRepo(owner, name), w.dev.MakePrivate(owner, name),
+		w.dev.SetPermission(owner, name, ana, "write"), w.dev.SetPermission(owner, name, bot, "read"),
+	)
+	if must != nil {
+		return must
+	}
+	dir := filepath.Join(w.dir, "repo-"+name)
+	if err := w.overlay(dir, ts.MkAbs(args[1])); err != nil {
+		return err
+	}
+	to := strings.Replace(w.dev.cloneURL(ana), "/"+repoPath("")[len("/repos/"):]+".git", "/"+args[0]+".git", 1)
+	for _, git := range [][]string{{"init", "-q"}, {"add", "-A"}, {"commit", "-q", "-m", "modules"}, {"push", "-q", to, "HEAD:refs/heads/main"}} {
+		if _, err := w.git(dir, git...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // fork N USER: opens pull request N from a fork of that user.
 func cmdFork(_ *testscript.TestScript, w *world, args []string) error {

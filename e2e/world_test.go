@@ -398,7 +398,7 @@ func (w *world) overlay(clone, from string) error {
 
 // words are what stands in a story's files for what is another place each time.
 func (w *world) words() *strings.Replacer {
-	words := []string{"@STATE@", w.state(), "@WORK@", w.dir}
+	words := []string{"@STATE@", w.state(), "@WORK@", w.dir, "@FORGE@", w.forge.host(), "@TIDEGATE@", w.bin}
 	if w.states != nil {
 		words = append(words, "@HTTP@", w.states.http.URL, "@S3@", w.states.s3.URL)
 	}

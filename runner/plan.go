@@ -118,7 +118,12 @@ func (w *work) init(ctx context.Context, mode initMode) (*step, error) {
 	if mode == initDefault && !w.conf.IsRemoteRun() {
 		workspace = terraform.DefaultWorkspace
 	}
-	s, err := w.step(ctx, "init", w.env(workspace), func(ctx context.Context, c terraform.Command) (terraform.Exit, error) {
+	env, end, err := w.initEnv(ctx, workspace)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	s, err := w.step(ctx, "init", env, func(ctx context.Context, c terraform.Command) (terraform.Exit, error) {
 		// Without it terraform would offer to move the state when a pull request changes its backend,
 		// and fail because nobody answers.
 		return c.Init(ctx, terraform.InitOptions{Reconfigure: !w.conf.Cloud})

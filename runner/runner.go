@@ -185,8 +185,7 @@ func (r *Runner) begin(job Job) (*work, error) {
 	w := &work{
 		cfg: r.cfg, store: r.store, kept: r.kept, job: job, started: time.Now().UTC(),
 		dir: filepath.Join(job.Checkout, filepath.FromSlash(job.Project.Dir)),
-		// Short, because plugins listen on sockets in it, whose paths may have 107 bytes.
-		tmp: filepath.Join(r.cfg.Data, "tmp", shortHash(job.ID)),
+		tmp: tmpDir(r.cfg.Data, job.ID),
 	}
 	return w, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tidegate/tidegate/runner/gitcredential"
 	"github.com/tidegate/tidegate/runner/supervisor"
 	"github.com/tidegate/tidegate/runner/terraform"
 )
@@ -24,6 +25,8 @@ const childEnv = "TIDEGATE_TEST_CHILD_JOB"
 
 func TestMain(m *testing.M) {
 	switch {
+	case len(os.Args) > 1 && os.Args[1] == gitcredential.Command:
+		os.Exit(gitcredential.Main(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	case os.Getenv(supervisor.EnvDir) != "":
 		os.Exit(supervisor.Main(os.Args))
 	case os.Getenv(providerEnv) != "":

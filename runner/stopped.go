@@ -111,6 +111,11 @@ func (w *work) why(name string, exit terraform.Exit, raw string, own *Failure) *
 		failure.Text = "terraform " + name + " could not write a file, because the disk of the server's data directory is full. " +
 			"Who runs this server can free some of it or give it more. Then comment again.\n\n" + own.Text
 		return &failure
+	case own != nil && w.wantsCredential(name, terraform.Clean(raw)):
+		failure := *own
+		failure.Text = "A module is in a private repository of this forge, and terraform init has no credential for it. " +
+			"Who runs this server can offer init its own (--write-git-creds). Then comment again.\n\n" + own.Text
+		return &failure
 	}
 	return own
 }

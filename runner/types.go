@@ -3,6 +3,7 @@ package runner
 import (
 	"time"
 
+	"github.com/tidegate/tidegate/runner/gitcredential"
 	"github.com/tidegate/tidegate/runner/terraform"
 )
 
@@ -51,6 +52,8 @@ type Job struct {
 	// has left it.
 	Release   string `json:"release,omitempty"`
 	ReleaseOf string `json:"release_of,omitempty"`
+	// Forge is where the repository is. Its credential, if there is one, is git's in a plan's init, and in nothing else. It is not kept.
+	Forge *Forge `json:"-"`
 	// Since is when the time that a plan may take began. Zero: when Run did. It is not kept: who begins once more has all of it.
 	Since time.Time `json:"-"`
 }
@@ -76,6 +79,9 @@ const (
 	// Unknown: it was started, and nobody saw how it ended.
 	Unknown End = "unknown"
 )
+
+// Forge is a forge that modules may be on.
+type Forge = gitcredential.Forge
 
 // The facts that come from the terraform room keep its types.
 type (

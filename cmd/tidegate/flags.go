@@ -91,6 +91,7 @@ func options() []option {
 		{group: "Running terraform", name: "job-open-files", holder: "N", def: "0", help: "files that each process of a job may have open; at least 64, 0 is no limit"},
 		{group: "Running terraform", name: "job-log-limit", holder: "SIZE", def: "16MiB", help: "what is kept of the output of one terraform process: of more, the middle is left out; from 64KiB to 64MiB"},
 		{group: "Running terraform", name: "apply-requirements", holder: "LIST", help: "what every apply needs, beside what its project asks for: approved (a review by somebody who may write), mergeable (the forge would merge it; our own statuses do not count), undiverged (what it was made from is the same on the base, which always has to hold)"},
+		{group: "Running terraform", name: "write-git-creds", def: "false", help: "let git in terraform init read what Tidegate's own account can read on the forge, for modules in private repositories; nothing is written to disk. Who may push a branch can read as much then: docs/security.md"},
 		{group: "Running terraform", name: "allow-local-state", def: "false", help: "keep the state of projects without a backend in the data directory; without it they are planned, but not applied"},
 
 		{group: "Merging", name: "automerge", def: "false", help: "merge a pull request when nothing of it is left to apply, unless its repository says automerge: false; without it, if its repository says automerge: true"},

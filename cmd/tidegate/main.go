@@ -10,6 +10,7 @@
 //	tidegate healthcheck ask the server on this machine whether it answers
 //	tidegate init        be PID 1 of a container: start the server, look after its processes
 //	tidegate supervise   used by the server: run one terraform so that it outlives the server
+//	tidegate git-credential  used by git in terraform init: ask the server for a credential
 package main
 
 import (
@@ -26,6 +27,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tidegate/tidegate/cmd/tidegate/internal/pid1"
+	"github.com/tidegate/tidegate/runner/gitcredential"
 	"github.com/tidegate/tidegate/runner/supervisor"
 )
 
@@ -39,6 +41,9 @@ func main() {
 	// A supervisor must be there at once, and needs nothing of what follows.
 	if os.Getenv(supervisor.EnvDir) != "" {
 		os.Exit(supervisor.Main(os.Args))
+	}
+	if len(os.Args) > 1 && os.Args[1] == gitcredential.Command {
+		os.Exit(gitcredential.Main(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	if len(os.Args) > 1 && os.Args[1] == "init" {
 		os.Exit(pid1.Main(os.Args[2:]))
@@ -93,7 +98,8 @@ func root(out, errs io.Writer) *cobra.Command {
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	c.AddCommand(serverCommand(), doctorCommand(), webhookCommand(), demoCommand(), backupCommand(), restoreCommand(), versionCommand(), healthcheckCommand(), innerCommand("init", "PID 1 of a container: starts the server and looks after its processes"),
-		innerCommand("supervise", "Used by the server to run terraform; not for people"))
+		innerCommand("supervise", "Used by the server to run terraform; not for people"),
+		innerCommand(gitcredential.Command, "Used by git in terraform init; not for people"))
 	return c
 }
 
@@ -116,7 +122,7 @@ func versionText() string {
 // innerCommand is one that main starts before anything else; it is here for --help.
 func innerCommand(name, short string) *cobra.Command {
 	return &cobra.Command{
-		Use: name, Short: short, Hidden: name == "supervise",
+		Use: name, Short: short, Hidden: name != "init",
 		RunE: func(*cobra.Command, []string) error {
 			return fmt.Errorf("%s needs the environment that the server gives it", name)
 		},

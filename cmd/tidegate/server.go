@@ -113,7 +113,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 		Tools:  tools,
 		Options: dispatch.Options{
 			Name: s.statusName, Executable: s.executable,
-			Allowed: s.allow.Allows, Slots: s.jobs, QueuePull: s.queuePull, QueueRepo: s.queueRepo, LocalState: s.localState,
+			Allowed: s.allow.Allows, Slots: s.jobs, QueuePull: s.queuePull, QueueRepo: s.queueRepo, LocalState: s.localState, ModuleCredential: s.gitCreds,
 			Automerge: s.automerge, MergeMethod: s.mergeMethod, DeleteBranch: s.deleteBranch,
 			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
 			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, WritesAnHour: s.writesAnHour, Repos: forges.named(s.allow),
@@ -256,6 +256,11 @@ func greet(log *slog.Logger, s settings, level supervisor.Level, addr net.Addr) 
 	for _, a := range s.accounts {
 		if a.secret.set() && isWeak(a.secret) {
 			log.Warn("a webhook secret has fewer than 16 bytes: who guesses it can send commands", "flag", "--"+a.flags+"-webhook-secret", "make one with", "openssl rand -hex 32")
+		}
+	}
+	for _, a := range s.accounts {
+		if s.gitCreds && !a.app() {
+			log.Warn("terraform init is offered the account's own token, with all that it may do; that of a GitHub App is narrowed to reading", "flag", "--write-git-creds", "forge", a.forge, "see", "docs/security.md")
 		}
 	}
 	for _, name := range s.unknownEnv {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/cmd/tidegate/internal/pid1"
+	"github.com/tidegate/tidegate/runner"
 	"github.com/tidegate/tidegate/runner/project"
 	"github.com/tidegate/tidegate/server/command"
 	"github.com/tidegate/tidegate/server/dispatch"
@@ -44,6 +45,7 @@ type settings struct {
 	mergeMethod   vcs.MergeMethod
 	deleteBranch  bool
 	localState    bool
+	gitCreds      bool
 	reconcile     time.Duration
 	lockTimeout   time.Duration
 	grace         time.Duration
@@ -106,6 +108,9 @@ func readSettings(v values, table []option) (settings, error) {
 	s.readLimits(get, &bad)
 	s.readAddresses(get, &bad)
 	s.readDataDir(get("data-dir"), &bad)
+	if s.gitCreds && !runner.CanOfferCredential(s.dataDir) {
+		bad.add("--write-git-creds: the path of the data directory %s is too long for the sockets that git is answered on", s.dataDir)
+	}
 	if err := s.level.UnmarshalText([]byte(get("log-level"))); err != nil {
 		bad.add("--log-level: %q is none of debug, info, warn, error", get("log-level"))
 	}
@@ -151,6 +156,7 @@ func (s *settings) readNumbers(get func(string) string, bad *problems) {
 	}{
 		{"tf-download", &s.download},
 		{"allow-local-state", &s.localState},
+		{"write-git-creds", &s.gitCreds},
 		{"allow-network-filesystem", &s.networkFS},
 		{"automerge", &s.automerge},
 		{"delete-source-branch-on-merge", &s.deleteBranch},

@@ -44,6 +44,8 @@ type Options struct {
 	// LocalState keeps the state of projects without a backend in the data directory. Without it
 	// their applies are refused.
 	LocalState bool
+	// ModuleCredential offers the forge's credential to git in `terraform init`, where the forge has one.
+	ModuleCredential bool
 	// ApplyRequirements hold for every project, beside its own: words of project.Requirements.
 	ApplyRequirements []string
 	// Automerge merges a pull request when everything is applied, if its repository does not say otherwise; by

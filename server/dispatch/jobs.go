@@ -345,6 +345,10 @@ var errDetached = errors.New("left to its supervisor")
 // the next one adopts it.
 func (e *Engine) run(ctx context.Context, s scene, j runner.Job) (runner.Result, error) {
 	if !s.ask.changes() {
+		j.Forge = &runner.Forge{URL: s.repo.URL}
+		if e.Options.ModuleCredential {
+			j.Forge.Credential = s.repo.Credential
+		}
 		return e.Runner.Run(s.stop, j) //nolint:contextcheck // stop is derived from ctx
 	}
 	return e.detachable(ctx, s.ending(), func(calm context.Context) (runner.Result, error) { return e.Runner.Run(calm, j) })

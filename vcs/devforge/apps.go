@@ -47,7 +47,18 @@ func (in *installed) has(r *repository) bool {
 // grant is the token of an installation.
 type grant struct {
 	in   *installed
+	may  map[string]string
 	ends time.Time
+}
+
+// reads reports a token that can change nothing.
+func (g grant) reads() bool {
+	for _, how := range g.may {
+		if how != "read" {
+			return false
+		}
+	}
+	return true
 }
 
 // CreateApp makes an App whose requests the key's owner signs. It acts as the user slug[bot].
@@ -114,16 +125,19 @@ func (f *Forge) Suspend(installation int64, suspended bool) error {
 }
 
 // granted is the installation whose token a request carries; nil when it carries none, or one that has ended.
-func (f *Forge) granted(req *http.Request) *installed {
+func (f *Forge) granted(req *http.Request) *installed { return f.grantOf(req).in }
+
+// grantOf is the token of an installation that a request carries; the zero one when it carries none, or one that has ended.
+func (f *Forge) grantOf(req *http.Request) grant {
 	_, token, basic := req.BasicAuth()
 	if !basic {
 		_, token, _ = strings.Cut(req.Header.Get("Authorization"), " ")
 	}
 	g, ok := f.grants[token]
 	if !ok || !time.Now().Before(g.ends) {
-		return nil
+		return grant{}
 	}
-	return g.in
+	return g
 }
 
 // beyond reports whether a repository is out of reach of the token that a request carries.
@@ -234,11 +248,24 @@ func (f *Forge) createToken(a *application, c call) (answer, error) {
 	if !in.suspended.IsZero() {
 		return fail(http.StatusForbidden, "This installation has been suspended")
 	}
+	var asked struct{ Permissions map[string]string }
+	if err := c.decode(&asked); err != nil {
+		return answer{}, err
+	}
+	may := appMay()
+	for what, how := range asked.Permissions {
+		if how != may[what] && (how != "read" || may[what] != "write") {
+			return fail(http.StatusUnprocessableEntity, "The permissions requested are not granted to this installation.")
+		}
+	}
+	if len(asked.Permissions) > 0 {
+		may = asked.Permissions
+	}
 	token := "ghs_" + rand.Text()
-	g := grant{in: in, ends: now().Add(tokenLife)}
+	g := grant{in: in, may: may, ends: now().Add(tokenLife)}
 	f.grants[token] = g
 	return answer{status: http.StatusCreated, body: map[string]any{
-		"token": token, "expires_at": g.ends, "permissions": appMay(), "repository_selection": in.selection(),
+		"token": token, "expires_at": g.ends, "permissions": may, "repository_selection": in.selection(),
 	}}, nil
 }
 

@@ -76,6 +76,12 @@ type repository struct {
 	// methods are how its pull requests can be merged, protected what its branches ask for that.
 	methods   []string
 	protected map[string]Protection
+	private   bool
+}
+
+// hidden reports whether a user, nil for none, is not to know of the repository.
+func (r *repository) hidden(u *user) bool {
+	return r.private && (u == nil || r.permissions[u.login] == "")
 }
 
 func (r *repository) full() string { return r.owner + "/" + r.name }
@@ -225,6 +231,18 @@ func (f *Forge) createRepo(owner, name string) (*repository, error) {
 	}
 	f.repos[full] = r
 	return r, nil
+}
+
+// MakePrivate shows a repository to those alone who have a permission on it.
+func (f *Forge) MakePrivate(owner, name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := f.repos[owner+"/"+name]
+	if r == nil {
+		return errNotFound
+	}
+	r.private = true
+	return nil
 }
 
 // SetPermission gives a user read, write or admin on a repository.

@@ -47,9 +47,11 @@ func (f *Forge) serveGit(w http.ResponseWriter, req *http.Request, owner, name, 
 	f.mu.Lock()
 	r := f.repos[owner+"/"+name]
 	u := f.who(req)
-	if r != nil && f.beyond(req, r) {
+	_, _, hasAuth := req.BasicAuth()
+	if r != nil && (f.beyond(req, r) || u != nil && r.hidden(u)) {
 		r = nil
 	}
+	closed := hasAuth || r != nil && r.private
 	f.mu.Unlock()
 	service := req.URL.Query().Get("service")
 	if rest != "info/refs" {
@@ -60,8 +62,7 @@ func (f *Forge) serveGit(w http.ResponseWriter, req *http.Request, owner, name, 
 		http.NotFound(w, req)
 		return
 	}
-	_, _, hasAuth := req.BasicAuth()
-	if (service == "receive-pack" || hasAuth) && (u == nil || (service == "receive-pack" && !r.mayWrite(u.login))) {
+	if (service == "receive-pack" || closed) && (u == nil || (service == "receive-pack" && !r.mayWrite(u.login))) {
 		if u != nil {
 			http.Error(w, "write permission is needed", http.StatusForbidden)
 			return

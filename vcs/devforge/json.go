@@ -63,18 +63,21 @@ func (f *Forge) repoJSON(r *repository) map[string]any {
 			open++
 		}
 	}
-	forks := 0
+	forks, visibility := 0, "public"
+	if r.private {
+		visibility = "private"
+	}
 	for _, other := range f.repos {
 		if other.fork == r {
 			forks++
 		}
 	}
 	out := map[string]any{
-		"id": r.id, "node_id": fmt.Sprintf("R_%d", r.id), "name": r.name, "full_name": r.full(), "private": false, "fork": r.fork != nil,
+		"id": r.id, "node_id": fmt.Sprintf("R_%d", r.id), "name": r.name, "full_name": r.full(), "private": r.private, "fork": r.fork != nil,
 		"owner": f.userJSON(r.owner), "html_url": html, "url": f.apiURL(r, ""), "description": nil, "homepage": nil, "language": nil,
 		"clone_url": html + ".git", "git_url": "git" + strings.TrimPrefix(html, "http") + ".git", "ssh_url": "git@localhost:" + r.full() + ".git",
 		"svn_url": html, "mirror_url": nil, "default_branch": "main", "archived": false, "disabled": false, "is_template": false,
-		"visibility": "public", "created_at": r.created, "updated_at": r.created, "pushed_at": r.created, "size": 0, "license": nil,
+		"visibility": visibility, "created_at": r.created, "updated_at": r.created, "pushed_at": r.created, "size": 0, "license": nil,
 		"stargazers_count": 0, "watchers_count": 0, "watchers": 0, "forks_count": forks, "forks": forks,
 		"open_issues_count": open, "open_issues": open, "has_issues": true, "has_projects": false, "has_downloads": false,
 		"has_wiki": false, "has_pages": false, "has_discussions": false, "web_commit_signoff_required": false,

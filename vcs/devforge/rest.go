@@ -117,14 +117,18 @@ func (f *Forge) who(req *http.Request) *user {
 func (f *Forge) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		f.mu.Lock()
-		u, in := f.who(req), f.granted(req)
+		u, g := f.who(req), f.grantOf(req)
 		f.mu.Unlock()
 		if u == nil {
 			write(w, answer{status: http.StatusUnauthorized, body: map[string]any{"message": "Bad credentials"}})
 			return
 		}
-		if in != nil && !in.suspended.IsZero() {
+		if g.in != nil && !g.in.suspended.IsZero() {
 			write(w, answer{status: http.StatusForbidden, body: map[string]any{"message": "This installation has been suspended"}})
+			return
+		}
+		if g.in != nil && g.reads() && req.Method != http.MethodGet {
+			write(w, answer{status: http.StatusForbidden, body: map[string]any{"message": "Resource not accessible by integration"}})
 			return
 		}
 		w.Header().Set("X-RateLimit-Limit", "5000")
@@ -143,7 +147,7 @@ func (f *Forge) locked(w http.ResponseWriter, req *http.Request, h handler) {
 	defer f.mu.Unlock()
 	c := call{req: req, user: f.who(req), query: req.URL.Query().Get}
 	if owner := chi.URLParam(req, "owner"); owner != "" {
-		if c.repo = f.repos[owner+"/"+chi.URLParam(req, "repo")]; c.repo == nil || f.beyond(req, c.repo) {
+		if c.repo = f.repos[owner+"/"+chi.URLParam(req, "repo")]; c.repo == nil || f.beyond(req, c.repo) || c.repo.hidden(c.user) {
 			write(w, answer{status: http.StatusNotFound, body: map[string]any{"message": "Not Found", "documentation_url": "https://docs.github.com/rest"}})
 			return
 		}

@@ -70,6 +70,23 @@ type account struct {
 // installation is the App in the repositories of one account.
 type installation struct {
 	id int64
+	// all may do what the App may, reads only reads files: git gets it, and what git's credential is handed to.
+	all, reads *grant
+}
+
+func newInstallation(id int64) *installation {
+	return &installation{
+		id:    id,
+		all:   &grant{id: id, turn: make(chan struct{}, 1)},
+		reads: &grant{id: id, turn: make(chan struct{}, 1), may: &gh.InstallationPermissions{Contents: gh.String("read"), Metadata: gh.String("read")}},
+	}
+}
+
+// grant has one token of an installation.
+type grant struct {
+	id int64
+	// may narrows what the token may do. Nil is all that the App may.
+	may *gh.InstallationPermissions
 	// turn is held by who looks at the rest.
 	turn   chan struct{}
 	tokens *ghinstallation.Transport
@@ -152,15 +169,25 @@ func (a *app) client(repo vcs.Repo) *Client {
 	cl := *a.self
 	cl.account = &account{app: a, repo: repo}
 	cl.speak(a.self.rest.As(rest.Account{Token: cl.account.token, Judge: cl.judge, Note: cl.note}))
+	cl.fetches = a.self.rest.As(rest.Account{Token: cl.account.readToken, Judge: cl.judge, Note: cl.note})
 	a.repos[key] = &cl
 	return &cl
 }
 
 // token is that of the repository's installation. It is asked for once: who needs it tries again.
 func (a *account) token(ctx context.Context) (string, error) {
+	return a.tokenOf(ctx, func(in *installation) *grant { return in.all })
+}
+
+// readToken is one of the same installation that can read files and do nothing else.
+func (a *account) readToken(ctx context.Context) (string, error) {
+	return a.tokenOf(ctx, func(in *installation) *grant { return in.reads })
+}
+
+func (a *account) tokenOf(ctx context.Context, of func(*installation) *grant) (string, error) {
 	ctx = rest.Aside(ctx)
 	if in := a.in.Load(); in != nil {
-		token, err := a.app.token(ctx, a.repo, in)
+		token, err := a.app.token(ctx, a.repo, of(in))
 		if !isNotInstalled(err) {
 			return token, err
 		}
@@ -171,7 +198,7 @@ func (a *account) token(ctx context.Context) (string, error) {
 		return "", err
 	}
 	a.in.Store(in)
-	return a.app.token(ctx, a.repo, in)
+	return a.app.token(ctx, a.repo, of(in))
 }
 
 // forget has the installation asked for anew, and its token.
@@ -190,7 +217,7 @@ func (a *account) refused(ctx context.Context, status int) bool {
 	in := a.in.Load()
 	switch {
 	case in == nil:
-	case status == http.StatusUnauthorized && in.age(ctx) > settling:
+	case status == http.StatusUnauthorized && in.all.age(ctx) > settling:
 		a.forget(in) // the attempt that follows takes a new token
 	case status == http.StatusNotFound && a.app.InstallationID == 0:
 		now, err := a.app.find(rest.Aside(ctx), a.repo)
@@ -225,26 +252,26 @@ func (a *app) find(ctx context.Context, repo vcs.Repo) (*installation, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.installations[id] == nil {
-		a.installations[id] = &installation{id: id, turn: make(chan struct{}, 1)}
+		a.installations[id] = newInstallation(id)
 	}
 	return a.installations[id], nil
 }
 
 // token is that of an installation. The error is a *notInstalledError when there is no such installation.
-func (a *app) token(ctx context.Context, repo vcs.Repo, in *installation) (token string, err error) {
+func (a *app) token(ctx context.Context, repo vcs.Repo, g *grant) (token string, err error) {
 	err = a.self.rest.Once(ctx, "asking for a token for "+repo.FullName(), func(ctx context.Context) (*rest.Answer, error) {
-		if err := in.take(ctx); err != nil {
+		if err := g.take(ctx); err != nil {
 			return nil, err
 		}
-		defer in.leave()
-		if !in.lasts() {
-			if in.tokens, err = a.transport(in.id); err != nil {
+		defer g.leave()
+		if !g.lasts() {
+			if g.tokens, err = a.transport(g); err != nil {
 				return nil, err
 			}
-			in.made = time.Now()
+			g.made = time.Now()
 		}
 		var ans *rest.Answer
-		token, ans, err = ask(ctx, in.tokens)
+		token, ans, err = ask(ctx, g.tokens)
 		return ans, err
 	})
 	if isNotFound(err) {
@@ -269,16 +296,16 @@ func ask(ctx context.Context, t *ghinstallation.Transport) (string, *rest.Answer
 	return token, nil, err
 }
 
-// transport keeps the token of an installation. Its requests go where all go, and are signed there.
-func (a *app) transport(id int64) (*ghinstallation.Transport, error) {
+// transport keeps the token of a grant. Its requests go where all go, and are signed there.
+func (a *app) transport(g *grant) (*ghinstallation.Transport, error) {
 	// One for each: the library writes to it without asking who else does.
 	t, err := ghinstallation.NewAppsTransportWithOptions(a.self.rest.HTTP.Transport, a.ID, ghinstallation.WithSigner(unsigned{}))
 	if err != nil {
 		return nil, err
 	}
 	t.BaseURL = a.self.address.api.String()
-	of := ghinstallation.NewFromAppsTransport(t, id)
-	of.InstallationTokenOptions = &gh.InstallationTokenOptions{} // without it the body is null
+	of := ghinstallation.NewFromAppsTransport(t, g.id)
+	of.InstallationTokenOptions = &gh.InstallationTokenOptions{Permissions: g.may} // without it the body is null
 	return of, nil
 }
 
@@ -287,31 +314,31 @@ type unsigned struct{}
 
 func (unsigned) Sign(jwt.Claims) (string, error) { return "", nil }
 
-func (in *installation) take(ctx context.Context) error {
+func (g *grant) take(ctx context.Context) error {
 	select {
-	case in.turn <- struct{}{}:
+	case g.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (in *installation) leave() { <-in.turn }
+func (g *grant) leave() { <-g.turn }
 
 // lasts reports whether there is a token that can be used for a while.
-func (in *installation) lasts() bool {
-	if in.tokens == nil {
+func (g *grant) lasts() bool {
+	if g.tokens == nil {
 		return false
 	}
-	end, _, err := in.tokens.Expiry()
+	end, _, err := g.tokens.Expiry()
 	return err == nil && time.Until(end) >= spare
 }
 
 // age is that of the token; 0 when ctx has ended before it can be said.
-func (in *installation) age(ctx context.Context) time.Duration {
-	if in.take(ctx) != nil {
+func (g *grant) age(ctx context.Context) time.Duration {
+	if g.take(ctx) != nil {
 		return 0
 	}
-	defer in.leave()
-	return time.Since(in.made)
+	defer g.leave()
+	return time.Since(g.made)
 }

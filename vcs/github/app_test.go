@@ -202,8 +202,8 @@ func TestInstallations(t *testing.T) {
 		t.Errorf("CloneCredential() = %+v, %v, want a user that git can have", got, err)
 	}
 	got, err := c.CloneCredential(t.Context(), at("beta/infra", 3))
-	if err != nil || got.User != "x-access-token" || got.Password != tokens["beta"][0] {
-		t.Errorf("CloneCredential() = %+v, %v, want the token of beta's installation", got, err)
+	if err != nil || got.User != "x-access-token" || got.Password == tokens["beta"][0] {
+		t.Errorf("CloneCredential() = %+v, %v, want a token that is not the one of requests", got, err)
 	}
 	err = reads(t.Context(), c, at("gamma/infra", 4))
 	checkError(t, err, vcs.ErrNotFound, "the App is not installed on gamma/infra")
@@ -336,8 +336,9 @@ func TestTokenIsRenewed(t *testing.T) {
 			time.Sleep(step.pass) //nolint:forbidigo // of the bubble's time
 			g.take()
 			must(t, reads(t.Context(), c, repo))
-			second, all := credential(), g.take()
-			if (second != first) != step.renew || len(all) > 2 || all[len(all)-1].token != second {
+			all := g.take()
+			second := credential()
+			if renewed := len(all) > 1; renewed != step.renew || len(all) > 2 || all[len(all)-1].token == second || (second != first) != step.renew {
 				t.Errorf("after %s: another token %v, want %v; requests %q", step.pass, second != first, step.renew, whats(all))
 			}
 			first = second
@@ -644,7 +645,8 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// TestAppClones: git takes the token of the repository's installation, and that of another one does not open it.
+// TestAppClones: git takes the token of the repository's installation, that of another one does not open it, and neither can do
+// more than read.
 func TestAppClones(t *testing.T) {
 	t.Parallel()
 	d := newDev(t)
@@ -667,5 +669,8 @@ func TestAppClones(t *testing.T) {
 		if resp.StatusCode != status {
 			t.Errorf("git on acme/infra with the token of %s is answered %d, want %d", opens, resp.StatusCode, status)
 		}
+		writes := appClient(t, github.Config{APIURL: d.url + "/api/v3", Token: func() (string, error) { return got.Password, nil }})
+		err = writes.SetStatus(t.Context(), vcs.Repo{ID: vcs.RepoID{Forge: host}, Owner: owner, Name: name}, strings.Repeat("a", 40), vcs.Status{Context: "x", State: vcs.Success})
+		checkError(t, err, vcs.ErrRefused, "not accessible by integration")
 	}
 }

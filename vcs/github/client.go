@@ -70,8 +70,9 @@ type Client struct {
 	meter   *meter
 	// app is nil for a user with a token.
 	app *app
-	// account is nil but for a client that asks as an installation.
+	// account is nil but for a client that asks as an installation, and fetches is what chooses git's token then.
 	account *account
+	fetches *rest.Client
 }
 
 // Every ability is there.
@@ -327,16 +328,16 @@ func (c *Client) React(ctx context.Context, pull vcs.Pull, comment int64) error 
 	})
 }
 
-// CloneCredential is the account's token, for an App that of the repository's installation. It is given for this forge's own clone URLs only.
+// CloneCredential is the account's token; for an App one of the repository's installation that can read files, and nothing else. It is
+// given for this forge's own clone URLs only.
 func (c *Client) CloneCredential(ctx context.Context, repo vcs.Repo) (vcs.Credential, error) {
 	const op = "choosing a credential for git"
 	c, err := c.as(repo)
 	if err != nil {
 		return vcs.Credential{}, fmt.Errorf("%s: %w", op, err)
 	}
-	user := c.user
-	if c.app != nil {
-		user = ""
+	if c.account != nil {
+		return c.fetches.Credential(ctx, c.kin.Web, repo, "", "x-access-token")
 	}
-	return c.rest.Credential(ctx, c.kin.Web, repo, user, "x-access-token")
+	return c.rest.Credential(ctx, c.kin.Web, repo, c.user, "x-access-token")
 }

@@ -1,0 +1,78 @@
+package gitcredential
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// Command is how our binary is called to be git's helper.
+const Command = "git-credential"
+
+const (
+	envSocket = "TIDEGATE_GIT_SOCKET"
+	envKey    = "TIDEGATE_GIT_KEY"
+	// refusal begins an answer without a credential.
+	refusal = "error="
+)
+
+// Main is git's helper. args are those that git adds: what it wants done. It answers the exit code. Nothing is ever stored: what else
+// git wants than to get a credential is done by doing nothing.
+func Main(args []string, in io.Reader, out, errs io.Writer) int {
+	if len(args) != 1 || args[0] != "get" {
+		return 0
+	}
+	answer, err := ask(os.Getenv(envSocket), os.Getenv(envKey), in)
+	if err != nil {
+		_, _ = fmt.Fprintln(errs, "tidegate: no credential for git:", err)
+		return 1
+	}
+	if _, err := out.Write(answer); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// ask passes git's question on to the server, and answers what it says.
+func ask(socket, key string, in io.Reader) ([]byte, error) {
+	if socket == "" || key == "" {
+		return nil, errors.New("it is asked for outside of terraform init")
+	}
+	question, err := io.ReadAll(io.LimitReader(in, mostQuestion/2))
+	if err != nil {
+		return nil, errors.New("git's question can't be read")
+	}
+	conn, err := (&net.Dialer{Timeout: patience}).DialContext(context.Background(), "unix", socket)
+	if err != nil {
+		return nil, errors.New("the server does not answer any more")
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil, errors.New("the server can't be asked")
+	}
+	// An empty line ends it, whether git has sent one or not.
+	_, err = fmt.Fprintf(conn, "%s\n%s\n\n", key, bytes.TrimRight(question, "\n"))
+	if err != nil {
+		return nil, errors.New("the server does not answer any more")
+	}
+	return reply(conn)
+}
+
+// reply reads an answer. One that was cut short counts as none.
+func reply(conn io.Reader) ([]byte, error) {
+	answer, err := io.ReadAll(io.LimitReader(conn, mostAnswer))
+	text, whole := strings.CutSuffix(string(answer), "\n\n")
+	if why, refused := strings.CutPrefix(text, refusal); whole && refused {
+		return nil, errors.New(why)
+	}
+	if err != nil || !whole {
+		return nil, errors.New("the server did not answer: it has ended, or does not know who asks")
+	}
+	return []byte(text + "\n"), nil
+}

@@ -136,7 +136,12 @@ func (d *dev) branch(tb testing.TB, name, file string) string {
 func (d *dev) another(tb testing.TB, repo vcs.RepoID) vcs.Pull {
 	tb.Helper()
 	d.branches++
-	name := fmt.Sprintf("more/branch-%d", d.branches)
+	return d.opens(tb, fmt.Sprintf("more/branch-%d", d.branches), repo)
+}
+
+// opens opens a pull request from a new branch.
+func (d *dev) opens(tb testing.TB, name string, repo vcs.RepoID) vcs.Pull {
+	tb.Helper()
 	d.branch(tb, name, filepath.Base(name))
 	d.push(tb, name)
 	var made struct{ Number int }

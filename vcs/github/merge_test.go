@@ -1,0 +1,290 @@
+package github_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/devforge"
+	"github.com/tidegate/tidegate/vcs/github"
+	"github.com/tidegate/tidegate/vcs/internal/forgetest"
+)
+
+// ripePull is somePull with what is needed to merge it.
+func ripePull() vcs.Pull {
+	p := somePull()
+	p.Head, p.Base = vcs.Branch{Ref: "grow", SHA: sha("head"), Repo: p.Repo.ID}, vcs.Branch{Ref: "main", SHA: sha("base"), Repo: p.Repo.ID}
+	return p
+}
+
+// told is how GitHub tells of ripePull, with what is otherwise.
+func told(otherwise map[string]any) forgetest.Step {
+	repo := map[string]any{"id": 7, "name": "infra", "full_name": "acme/infra", "owner": map[string]any{"login": "acme"}}
+	p := map[string]any{
+		"number": 12, "state": "open", "merged": false, "draft": false, "title": "Grow", "user": map[string]any{"login": "ana"},
+		"html_url": "https://github.com/acme/infra/pull/12", "mergeable": true, "mergeable_state": "clean",
+		"head": map[string]any{"ref": "grow", "sha": sha("head"), "repo": repo},
+		"base": map[string]any{"ref": "main", "sha": sha("base"), "repo": repo},
+	}
+	maps.Copy(p, otherwise)
+	return forgetest.Reply(http.StatusOK, text(p))
+}
+
+func text(v any) string {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(raw)
+}
+
+func says(status int, words string) forgetest.Step {
+	return forgetest.Reply(status, text(map[string]any{"message": words, "documentation_url": "https://docs.github.com/rest"}))
+}
+
+// merge merges ripePull, in fake time, and answers what was asked.
+func merge(t *testing.T, how vcs.Merging, steps ...forgetest.Step) (asked []string, err error) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &forgetest.Script{Steps: steps}
+		err = client(t, github.Config{HTTP: s}).Merge(t.Context(), ripePull(), how)
+		for i, req := range s.Requests {
+			asked = append(asked, strings.TrimSpace(req.Method+" "+strings.TrimPrefix(req.URL.RequestURI(), "/repos/acme/infra")+" "+strings.TrimSpace(string(s.Bodies[i]))))
+		}
+		if len(s.Requests) != len(steps) {
+			t.Errorf("%d requests, want %d: %q", len(s.Requests), len(steps), asked)
+		}
+	})
+	return asked, err
+}
+
+func putting(method string) string {
+	return fmt.Sprintf(`PUT /pulls/12/merge {"merge_method":"%s","sha":"%s"}`, method, sha("head"))
+}
+
+// TestMergeRefused: why GitHub has not merged is told in words for people, and whether it may go through soon.
+func TestMergeRefused(t *testing.T) {
+	t.Parallel()
+	const notMergeable = "Pull Request is not mergeable"
+	for name, tt := range map[string]struct {
+		status       int
+		words        string
+		pull         map[string]any
+		want         string
+		again, moved bool
+	}{
+		"another head":         {409, "Head branch was modified. Review and try the merge again.", nil, "its head is not ", false, true},
+		"another head, seen":   {405, notMergeable, map[string]any{"head": map[string]any{"ref": "grow", "sha": sha("other")}}, "its head is not ", false, true},
+		"another head, merged": {405, notMergeable, map[string]any{"merged": true, "state": "closed", "head": map[string]any{"ref": "grow", "sha": sha("other")}}, "its head is not ", false, true},
+		"another base":         {405, "Base branch was modified. Review and try the merge again.", nil, "the forge says: Base branch was modified. Review and try the merge again", true, false},
+		"two at once":          {405, "Merge already in progress", nil, "already in progress", true, false},
+		"not known yet":        {405, notMergeable, map[string]any{"mergeable": nil, "mergeable_state": "unknown"}, "still working out", true, false},
+		"conflicts":            {405, notMergeable, map[string]any{"mergeable": false, "mergeable_state": "dirty"}, "it has conflicts with `main`", false, false},
+		"a draft":              {405, "Pull Request is still a draft", map[string]any{"draft": true}, "it is a draft", false, false},
+		"closed":               {405, notMergeable, map[string]any{"state": "closed"}, "it is closed", false, false},
+		"a status":             {405, `Required status check "ci/lint" is expected.`, nil, `the forge says: Required status check "ci/lint" is expected`, false, false},
+		"a hostile status":     {405, `Required status check "base branch was modified, through the Merge already in progress" is in progress.`, nil, "the forge says: Required status check", false, false},
+		"rules":                {405, "Repository rule violations found\n\n2 of 2 required status checks are expected.\n\n", nil, "the forge says: Repository rule violations found 2 of 2 required status checks are expected", false, false},
+		"a review":             {405, "At least 1 approving review is required by reviewers with write access.", nil, "approving review is required", false, false},
+		"a queue":              {405, "Repository rule violations found\n\nChanges must be made through the merge queue\n\n", nil, "`main` is merged by its merge queue: add the pull request to the queue", false, false},
+		"a method":             {405, "Squash merges are not allowed on this repository.", nil, "Squash merges are not allowed", false, false},
+		"no permission":        {403, "Resource not accessible by integration", nil, "the account may not merge here; the forge says: Resource not accessible by integration", false, false},
+		"not shown":            {404, "Not Found", nil, "the account may not merge here", false, false},
+		"invalid":              {422, "Validation Failed", nil, "the forge says: Validation Failed", false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := merge(t, vcs.Merging{Method: vcs.MergeSquash, DeleteBranch: true}, says(tt.status, tt.words), told(tt.pull))
+			var got *vcs.NotMergedError
+			if !errors.As(err, &got) {
+				t.Fatalf("Merge() = %v, want a *vcs.NotMergedError", err)
+			}
+			if !strings.HasPrefix(got.Reason, tt.want) && !strings.Contains(got.Reason, tt.want) || strings.ContainsAny(got.Reason, "\n") || strings.HasSuffix(got.Reason, ".") {
+				t.Errorf("Reason = %q, want %q in it", got.Reason, tt.want)
+			}
+			if got.Again != tt.again || got.Moved != tt.moved || errors.Is(err, vcs.ErrRefused) == tt.again {
+				t.Errorf("Merge() = %+v, want again %v, moved %v", got, tt.again, tt.moved)
+			}
+		})
+	}
+}
+
+// TestMergeDoubts: a merge is sent once. What may have been carried out is a doubt, and never a refusal.
+func TestMergeDoubts(t *testing.T) {
+	t.Parallel()
+	for name, step := range map[string]forgetest.Step{
+		"a fault":        forgetest.Reply(http.StatusBadGateway, "<html>"),
+		"half an answer": forgetest.Reply(http.StatusOK, `{"sha":"`),
+		"no answer":      forgetest.Cut(errors.New("connection reset by peer")),
+		"hangs":          forgetest.Hangs,
+		"not merged":     forgetest.Reply(http.StatusOK, `{"merged":false}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := merge(t, vcs.Merging{Method: vcs.MergeCommit}, step)
+			forgetest.CheckError(t, err, vcs.ErrInDoubt, "merging a pull request")
+		})
+	}
+	t.Run("nothing was sent", func(t *testing.T) {
+		t.Parallel()
+		_, err := merge(t, vcs.Merging{Method: vcs.MergeCommit}, forgetest.Refused, forgetest.Reply(http.StatusOK, `{"merged":true}`))
+		forgetest.CheckError(t, err, nil, "")
+	})
+	t.Run("no way", func(t *testing.T) {
+		t.Parallel()
+		_, err := merge(t, vcs.Merging{Method: "octopus"})
+		forgetest.CheckError(t, err, vcs.ErrRefused, `"octopus" is no way to merge`)
+	})
+}
+
+// TestMergeMethod: without a method it is the first that the repository and the rules of the branch allow.
+func TestMergeMethod(t *testing.T) {
+	t.Parallel()
+	const repo, ruling = "GET ", "GET /rules/branches/main?page=1&per_page=100"
+	done := forgetest.Reply(http.StatusOK, `{"merged":true}`)
+	flags := func(merge, rebase, squash bool) forgetest.Step {
+		return forgetest.Reply(http.StatusOK, fmt.Sprintf(`{"allow_merge_commit":%v,"allow_rebase_merge":%v,"allow_squash_merge":%v}`, merge, rebase, squash))
+	}
+	none := forgetest.Reply(http.StatusOK, `[]`)
+	for name, tt := range map[string]struct {
+		steps []forgetest.Step
+		want  []string
+		text  string
+	}{
+		"all":     {[]forgetest.Step{flags(true, true, true), none, done}, []string{"merge"}, ""},
+		"two":     {[]forgetest.Step{flags(false, true, true), none, done}, []string{"rebase"}, ""},
+		"one":     {[]forgetest.Step{flags(false, false, true), none, done}, []string{"squash"}, ""},
+		"untold":  {[]forgetest.Step{forgetest.Reply(http.StatusOK, `{}`), none, done}, []string{"merge"}, ""},
+		"ruled":   {[]forgetest.Step{flags(true, true, true), forgetest.Reply(http.StatusOK, `[{"type":"pull_request","parameters":{"allowed_merge_methods":["squash"]}}]`), done}, []string{"squash"}, ""},
+		"a line":  {[]forgetest.Step{flags(true, true, true), forgetest.Reply(http.StatusOK, `[{"type":"required_linear_history"}]`), done}, []string{"rebase"}, ""},
+		"neither": {[]forgetest.Step{flags(true, false, false), forgetest.Reply(http.StatusOK, `[{"type":"required_linear_history"}]`)}, nil, "the rules for `main` allow no way of merging"},
+		"old":     {[]forgetest.Step{flags(true, true, true), says(http.StatusNotFound, "Not Found"), done}, []string{"merge"}, ""},
+		"a plan without": {
+			[]forgetest.Step{flags(true, true, true), says(http.StatusForbidden, "Upgrade to GitHub Pro or make this repository public to enable this feature."), done},
+			[]string{"merge"}, "",
+		},
+		"unreadable": {[]forgetest.Step{flags(true, true, true), forgetest.Reply(http.StatusOK, `[{"type":"pull_request","parameters":7}]`)}, nil, "a rule of main"},
+		"protected": {
+			[]forgetest.Step{flags(true, true, true), none, says(http.StatusMethodNotAllowed, "This branch must not contain merge commits."), done},
+			[]string{"merge", "rebase"}, "",
+		},
+		"untold, and not allowed": {
+			[]forgetest.Step{
+				forgetest.Reply(http.StatusOK, `{}`), none, says(http.StatusMethodNotAllowed, "Merge commits are not allowed on this repository."),
+				says(http.StatusMethodNotAllowed, "Rebase merges are not allowed on this repository."),
+				says(http.StatusMethodNotAllowed, "Squash merges are not allowed on this repository."), told(nil),
+			}, []string{"merge", "rebase", "squash"}, "Squash merges are not allowed on this repository",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := merge(t, vcs.Merging{}, tt.steps...)
+			if (err != nil) != (tt.text != "") || err != nil && !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("Merge() = %v, want %q", err, tt.text)
+			}
+			want := []string{strings.TrimSpace(repo), ruling}
+			for _, m := range tt.want {
+				want = append(want, putting(m))
+			}
+			if diff := cmp.Diff(want, got[:min(len(got), len(want))]); diff != "" {
+				t.Errorf("asked (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestMergeTidies: the branch goes when nobody needs it any more. That it stays is no error, whatever keeps it.
+func TestMergeTidies(t *testing.T) {
+	t.Parallel()
+	done, repo := forgetest.Reply(http.StatusOK, `{"merged":true}`), forgetest.Reply(http.StatusOK, `{"default_branch":"main"}`)
+	branch := func(head string, protected bool) forgetest.Step {
+		return forgetest.Reply(http.StatusOK, fmt.Sprintf(`{"commit":{"sha":%q},"protected":%v}`, head, protected))
+	}
+	none, some, gone := forgetest.Reply(http.StatusOK, `[]`), forgetest.Reply(http.StatusOK, `[{"number":13}]`), forgetest.Reply(http.StatusNoContent, "")
+	own := []string{"GET", "GET /branches/grow", "GET /pulls?base=grow&per_page=1", "GET /pulls?head=acme%3Agrow&per_page=1", "DELETE /git/refs/heads/grow"}
+	for name, steps := range map[string][]forgetest.Step{
+		"not needed":         {done, repo, branch(sha("head"), false), none, none, gone},
+		"merged before":      {says(http.StatusMethodNotAllowed, "Pull Request is not mergeable"), told(map[string]any{"merged": true, "state": "closed"}), repo, branch(sha("head"), false), none, none, gone},
+		"the default":        {done, forgetest.Reply(http.StatusOK, `{"default_branch":"grow"}`)},
+		"gone":               {done, repo, says(http.StatusNotFound, "Branch not found")},
+		"moved on":           {done, repo, branch(sha("other"), false)},
+		"protected":          {done, repo, branch(sha("head"), true)},
+		"a base":             {done, repo, branch(sha("head"), false), some},
+		"another's head":     {done, repo, branch(sha("head"), false), none, some},
+		"gone meanwhile":     {done, repo, branch(sha("head"), false), none, none, says(http.StatusUnprocessableEntity, "Reference does not exist")},
+		"not allowed":        {done, repo, branch(sha("head"), false), none, none, says(http.StatusForbidden, "Resource not accessible by integration")},
+		"repository unknown": {done, says(http.StatusForbidden, "Forbidden")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := merge(t, vcs.Merging{Method: vcs.MergeRebase, DeleteBranch: true}, steps...)
+			forgetest.CheckError(t, err, nil, "")
+			got = slices.DeleteFunc(got, func(s string) bool { return s == "GET /pulls/12" })
+			if diff := cmp.Diff(append([]string{putting("rebase")}, own[:len(got)-1]...), got); diff != "" {
+				t.Errorf("asked (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestMergeTidiesInTime: a forge that does not answer any more holds nobody up who has merged.
+func TestMergeTidiesInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &forgetest.Script{Steps: append([]forgetest.Step{forgetest.Reply(http.StatusOK, `{"merged":true}`)}, forgetest.Times(99, forgetest.Reply(http.StatusBadGateway, ""))...)}
+		began := time.Now()
+		err := client(t, github.Config{HTTP: s}).Merge(t.Context(), ripePull(), vcs.Merging{Method: vcs.MergeCommit, DeleteBranch: true})
+		forgetest.CheckError(t, err, nil, "")
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("Merge() took %s, want at most 30 s", took)
+		}
+	})
+}
+
+// TestMergeKeepsBranches: a branch stays that is in another repository, protected, or needed by an open pull request. Others
+// go, however strange their names are.
+func TestMergeKeepsBranches(t *testing.T) {
+	t.Parallel()
+	d := newDev(t)
+	k := d.kit(t)
+	m := client(t, github.Config{APIURL: d.url + "/api/v3"})
+	var made struct{ Number int }
+	merges := func(p vcs.Pull) {
+		t.Helper()
+		must(t, m.Merge(t.Context(), p, vcs.Merging{DeleteBranch: true}))
+	}
+	based, guarded, twice, odd := k.Another(t), k.Another(t), k.Another(t), d.opens(t, "odd/100%41#1", k.Pull.Repo.ID)
+	d.call(t, "ana", http.MethodPost, "/pulls", map[string]any{"title": "On it", "head": guarded.Head.Ref, "base": based.Head.Ref}, nil)
+	d.call(t, "ana", http.MethodPost, "/pulls", map[string]any{"title": "Elsewhere", "head": twice.Head.Ref, "base": odd.Head.Ref}, &made)
+	elsewhere := made.Number
+	must(t, d.Protect("acme", "infra", guarded.Head.Ref, devforge.Protection{}))
+	must(t, d.Fork("acme", "infra", "raj"))
+	foreign := k.Another(t)
+	d.call(t, "ana", http.MethodPatch, fmt.Sprintf("/pulls/%d", foreign.Number), map[string]any{"state": "closed"}, nil)
+	to := strings.Replace(d.url, "http://", "http://raj:raj-token@", 1) + "/raj/infra.git"
+	d.git(t, "-C", d.tree, "push", "-q", to, "HEAD:refs/heads/"+foreign.Head.Ref)
+	d.call(t, "raj", http.MethodPost, "/pulls", map[string]any{"title": "Far", "head": "raj:" + foreign.Head.Ref, "base": "main"}, &made)
+	far, err := m.Pull(t.Context(), k.Pull.Repo, made.Number)
+	must(t, err)
+	for _, p := range []vcs.Pull{based, guarded, twice, far} {
+		merges(p)
+		if got := k.BranchSHA(t, p.Head.Ref); got != p.Head.SHA {
+			t.Errorf("the branch %s is at %q after the merge, want it kept", p.Head.Ref, got)
+		}
+	}
+	d.call(t, "ana", http.MethodPatch, fmt.Sprintf("/pulls/%d", elsewhere), map[string]any{"state": "closed"}, nil)
+	merges(odd)
+	if got := k.BranchSHA(t, odd.Head.Ref); got != "" {
+		t.Errorf("the branch %s is at %q after the merge, want it gone", odd.Head.Ref, got)
+	}
+}

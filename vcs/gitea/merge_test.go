@@ -204,6 +204,8 @@ func TestRules(t *testing.T) {
 		t.Helper()
 		w.ask(t, user, http.MethodPost, at+"/reviews", map[string]any{"event": v, "body": "x"}, nil)
 	}
+	review("eve", "APPROVED") // who may only read
+	expect(p, "it has 0 of the 1 approvals that main requires")
 	review("rosa", "REQUEST_CHANGES")
 	review("raj", "APPROVED")
 	expect(p, "rosa asks for changes")

@@ -56,7 +56,7 @@ func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context
 	case now.Draft:
 		q.against("it is a draft")
 	case !raw.Mergeable:
-		q.against("it has conflicts with %s, or the forge could not look for them", now.Base.Ref)
+		q.against("it has conflicts with %s, or the forge could not look for them", rest.Quote(now.Base.Ref))
 	}
 	if err := q.ask(ctx); err != nil {
 		return vcs.Mergeable{}, err
@@ -73,7 +73,7 @@ func standsStill(now, read vcs.Pull) *vcs.NotMergedError {
 	case now.State == vcs.Closed:
 		return &vcs.NotMergedError{Reason: "it is closed"}
 	case now.Head.SHA != read.Head.SHA:
-		return &vcs.NotMergedError{Reason: fmt.Sprintf("its head is not %s any more, but %s", read.Head.SHA, now.Head.SHA), Moved: true}
+		return &vcs.NotMergedError{Reason: "its head is not " + read.Head.SHA[:min(7, len(read.Head.SHA))] + " any more", Moved: true}
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ func (r *refusal) final() bool {
 // why is what a refusal means, by the forge's own words for it. Conflicts alone have none.
 func (c *Client) why(r *refusal, pull vcs.Pull) *vcs.NotMergedError {
 	said := strings.ToLower(r.said)
-	base := pull.Base.Ref
+	base := rest.Quote(pull.Base.Ref)
 	switch {
 	case r.status == http.StatusConflict && strings.Contains(said, "head out of date"):
 		return &vcs.NotMergedError{Reason: "its head has moved", Moved: true}
@@ -196,9 +196,9 @@ func (c *Client) why(r *refusal, pull vcs.Pull) *vcs.NotMergedError {
 	case strings.Contains(said, "not allowed to merge"):
 		return &vcs.NotMergedError{Reason: "the account of the token may not merge into " + base}
 	case strings.Contains(said, "allowed merge style"):
-		return &vcs.NotMergedError{Reason: fmt.Sprintf("%s does not allow this method to merge", pull.Repo.FullName())}
+		return &vcs.NotMergedError{Reason: rest.Quote(pull.Repo.FullName()) + " does not allow this method to merge"}
 	}
-	return &vcs.NotMergedError{Reason: fmt.Sprintf("the forge answers %d: %s", r.status, cmp.Or(c.rest.Clean(r.said), "no reason"))}
+	return &vcs.NotMergedError{Reason: fmt.Sprintf("the forge answers %d: %s", r.status, rest.Quote(cmp.Or(c.rest.Clean(r.said), "no reason")))}
 }
 
 // post sends what the SDK has no call for. Its error is a *refusal where the forge says no.
@@ -279,8 +279,11 @@ func (c *Client) finish(ctx context.Context, pull vcs.Pull, how vcs.Merging) {
 	if err != nil || branch == nil || branch.Commit == nil || branch.Commit.ID != pull.Head.SHA || branch.Protected || !c.useless(ctx, pull) {
 		return
 	}
-	_ = c.write(ctx, op, pull.Repo.ID, rest.Same, func(api *sdk.Client) (*sdk.Response, error) {
+	err = c.write(ctx, op, pull.Repo.ID, rest.Same, func(api *sdk.Client) (*sdk.Response, error) {
 		_, resp, err := api.DeleteRepoBranch(pull.Repo.Owner, pull.Repo.Name, pull.Head.Ref)
 		return resp, err
 	})
+	if err != nil {
+		c.rest.Forgo(ctx, op, pull.Repo, pull.Number, err)
+	}
 }

@@ -52,19 +52,19 @@ func TestMergeRefusals(t *testing.T) {
 		"merged meanwhile":           {steps: steps{open, says(405, "The PR is already merged"), merged}},
 		"closed":                     {steps: steps{set("state", "closed")}, want: &vcs.NotMergedError{Reason: "it is closed"}},
 		"closed meanwhile":           {steps: steps{open, says(405, "no"), set("state", "closed")}, want: &vcs.NotMergedError{Reason: "it is closed"}},
-		"moved":                      {steps: steps{moved}, want: &vcs.NotMergedError{Moved: true, Reason: "its head is not " + strings.Repeat("a", 40) + " any more, but " + strings.Repeat("c", 40)}},
+		"moved":                      {steps: steps{moved}, want: &vcs.NotMergedError{Moved: true, Reason: "its head is not aaaaaaa any more"}},
 		"moved, as is seen later":    {steps: steps{open, says(409, "head out of date"), open}, want: &vcs.NotMergedError{Moved: true, Reason: "its head has moved"}},
-		"moved, whatever was said":   {steps: steps{open, says(405, "Please try again later"), moved}, want: &vcs.NotMergedError{Moved: true, Reason: "its head is not " + strings.Repeat("a", 40) + " any more, but " + strings.Repeat("c", 40)}},
-		"the base has moved":         {steps: steps{open, says(409, "merge push out of date"), open}, want: &vcs.NotMergedError{Again: true, Reason: "main has moved meanwhile"}},
-		"conflicts":                  {steps: steps{open, forgetest.Reply(409, `{"Style":"merge","StdOut":"CONFLICT","StdErr":"","Err":{}}`), open}, want: &vcs.NotMergedError{Reason: "it has conflicts with main"}},
-		"a hook of the forge":        {steps: steps{open, says(409, "PushRejected with remote message: not on\nSunday"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 409: PushRejected with remote message: not on Sunday"}},
-		"not looked at yet":          {steps: steps{open, says(405, "Please try again later"), open}, want: &vcs.NotMergedError{Again: true, Reason: "it has conflicts with main, or the forge is still looking for them"}},
+		"moved, whatever was said":   {steps: steps{open, says(405, "Please try again later"), moved}, want: &vcs.NotMergedError{Moved: true, Reason: "its head is not aaaaaaa any more"}},
+		"the base has moved":         {steps: steps{open, says(409, "merge push out of date"), open}, want: &vcs.NotMergedError{Again: true, Reason: "`main` has moved meanwhile"}},
+		"conflicts":                  {steps: steps{open, forgetest.Reply(409, `{"Style":"merge","StdOut":"CONFLICT","StdErr":"","Err":{}}`), open}, want: &vcs.NotMergedError{Reason: "it has conflicts with `main`"}},
+		"a hook of the forge":        {steps: steps{open, says(409, "PushRejected with remote message: not on\nSunday"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 409: `PushRejected with remote message: not on Sunday`"}},
+		"not looked at yet":          {steps: steps{open, says(405, "Please try again later"), open}, want: &vcs.NotMergedError{Again: true, Reason: "it has conflicts with `main`, or the forge is still looking for them"}},
 		"a draft":                    {steps: steps{open, says(405, "Work in progress PRs cannot be merged"), open}, want: &vcs.NotMergedError{Reason: "it is a draft"}},
-		"may not":                    {steps: steps{open, says(405, "User not allowed to merge PR"), open}, want: &vcs.NotMergedError{Reason: "the account of the token may not merge into main"}},
-		"a method that is off":       {steps: steps{open, says(405, "merge is not allowed an allowed merge style for this repository"), open}, want: &vcs.NotMergedError{Reason: "acme/infra does not allow this method to merge"}},
-		"the rules":                  {steps: steps{open, says(405, "Does not have enough approvals"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 405: Does not have enough approvals"}},
-		"no scope":                   {steps: steps{open, says(403, ""), open}, want: &vcs.NotMergedError{Reason: "the forge answers 403: no reason"}},
-		"archived":                   {steps: steps{open, says(423, "Repository is archived"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 423: Repository is archived"}},
+		"may not":                    {steps: steps{open, says(405, "User not allowed to merge PR"), open}, want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
+		"a method that is off":       {steps: steps{open, says(405, "merge is not allowed an allowed merge style for this repository"), open}, want: &vcs.NotMergedError{Reason: "`acme/infra` does not allow this method to merge"}},
+		"the rules":                  {steps: steps{open, says(405, "Does not have enough approvals"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 405: `Does not have enough approvals`"}},
+		"no scope":                   {steps: steps{open, says(403, ""), open}, want: &vcs.NotMergedError{Reason: "the forge answers 403: `no reason`"}},
+		"archived":                   {steps: steps{open, says(423, "Repository is archived"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 423: `Repository is archived`"}},
 		"no answer":                  {steps: steps{open, forgetest.Cut(errors.New("reset"))}, err: vcs.ErrInDoubt},
 		"a fault":                    {steps: steps{open, says(500, "")}, err: vcs.ErrInDoubt},
 		"not there":                  {steps: steps{says(404, "not found")}, err: vcs.ErrNotFound},
@@ -135,7 +135,7 @@ func TestMergeableIsPolled(t *testing.T) {
 	}
 	for want, tt := range map[string]forgetest.Try{
 		"ready []": {Name: "after a while", Steps: []forgetest.Step{not, not, not, mergeable, branch, none}, Want: []int{0, 1, 2, 0, 0}},
-		"blocked [it has conflicts with main, or the forge could not look for them]": {
+		"blocked [it has conflicts with `main`, or the forge could not look for them]": {
 			Name: "never", Steps: append(forgetest.Times(8, not), branch, none), Want: []int{0, 1, 2, 4, 8, 8, 6, 0, 0},
 		},
 		"": {Name: "a fault in between", Steps: []forgetest.Step{not, none}, Want: []int{0}, Err: vcs.ErrNotFound},
@@ -152,6 +152,7 @@ func TestRules(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "ruled")
 	c := w.client(t, gitea.Config{})
+	c.Hasten()
 	expect := func(p vcs.Pull, why ...string) {
 		t.Helper()
 		state := vcs.MergeBlocked
@@ -186,11 +187,11 @@ func TestRules(t *testing.T) {
 	set(p, "ci", vcs.Success)
 	expect(p)
 	set(p, "ci", vcs.Pending)
-	expect(p, "the status ci is pending")
+	expect(p, "the status `ci` is `pending`")
 	w.protect(t)
 
 	w.rule(t, map[string]any{"enable_status_check": true, "status_check_contexts": []string{"tidegate/*", "c?", "lint/**"}})
-	expect(p, "the status ci is pending", "the status lint/** is missing")
+	expect(p, "the status `ci` is `pending`", "the status `lint/**` is missing")
 	set(p, "ci", vcs.Success)
 	set(p, "lint/go/vet", vcs.Success)
 	expect(p)
@@ -198,17 +199,17 @@ func TestRules(t *testing.T) {
 	w.protect(t)
 
 	w.rule(t, map[string]any{"required_approvals": 1, "block_on_rejected_reviews": true})
-	expect(p, "it has 0 of the 1 approvals that main requires")
+	expect(p, "it has 0 of the 1 approvals that `main` requires")
 	refused(p, "Does not have enough approvals")
 	review := func(user string, v string) {
 		t.Helper()
 		w.ask(t, user, http.MethodPost, at+"/reviews", map[string]any{"event": v, "body": "x"}, nil)
 	}
 	review("eve", "APPROVED") // who may only read
-	expect(p, "it has 0 of the 1 approvals that main requires")
+	expect(p, "it has 0 of the 1 approvals that `main` requires")
 	review("rosa", "REQUEST_CHANGES")
 	review("raj", "APPROVED")
-	expect(p, "rosa asks for changes")
+	expect(p, "`rosa` asks for changes")
 	refused(p, "There are requested changes")
 	review("rosa", "APPROVED")
 	expect(p)
@@ -221,8 +222,8 @@ func TestRules(t *testing.T) {
 	w.protect(t)
 
 	w.rule(t, map[string]any{"enable_merge_whitelist": true, "merge_whitelist_usernames": []string{"rosa"}})
-	expect(p, "the account of the token may not merge into main")
-	refused(p, "the account of the token may not merge into main")
+	expect(p, "the account of the token may not merge into `main`")
+	refused(p, "the account of the token may not merge into `main`")
 	w.protect(t)
 
 	w.ask(t, "ana", http.MethodPost, "/issues", map[string]any{"title": "first"}, nil)
@@ -234,7 +235,7 @@ func TestRules(t *testing.T) {
 	w.rule(t, map[string]any{"block_on_outdated_branch": true})
 	must(t, c.Merge(t.Context(), w.another(t), vcs.Merging{}))
 	must(t, w.Settle())
-	expect(w.read(t, p.Number), "it has conflicts with main, or the forge could not look for them", "it is behind main, which takes nothing that is")
+	expect(w.read(t, p.Number), "it has conflicts with `main`, or the forge could not look for them", "it is behind `main`, which takes nothing that is")
 }
 
 // TestBranchStays: a branch that is needed is not deleted after a merge, by whatever way.

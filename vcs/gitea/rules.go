@@ -11,6 +11,7 @@ import (
 	sdk "code.gitea.io/sdk/gitea"
 
 	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
 
 // question is what is in the way of a merge, as it is being found out.
@@ -41,7 +42,7 @@ func (q *question) ask(ctx context.Context) error {
 	case base == nil:
 		return fmt.Errorf("%s: the forge's answer is no branch", q.op)
 	case !base.UserCanMerge:
-		q.against("the account of the token may not merge into %s", q.pull.Base.Ref)
+		q.against("the account of the token may not merge into %s", rest.Quote(q.pull.Base.Ref))
 	}
 	if base.Protected {
 		if err := q.protected(ctx, base); err != nil {
@@ -63,7 +64,7 @@ func (q *question) protected(ctx context.Context, base *sdk.Branch) error {
 		}
 	}
 	if rules.BlockOnOutdatedBranch && q.raw.MergeBase != q.pull.Base.SHA {
-		q.against("it is behind %s, which takes nothing that is", q.pull.Base.Ref)
+		q.against("it is behind %s, which takes nothing that is", rest.Quote(q.pull.Base.Ref))
 	}
 	if base.RequiredApprovals > 0 || rules.BlockOnRejectedReviews || rules.BlockOnOfficialReviewRequests {
 		return q.reviews(ctx, base.RequiredApprovals, rules)
@@ -102,7 +103,7 @@ func (q *question) statuses(ctx context.Context, patterns []string) error {
 	for name, state := range states {
 		needed := len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return matches(p, name) })
 		if needed && !q.ours(name) && state != sdk.StatusSuccess && state != "skipped" {
-			bad[fmt.Sprintf("the status %s is %s", name, state)] = true
+			bad[fmt.Sprintf("the status %s is %s", rest.Quote(name), rest.Quote(string(state)))] = true
 		}
 	}
 	for _, p := range patterns {
@@ -111,7 +112,7 @@ func (q *question) statuses(ctx context.Context, patterns []string) error {
 			found = found || matches(p, name)
 		}
 		if !found {
-			bad[fmt.Sprintf("the status %s is missing", p)] = true
+			bad[fmt.Sprintf("the status %s is missing", rest.Quote(p))] = true
 		}
 	}
 	for why := range bad {
@@ -159,13 +160,13 @@ func (q *question) reviews(ctx context.Context, approvals int64, rules *sdk.Bran
 		case r.State == sdk.ReviewStateApproved:
 			has++
 		case r.State == sdk.ReviewStateRequestChanges && rules.BlockOnRejectedReviews:
-			q.against("%s asks for changes", q.kin.Author(login(r.Reviewer)))
+			q.against("%s asks for changes", rest.Quote(q.kin.Author(login(r.Reviewer))))
 		case r.State == sdk.ReviewStateRequestReview && rules.BlockOnOfficialReviewRequests:
 			q.against("a review that was asked for is missing")
 		}
 	}
 	if has < approvals {
-		q.against("it has %d of the %d approvals that %s requires", has, approvals, q.pull.Base.Ref)
+		q.against("it has %d of the %d approvals that %s requires", has, approvals, rest.Quote(q.pull.Base.Ref))
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package rest
+package rest_test
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
 
 func TestPoll(t *testing.T) {
@@ -18,11 +20,11 @@ func TestPoll(t *testing.T) {
 		err          error
 		done         bool
 	}{
-		"at once":       {limit: PollTime, asked: 1, done: true},
-		"after a while": {limit: PollTime, after: 3, asked: 4, took: 3500 * time.Millisecond, done: true},
-		"never":         {limit: PollTime, after: 1 << 30, asked: 8, took: PollTime},
+		"at once":       {limit: rest.PollTime, asked: 1, done: true},
+		"after a while": {limit: rest.PollTime, after: 3, asked: 4, took: 3500 * time.Millisecond, done: true},
+		"never":         {limit: rest.PollTime, after: 1 << 30, asked: 8, took: rest.PollTime},
 		"once":          {after: 1, asked: 1},
-		"an error":      {limit: PollTime, after: 1, asked: 2, took: firstPause, err: broken},
+		"an error":      {limit: rest.PollTime, after: 1, asked: 2, took: 500 * time.Millisecond, err: broken},
 		"no more time":  {limit: time.Hour, after: 1 << 30, asked: 11, took: time.Minute, err: context.DeadlineExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -31,7 +33,7 @@ func TestPoll(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				asked, begin := 0, time.Now()
-				done, err := Poll(ctx, tt.limit, func() (bool, error) {
+				done, err := rest.Poll(ctx, tt.limit, func() (bool, error) {
 					if asked++; asked <= tt.after {
 						return false, nil
 					}

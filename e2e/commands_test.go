@@ -64,6 +64,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"cli":       cmdCLI,
 		"hook":      cmdHook,
 		"repo":      cmdRepo,
+		"sshd":      cmdSSHD,
 		"state":     cmdState,
 		"object":    cmdObject,
 		"disk":      cmdDisk,
@@ -97,7 +98,7 @@ func need(args []string, n int, usage string) error {
 // server [flags]: starts tidegate server and waits until it is ready.
 func cmdServer(ts *testscript.TestScript, w *world, args []string) error {
 	var env []string
-	for _, k := range []string{"PATH", "HOME", "TMPDIR", "WORK", "STATE", "LEDGER", "HTTP_PROXY", "TF_CLI_ARGS", "AWS_PROFILE", "TIDEGATE_CANARY", "REAL_TERRAFORM"} {
+	for _, k := range []string{"PATH", "HOME", "TMPDIR", "WORK", "STATE", "LEDGER", "HTTP_PROXY", "TF_CLI_ARGS", "AWS_PROFILE", "TIDEGATE_CANARY", "SSH_AUTH_SOCK", "REAL_TERRAFORM"} {
 		if v := ts.Getenv(k); v != "" {
 			env = append(env, k+"="+v)
 		}

@@ -143,6 +143,9 @@ func (w *world) end() {
 	if w.states != nil {
 		w.states.close()
 	}
+	if w.ssh != nil {
+		w.ssh.close()
+	}
 	if w.forge != nil {
 		w.forge.close()
 	}

@@ -44,6 +44,7 @@ type world struct {
 	dev   *devForge // the forge, where it is devforge
 	// states serves terraform's http and s3 backends; nil outside of stories.
 	states *states
+	ssh    *sshServer
 	bin    string
 	// nobody: the server runs as a user without rights.
 	nobody bool
@@ -399,6 +400,9 @@ func (w *world) overlay(clone, from string) error {
 // words are what stands in a story's files for what is another place each time.
 func (w *world) words() *strings.Replacer {
 	words := []string{"@STATE@", w.state(), "@WORK@", w.dir, "@FORGE@", w.forge.host(), "@TIDEGATE@", w.bin}
+	if w.ssh != nil {
+		words = append(words, "@SSH@", w.ssh.url)
+	}
 	if w.states != nil {
 		words = append(words, "@HTTP@", w.states.http.URL, "@S3@", w.states.s3.URL)
 	}

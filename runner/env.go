@@ -74,8 +74,8 @@ func (w *work) env(workspace string) []string {
 		// A module that git cannot fetch without asking is an error, not a hanging job.
 		"GIT_TERMINAL_PROMPT=0", "GCM_INTERACTIVE=never", "SSH_ASKPASS_REQUIRE=never",
 	)
-	if !slices.ContainsFunc(env, func(entry string) bool { return strings.HasPrefix(entry, "GIT_SSH_COMMAND=") }) {
-		env = append(env, "GIT_SSH_COMMAND=ssh -o BatchMode=yes")
+	if !slices.ContainsFunc(env, func(entry string) bool { return strings.HasPrefix(entry, sshCommand) }) {
+		env = append(env, sshCommand+askingNobody)
 	}
 	if w.cli != "" {
 		env = append(env, "TF_CLI_CONFIG_FILE="+w.cli)
@@ -98,6 +98,8 @@ func (w *work) dropsEnv(name string) bool {
 		return true // set by us
 	case "TF_CLI_CONFIG_FILE":
 		return w.cli != ""
+	case agentSocket, "SSH_AGENT_PID":
+		return w.cfg.SSH.Agent != AgentForAll
 	}
 	return isDropped(name) || w.cfg.DropEnv != nil && w.cfg.DropEnv(name)
 }

@@ -16,10 +16,10 @@ func CanOfferCredential(data string) bool { return gitcredential.Fits(tmpDir(dat
 // tmpDir is the temporary directory of a job. It is short, because plugins listen on sockets in it, whose paths may have 107 bytes.
 func tmpDir(data, job string) string { return filepath.Join(data, "tmp", shortHash(job)) }
 
-// initEnv is the environment of init, in which git is answered with the forge's credential until end is called. No other process of a
-// job gets any of it: what init fetches is there for plan already, and code that a module brings runs from plan on.
+// initEnv is the environment of init, in which git is answered with the forge's credential until end is called, and has the operator's ssh
+// agent. No other process of a job gets any of it: what init fetches is there for plan already, and code that a module brings runs from plan on.
 func (w *work) initEnv(ctx context.Context, workspace string) (env []string, end func(), err error) {
-	env = w.env(workspace)
+	env = w.cfg.SSH.env(w.env(workspace), w.cfg.Environ)
 	f := w.job.Forge
 	if f == nil || f.Credential == nil {
 		return env, func() {}, nil
@@ -33,6 +33,11 @@ func (w *work) initEnv(ctx context.Context, workspace string) (env []string, end
 			w.cfg.Log.WarnContext(ctx, "ending what answers git", "job", w.job.ID, "error", err)
 		}
 	}, nil
+}
+
+// doubtsHost reports an init that failed because ssh does not know a host's key.
+func (w *work) doubtsHost(name, log string) bool {
+	return name == "init" && strings.Contains(strings.Join(strings.Fields(log), " "), "Host key verification failed")
 }
 
 // wantsCredential reports an init that failed because git was asked by the job's forge who it is, and had nothing to say.

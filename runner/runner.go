@@ -65,6 +65,8 @@ type Config struct {
 	// Memory is what each process of a job may have of memory of its own, in bytes, OpenFiles how many files at
 	// once. Zero: no limit.
 	Memory, OpenFiles int64
+	// SSH is how modules are reached over ssh.
+	SSH SSH
 	// Took hears how long each process took: "init", "plan", "apply" and others. Nil: nobody does.
 	Took func(step string, d time.Duration)
 }
@@ -265,10 +267,14 @@ func (w *work) command(step string, env []string) (terraform.Command, error) {
 	if w.job.Action != Plan {
 		timeout = w.cfg.ApplyTimeout
 	}
+	sandbox := w.sandbox()
+	if step == "init" {
+		sandbox.ShowRead = append(sandbox.ShowRead, w.cfg.SSH.show(w.cfg.Data)...)
+	}
 	return terraform.Command{
 		Self: w.cfg.Self, Tool: w.job.Tool, Dir: w.dir,
 		StepDir: filepath.Join(w.job.Dir, fmt.Sprintf("%d-%s", len(steps)+1, step)),
-		Env:     env, Sandbox: w.sandbox(), Grace: w.cfg.Grace, Patient: w.job.Action != Plan, LogLimit: w.cfg.LogLimit,
+		Env:     env, Sandbox: sandbox, Grace: w.cfg.Grace, Patient: w.job.Action != Plan, LogLimit: w.cfg.LogLimit,
 		LockTimeout: w.cfg.LockTimeout, Timeout: timeout, Memory: w.cfg.Memory, OpenFiles: w.cfg.OpenFiles,
 	}, nil
 }

@@ -111,6 +111,11 @@ func (w *work) why(name string, exit terraform.Exit, raw string, own *Failure) *
 		failure.Text = "terraform " + name + " could not write a file, because the disk of the server's data directory is full. " +
 			"Who runs this server can free some of it or give it more. Then comment again.\n\n" + own.Text
 		return &failure
+	case own != nil && w.doubtsHost(name, terraform.Clean(raw)):
+		failure := *own
+		failure.Text = "The ssh host of a module is not known here, so it was not spoken to. Who runs this server can add its key to the " +
+			"file of known hosts (--ssh-known-hosts). Then comment again.\n\n" + own.Text
+		return &failure
 	case own != nil && w.wantsCredential(name, terraform.Clean(raw)):
 		failure := *own
 		failure.Text = "A module is in a private repository of this forge, and terraform init has no credential for it. " +

@@ -92,6 +92,8 @@ func options() []option {
 		{group: "Running terraform", name: "job-log-limit", holder: "SIZE", def: "16MiB", help: "what is kept of the output of one terraform process: of more, the middle is left out; from 64KiB to 64MiB"},
 		{group: "Running terraform", name: "apply-requirements", holder: "LIST", help: "what every apply needs, beside what its project asks for: approved (a review by somebody who may write), mergeable (the forge would merge it; our own statuses do not count), undiverged (what it was made from is the same on the base, which always has to hold)"},
 		{group: "Running terraform", name: "write-git-creds", def: "false", help: "let git in terraform init read what Tidegate's own account can read on the forge, for modules in private repositories; nothing is written to disk. Who may push a branch can read as much then: docs/security.md"},
+		{group: "Running terraform", name: "ssh-known-hosts", holder: "FILE", help: "the keys of the hosts that terraform init may fetch modules from over ssh; no other host is spoken to. Default: ssh's own, such as ~/.ssh/known_hosts"},
+		{group: "Running terraform", name: "ssh-agent", holder: "WHO", def: "init", help: "which processes find the ssh agent of the server's environment (SSH_AUTH_SOCK): init, for modules; all, for provisioners as well; none"},
 		{group: "Running terraform", name: "allow-local-state", def: "false", help: "keep the state of projects without a backend in the data directory; without it they are planned, but not applied"},
 
 		{group: "Merging", name: "automerge", def: "false", help: "merge a pull request when nothing of it is left to apply, unless its repository says automerge: false; without it, if its repository says automerge: true"},

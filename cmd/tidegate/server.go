@@ -168,7 +168,7 @@ func jobConfig(s settings, self string, log *slog.Logger, took func(string, time
 		Self: self, Data: s.dataDir, Hide: s.secretFiles, DropEnv: ours(options()), Log: log,
 		LockTimeout: s.lockTimeout, LogLimit: s.logLimit,
 		PlanTimeout: s.planTimeout, ApplyTimeout: s.applyTimeout,
-		Memory: s.jobMemory, OpenFiles: s.jobFiles, Took: took,
+		Memory: s.jobMemory, OpenFiles: s.jobFiles, SSH: s.ssh, Took: took,
 	}
 }
 

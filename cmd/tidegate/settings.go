@@ -46,6 +46,7 @@ type settings struct {
 	deleteBranch  bool
 	localState    bool
 	gitCreds      bool
+	ssh           runner.SSH
 	reconcile     time.Duration
 	lockTimeout   time.Duration
 	grace         time.Duration
@@ -108,6 +109,7 @@ func readSettings(v values, table []option) (settings, error) {
 	s.readLimits(get, &bad)
 	s.readAddresses(get, &bad)
 	s.readDataDir(get("data-dir"), &bad)
+	s.readSSH(get, &bad)
 	if s.gitCreds && !runner.CanOfferCredential(s.dataDir) {
 		bad.add("--write-git-creds: the path of the data directory %s is too long for the sockets that git is answered on", s.dataDir)
 	}
@@ -134,6 +136,25 @@ func (s *settings) readMerging(get func(string) string, bad *problems) {
 	if known := command.MergeMethods(); s.mergeMethod != vcs.DefaultMethod && !slices.Contains(known, string(s.mergeMethod)) {
 		bad.add("--automerge-method: %q is none of %s", s.mergeMethod, strings.Join(known, ", "))
 		s.mergeMethod = vcs.DefaultMethod
+	}
+}
+
+// readSSH reads how modules are reached over ssh.
+func (s *settings) readSSH(get func(string) string, bad *problems) {
+	s.ssh = runner.SSH{KnownHosts: get("ssh-known-hosts"), Agent: runner.AgentUse(get("ssh-agent"))}
+	if !slices.Contains([]runner.AgentUse{runner.AgentForInit, runner.AgentForAll, runner.AgentForNone}, s.ssh.Agent) {
+		bad.add("--ssh-agent: %q is none of init, all, none", s.ssh.Agent)
+	}
+	if s.ssh.KnownHosts == "" {
+		return
+	}
+	abs, err := filepath.Abs(s.ssh.KnownHosts)
+	if err == nil {
+		s.ssh.KnownHosts = abs
+		_, err = os.ReadFile(abs) //nolint:gosec // the operator names it
+	}
+	if err = errors.Join(err, s.ssh.CheckKnownHosts()); err != nil {
+		bad.add("--ssh-known-hosts: %w", err)
 	}
 }
 

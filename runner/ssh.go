@@ -1,0 +1,81 @@
+package runner
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+)
+
+// SSH is how git reaches modules over ssh.
+type SSH struct {
+	// KnownHosts is the absolute path of the file with the keys of hosts. Empty: ssh's own files.
+	KnownHosts string
+	// Agent says who is given the agent of the server's environment. The zero value is AgentForInit.
+	Agent AgentUse
+}
+
+// AgentUse says which processes of a job find the server's ssh agent in their environment.
+type AgentUse string
+
+// The uses of an agent. What provisioners connect with is theirs only by AgentForAll.
+const (
+	AgentForInit AgentUse = "init"
+	AgentForAll  AgentUse = "all"
+	AgentForNone AgentUse = "none"
+)
+
+const (
+	agentSocket = "SSH_AUTH_SOCK"
+	sshCommand  = "GIT_SSH_COMMAND="
+	// askingNobody: ssh fails rather than to ask for a password, or whether a host is the right one.
+	askingNobody = "ssh -o BatchMode=yes"
+	// knownOnly takes a host whose key is known, and no other one.
+	knownOnly = askingNobody + " -o StrictHostKeyChecking=yes"
+)
+
+// CheckKnownHosts refuses a path that ssh would read in another way than it is meant.
+func (s SSH) CheckKnownHosts() error {
+	switch {
+	case s.KnownHosts == "":
+	case !filepath.IsAbs(s.KnownHosts):
+		return errors.New("the file of known hosts needs an absolute path")
+	case strings.ContainsFunc(s.KnownHosts, func(r rune) bool { return r < ' ' || strings.ContainsRune(`"'\%$~`, r) }):
+		return errors.New("the path of the file of known hosts has a character that means something to ssh or to a shell")
+	}
+	return nil
+}
+
+// show is what of it lies in the data directory, where init would not see it.
+func (s SSH) show(data string) []string {
+	rel, err := filepath.Rel(data, s.KnownHosts)
+	if s.KnownHosts == "" || err != nil || !filepath.IsLocal(rel) {
+		return nil
+	}
+	return []string{s.KnownHosts}
+}
+
+// command is how git calls ssh in init.
+func (s SSH) command() string {
+	if s.KnownHosts == "" {
+		return knownOnly
+	}
+	return knownOnly + ` -o 'UserKnownHostsFile="` + s.KnownHosts + `"'`
+}
+
+// env gives init the agent, and the hosts that are known. An operator's own GIT_SSH_COMMAND stays.
+func (s SSH) env(env, server []string) []string {
+	for i, entry := range env {
+		if entry == sshCommand+askingNobody {
+			env[i] = sshCommand + s.command()
+		}
+	}
+	if s.Agent == AgentForAll || s.Agent == AgentForNone {
+		return env
+	}
+	for _, entry := range server {
+		if path, ok := strings.CutPrefix(entry, agentSocket+"="); ok && path != "" {
+			env = append(env, entry)
+		}
+	}
+	return env
+}

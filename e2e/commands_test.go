@@ -39,6 +39,10 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"review":    cmdReview,
 		"merge":     cmdMerge,
 		"set":       cmdSet,
+		"is":        cmdIs,
+		"branch":    cmdBranch,
+		"check":     cmdCheck,
+		"protect":   cmdProtect,
 		"get":       cmdGet,
 		"post":      cmdPost,
 		"deliver":   cmdDeliver,
@@ -236,12 +240,8 @@ func cmdStatus(_ *testscript.TestScript, w *world, args []string) error {
 		return err
 	}
 	return w.until("status "+strings.Join(args, " "), func() (bool, error) {
-		var pull struct {
-			Head struct {
-				SHA string `json:"sha"`
-			} `json:"head"`
-		}
-		if _, err := w.api(ana, http.MethodGet, repoPath("/pulls/%s", args[0]), nil, &pull); err != nil {
+		pull, err := w.pull(args[0])
+		if err != nil {
 			return false, err
 		}
 		list, err := w.forge.statuses(w.as(ana), pull.Head.SHA)

@@ -42,6 +42,8 @@ type forge interface {
 	// statuses of a commit, newest first.
 	statuses(as asks, sha string) ([]status, error)
 	merge(as asks, pull string) error
+	// protect lets a branch take only heads that have these statuses, successful ones; none is no rule.
+	protect(branch string, contexts []string) error
 	review(as asks, pull, event string) error
 	// dismiss takes back what every review says, and answers how many there were.
 	dismiss(as asks, pull string) (int, error)

@@ -1,0 +1,88 @@
+package e2e
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tidegate/tidegate/vcs/devforge"
+)
+
+// is N open|closed|merged: waits until a pull request is.
+func cmdIs(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "is N STATE"); err != nil {
+		return err
+	}
+	return w.until("is "+strings.Join(args, " "), func() (bool, error) {
+		pull, err := w.pull(args[0])
+		if pull.Merged {
+			pull.State = "merged"
+		}
+		return pull.State == args[1], cmp.Or(err, fmt.Errorf("it is %s", pull.State))
+	})
+}
+
+type pullNow struct {
+	State  string
+	Merged bool
+	Head   struct {
+		SHA string `json:"sha"`
+	}
+}
+
+func (w *world) pull(number string) (p pullNow, err error) {
+	_, err = w.api(ana, http.MethodGet, repoPath("/pulls/%s", number), nil, &p)
+	return p, err
+}
+
+// branch NAME there|gone: waits until a branch is.
+func cmdBranch(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "branch NAME there|gone"); err != nil {
+		return err
+	}
+	return w.until("branch "+strings.Join(args, " "), func() (bool, error) {
+		status, err := w.api(ana, http.MethodGet, repoPath("/branches/%s", args[0]), nil, nil)
+		if status == http.StatusNotFound {
+			return args[1] == "gone", fmt.Errorf("it is gone")
+		}
+		return err == nil && args[1] == "there", cmp.Or(err, fmt.Errorf("it is there"))
+	})
+}
+
+// check N CONTEXT STATE: somebody else's commit status on a pull request's head.
+func cmdCheck(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 3, "check N CONTEXT STATE"); err != nil {
+		return err
+	}
+	pull, err := w.pull(args[0])
+	if err != nil {
+		return err
+	}
+	_, err = w.api(raj, http.MethodPost, repoPath("/statuses/%s", pull.Head.SHA), map[string]string{"context": args[1], "state": args[2]}, nil)
+	return err
+}
+
+// protect BRANCH [CONTEXT...]: a branch takes only heads that have these statuses, successful ones; without any it takes all.
+func cmdProtect(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 1, "protect BRANCH [CONTEXT...]"); err != nil {
+		return err
+	}
+	return w.forge.protect(args[0], args[1:])
+}
+
+func (f *devForge) protect(branch string, contexts []string) error {
+	return f.Protect(owner, name, branch, devforge.Protection{Contexts: contexts})
+}
+
+func (f *giteaForge) protect(branch string, contexts []string) error {
+	as := f.as(owner)
+	if len(contexts) == 0 {
+		return as(http.MethodDelete, repoPath("/branch_protections/%s", branch), nil, nil)
+	}
+	return as(http.MethodPost, repoPath("/branch_protections"), map[string]any{
+		"rule_name": branch, "enable_status_check": true, "status_check_contexts": contexts, "enable_push": true,
+	}, nil)
+}

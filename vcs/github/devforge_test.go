@@ -89,8 +89,12 @@ func (d *dev) commit(tb testing.TB, text string) string {
 
 func (d *dev) push(tb testing.TB, branch string) {
 	tb.Helper()
-	to := strings.Replace(d.url, "http://", "http://ana:ana-token@", 1) + "/acme/infra.git"
-	d.git(tb, "-C", d.tree, "push", "-q", to, "HEAD:refs/heads/"+branch)
+	d.git(tb, "-C", d.tree, "push", "-q", d.remote("ana", "acme/infra"), "HEAD:refs/heads/"+branch)
+}
+
+// remote is where git reaches a repository as a user.
+func (d *dev) remote(user, repo string) string {
+	return strings.Replace(d.url, "http://", fmt.Sprintf("http://%[1]s:%[1]s-token@", user), 1) + "/" + repo + ".git"
 }
 
 // call asks the forge as a user, past the client.

@@ -81,7 +81,7 @@ func (c *Client) methods(ctx context.Context, op string, pull vcs.Pull, want vcs
 		return told[m] != nil && !*told[m] || !rules.allow(m)
 	})
 	if len(all) == 0 {
-		return nil, &vcs.NotMergedError{Reason: fmt.Sprintf("the rules for `%s` allow no way of merging that the repository allows", pull.Base.Ref)}
+		return nil, &vcs.NotMergedError{Reason: fmt.Sprintf("the rules for %s allow no way of merging that the repository allows", pull.Base.Ref)}
 	}
 	return all, nil
 }
@@ -145,11 +145,11 @@ func (c *Client) whyNot(ctx context.Context, op string, pull vcs.Pull, said *gh.
 	case now.State == vcs.Merged:
 		return nil
 	case now.State == vcs.Closed:
-		no.Reason = "it is closed"
+		no.Reason = isClosed
 	case now.Draft:
 		no.Reason = isDraft
 	case strings.Contains(words, "through the merge queue"):
-		no.Reason = fmt.Sprintf("`%s` is merged by its merge queue: add the pull request to the queue on its page", now.Base.Ref)
+		no.Reason = fmt.Sprintf("%s is merged by its merge queue: add the pull request to the queue on its page", now.Base.Ref)
 	case strings.HasPrefix(words, "base branch was modified"), strings.HasPrefix(words, "merge already in progress"):
 		no.Again = true
 	case raw.Mergeable != nil && !raw.GetMergeable():
@@ -185,7 +185,7 @@ func (c *Client) tidy(ctx context.Context, pull vcs.Pull) {
 // needed reports whether the branch of a merged pull request is needed still. An open pull request from it or to it
 // would be closed by the deletion.
 func (c *Client) needed(ctx context.Context, op string, pull vcs.Pull) (bool, error) {
-	if pull.Head.Repo != pull.Repo.ID || pull.Head.Ref == pull.Base.Ref || !rest.IsRef(pull.Head.Ref) {
+	if pull.Fork() || pull.Head.Ref == pull.Base.Ref || !rest.IsRef(pull.Head.Ref) {
 		return true, nil
 	}
 	var repo struct {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -89,14 +91,14 @@ func TestMergeRefused(t *testing.T) {
 		"another base":         {405, "Base branch was modified. Review and try the merge again.", nil, "the forge says: Base branch was modified. Review and try the merge again", true, false},
 		"two at once":          {405, "Merge already in progress", nil, "already in progress", true, false},
 		"not known yet":        {405, notMergeable, map[string]any{"mergeable": nil, "mergeable_state": "unknown"}, "still working out", true, false},
-		"conflicts":            {405, notMergeable, map[string]any{"mergeable": false, "mergeable_state": "dirty"}, "it has conflicts with `main`", false, false},
+		"conflicts":            {405, notMergeable, map[string]any{"mergeable": false, "mergeable_state": "dirty"}, "it has conflicts with main", false, false},
 		"a draft":              {405, "Pull Request is still a draft", map[string]any{"draft": true}, "it is a draft", false, false},
 		"closed":               {405, notMergeable, map[string]any{"state": "closed"}, "it is closed", false, false},
 		"a status":             {405, `Required status check "ci/lint" is expected.`, nil, `the forge says: Required status check "ci/lint" is expected`, false, false},
 		"a hostile status":     {405, `Required status check "base branch was modified, through the Merge already in progress" is in progress.`, nil, "the forge says: Required status check", false, false},
 		"rules":                {405, "Repository rule violations found\n\n2 of 2 required status checks are expected.\n\n", nil, "the forge says: Repository rule violations found 2 of 2 required status checks are expected", false, false},
 		"a review":             {405, "At least 1 approving review is required by reviewers with write access.", nil, "approving review is required", false, false},
-		"a queue":              {405, "Repository rule violations found\n\nChanges must be made through the merge queue\n\n", nil, "`main` is merged by its merge queue: add the pull request to the queue", false, false},
+		"a queue":              {405, "Repository rule violations found\n\nChanges must be made through the merge queue\n\n", nil, "main is merged by its merge queue: add the pull request to the queue", false, false},
 		"a method":             {405, "Squash merges are not allowed on this repository.", nil, "Squash merges are not allowed", false, false},
 		"no permission":        {403, "Resource not accessible by integration", nil, "the account may not merge here; the forge says: Resource not accessible by integration", false, false},
 		"not shown":            {404, "Not Found", nil, "the account may not merge here", false, false},
@@ -167,16 +169,18 @@ func TestMergeMethod(t *testing.T) {
 		"untold":  {[]forgetest.Step{forgetest.Reply(http.StatusOK, `{}`), none, done}, []string{"merge"}, ""},
 		"ruled":   {[]forgetest.Step{flags(true, true, true), forgetest.Reply(http.StatusOK, `[{"type":"pull_request","parameters":{"allowed_merge_methods":["squash"]}}]`), done}, []string{"squash"}, ""},
 		"a line":  {[]forgetest.Step{flags(true, true, true), forgetest.Reply(http.StatusOK, `[{"type":"required_linear_history"}]`), done}, []string{"rebase"}, ""},
-		"neither": {[]forgetest.Step{flags(true, false, false), forgetest.Reply(http.StatusOK, `[{"type":"required_linear_history"}]`)}, nil, "the rules for `main` allow no way of merging"},
+		"neither": {[]forgetest.Step{flags(true, false, false), forgetest.Reply(http.StatusOK, `[{"type":"required_linear_history"}]`)}, nil, "the rules for main allow no way of merging"},
 		"old":     {[]forgetest.Step{flags(true, true, true), says(http.StatusNotFound, "Not Found"), done}, []string{"merge"}, ""},
 		"a plan without": {
-			[]forgetest.Step{flags(true, true, true), says(http.StatusForbidden, "Upgrade to GitHub Pro or make this repository public to enable this feature."), done},
-			[]string{"merge"}, "",
+			[]forgetest.Step{flags(true, true, true), says(http.StatusForbidden, "Upgrade to GitHub Pro to enable this feature."), done},
+			[]string{"merge"},
+			"",
 		},
 		"unreadable": {[]forgetest.Step{flags(true, true, true), forgetest.Reply(http.StatusOK, `[{"type":"pull_request","parameters":7}]`)}, nil, "a rule of main"},
 		"protected": {
 			[]forgetest.Step{flags(true, true, true), none, says(http.StatusMethodNotAllowed, "This branch must not contain merge commits."), done},
-			[]string{"merge", "rebase"}, "",
+			[]string{"merge", "rebase"},
+			"",
 		},
 		"untold, and not allowed": {
 			[]forgetest.Step{
@@ -251,6 +255,40 @@ func TestMergeTidiesInTime(t *testing.T) {
 	})
 }
 
+// TestMergeHistory: what becomes of two commits by each method.
+func TestMergeHistory(t *testing.T) {
+	t.Parallel()
+	d := newDev(t)
+	id := d.kit(t).Pull.Repo.ID
+	m := client(t, github.Config{APIURL: d.url + "/api/v3"})
+	for method, want := range map[vcs.MergeMethod]string{ // the subjects on main, oldest first, and how many merges there are
+		vcs.MergeCommit: "one, Merge pull request #2 from two-merge; 1",
+		vcs.MergeRebase: "one, two-rebase, the second; 0",
+		vcs.MergeSquash: "one, More (#2); 0",
+	} {
+		p := d.opens(t, "two-"+string(method), id)
+		d.git(t, "-C", d.tree, "checkout", "-q", p.Head.Ref)
+		file := "two-" + string(method) + ".tf"
+		must(t, os.WriteFile(filepath.Join(d.tree, file), []byte("# another\n"), 0o600))
+		d.git(t, "-C", d.tree, "commit", "-q", "-a", "-m", "the second")
+		d.push(t, p.Head.Ref)
+		p, err := m.Pull(t.Context(), p.Repo, p.Number)
+		must(t, err)
+		main := d.git(t, "-C", d.tree, "rev-parse", "main")
+		must(t, m.Merge(t.Context(), p, vcs.Merging{Method: method}))
+		d.git(t, "-C", d.tree, "fetch", "-q", d.url+"/acme/infra.git", "+main")
+		line := d.git(t, "-C", d.tree, "log", "--reverse", "--first-parent", "--format=%s", "FETCH_HEAD")
+		got := strings.ReplaceAll(line, "\n", ", ") + "; " + d.git(t, "-C", d.tree, "rev-list", "--count", "--merges", "FETCH_HEAD")
+		if want = strings.Replace(want, "#2", fmt.Sprintf("#%d", p.Number), 1); got != want {
+			t.Errorf("after Merge(%q) main is %q, want %q", method, got, want)
+		}
+		if text := d.git(t, "-C", d.tree, "show", "FETCH_HEAD:"+file); text != "# another" {
+			t.Errorf("after Merge(%q) the file is %q", method, text)
+		}
+		d.git(t, "-C", d.tree, "push", "-q", "-f", d.remote("ana", "acme/infra"), main+":refs/heads/main")
+	}
+}
+
 // TestMergeKeepsBranches: a branch stays that is in another repository, protected, or needed by an open pull request. Others
 // go, however strange their names are.
 func TestMergeKeepsBranches(t *testing.T) {
@@ -271,8 +309,7 @@ func TestMergeKeepsBranches(t *testing.T) {
 	must(t, d.Fork("acme", "infra", "raj"))
 	foreign := k.Another(t)
 	d.call(t, "ana", http.MethodPatch, fmt.Sprintf("/pulls/%d", foreign.Number), map[string]any{"state": "closed"}, nil)
-	to := strings.Replace(d.url, "http://", "http://raj:raj-token@", 1) + "/raj/infra.git"
-	d.git(t, "-C", d.tree, "push", "-q", to, "HEAD:refs/heads/"+foreign.Head.Ref)
+	d.git(t, "-C", d.tree, "push", "-q", d.remote("raj", "raj/infra"), "HEAD:refs/heads/"+foreign.Head.Ref)
 	d.call(t, "raj", http.MethodPost, "/pulls", map[string]any{"title": "Far", "head": "raj:" + foreign.Head.Ref, "base": "main"}, &made)
 	far, err := m.Pull(t.Context(), k.Pull.Repo, made.Number)
 	must(t, err)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	gh "github.com/google/go-github/v60/github"
 
@@ -16,16 +15,12 @@ import (
 )
 
 const (
-	// judgeTime is how long GitHub may take to find out whether a pull request can be merged. It begins when it is asked.
-	judgeTime       = 30 * time.Second
-	firstJudgePause = 500 * time.Millisecond
-	maxJudgePause   = 5 * time.Second
-
+	isClosed  = "it is closed"
 	isDraft   = "it is a draft"
 	isUnknown = "the forge is still working out whether it can be merged"
 )
 
-func conflicts(p vcs.Pull) string { return fmt.Sprintf("it has conflicts with `%s`", p.Base.Ref) }
+func conflicts(p vcs.Pull) string { return fmt.Sprintf("it has conflicts with %s", p.Base.Ref) }
 
 // Mergeable reads what GitHub says of merging, and finds out what blocks it, as GitHub does not say that.
 func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context string) bool) (vcs.Mergeable, error) {
@@ -47,8 +42,10 @@ func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context
 	switch state := raw.GetMergeableState(); {
 	case now.Head.SHA != pull.Head.SHA:
 		return blocked("its head is not " + pull.Head.SHA[:7] + " any more")
-	case now.State != vcs.Open:
-		return blocked(fmt.Sprintf("it is %s", now.State))
+	case now.State == vcs.Merged:
+		return blocked("it is merged already")
+	case now.State == vcs.Closed:
+		return blocked(isClosed)
 	case now.Draft:
 		return blocked(isDraft)
 	case undecided(raw):
@@ -62,21 +59,15 @@ func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context
 	}
 }
 
-// judged reads a pull request until GitHub has found out whether it can be merged, or takes too long. A draft, and one that
-// is not open any more, is not waited for.
+// judged reads a pull request until GitHub has found out whether it can be merged, which it begins when it is asked. A draft,
+// and one that is not open any more, is not waited for.
 // https://docs.github.com/rest/guides/using-the-rest-api-to-interact-with-your-git-database#checking-mergeability-of-pull-requests
-func (c *Client) judged(ctx context.Context, op string, pull vcs.Pull) (*gh.PullRequest, vcs.Pull, error) {
-	for waited, pause := time.Duration(0), firstJudgePause; ; pause = min(2*pause, maxJudgePause) {
-		raw, now, err := c.look(ctx, op, pull.Repo, pull.Number)
-		if err != nil || !undecided(raw) || now.State != vcs.Open || now.Draft || now.Head.SHA != pull.Head.SHA || waited >= judgeTime {
-			return raw, now, err
-		}
-		pause = min(pause, judgeTime-waited)
-		if err := rest.Sleep(ctx, pause); err != nil {
-			return nil, vcs.Pull{}, fmt.Errorf("%s: %w", op, err)
-		}
-		waited += pause
-	}
+func (c *Client) judged(ctx context.Context, op string, pull vcs.Pull) (raw *gh.PullRequest, now vcs.Pull, err error) {
+	_, err = rest.Poll(ctx, rest.PollTime, func() (done bool, err error) {
+		raw, now, err = c.look(ctx, op, pull.Repo, pull.Number)
+		return err != nil || !undecided(raw) || now.State != vcs.Open || now.Draft || now.Head.SHA != pull.Head.SHA, err
+	})
+	return raw, now, err
 }
 
 // undecided reports whether GitHub has not found out yet.
@@ -89,7 +80,7 @@ func undecided(raw *gh.PullRequest) bool {
 func (c *Client) blocked(ctx context.Context, op string, pull vcs.Pull, ours func(string) bool, behind bool) (vcs.Mergeable, error) {
 	var why []string
 	if behind {
-		why = append(why, fmt.Sprintf("`%s` has moved on, and wants branches that are up to date with it", pull.Base.Ref))
+		why = append(why, fmt.Sprintf("%s has moved on, and wants branches that are up to date with it", pull.Base.Ref))
 	}
 	base, err := c.branch(ctx, op, pull.Repo, pull.Base.Ref)
 	if err != nil {
@@ -121,7 +112,7 @@ func (c *Client) blocked(ctx context.Context, op string, pull vcs.Pull, ours fun
 
 // untold is the reason where GitHub tells none.
 func untold(pull vcs.Pull, r rules) string {
-	text := fmt.Sprintf("the forge does not tell why it would not merge it into `%s`", pull.Base.Ref)
+	text := fmt.Sprintf("the forge does not tell why it would not merge it into %s", pull.Base.Ref)
 	names := [][2]string{
 		{"required_signatures", "signed commits"},
 		{"required_deployments", "deployments"},
@@ -165,13 +156,13 @@ func (c *Client) unmet(ctx context.Context, op string, pull vcs.Pull, contexts [
 		case ours(name):
 			own = true
 		case known && state == vcs.Failure:
-			why = append(why, fmt.Sprintf("`%s` is required and has failed", name))
+			why = append(why, fmt.Sprintf("%s is required and has failed", name))
 		case known:
-			why = append(why, fmt.Sprintf("`%s` is required and is not done yet", name))
+			why = append(why, fmt.Sprintf("%s is required and is not done yet", name))
 		case hidden:
-			why = append(why, fmt.Sprintf("`%s` is required, and whether it is successful the account may not see (permission Checks: read)", name))
+			why = append(why, fmt.Sprintf("%s is required, and whether it is successful the account may not see (permission Checks: read)", name))
 		default:
-			why = append(why, fmt.Sprintf("`%s` is required and has not been reported", name))
+			why = append(why, fmt.Sprintf("%s is required and has not been reported", name))
 		}
 	}
 	return why, own, nil

@@ -70,6 +70,7 @@ var (
 	_ vcs.Reactor  = (*Client)(nil)
 	_ vcs.Cloner   = (*Client)(nil)
 	_ vcs.Lister   = (*Client)(nil)
+	_ vcs.Merger   = (*Client)(nil)
 )
 
 // New makes a client. It sends nothing yet.
@@ -104,12 +105,8 @@ func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull,
 	if err := c.ours(repo); err != nil {
 		return vcs.Pull{}, fmt.Errorf("%s: %w", op, err)
 	}
-	var got mergeRequest
-	if err := c.get(ctx, op, mergePath(repo, number), nil, &got); err != nil {
-		return vcs.Pull{}, err
-	}
-	p, err := c.pull(got)
-	return rest.Wanted(op, repo, number, p, err)
+	_, p, err := c.read(ctx, op, repo, number)
+	return p, err
 }
 
 // Comments lists the notes made at or after since, oldest first. What GitLab itself wrote is none.

@@ -222,6 +222,8 @@ func TestContract(t *testing.T) {
 	s.merge.AddNote("ana", "hello")
 	merged := s.project.AddMerge("raj", "Another", "other", "main")
 	merged.Set(func(f *gitlabtest.Facts) { f.State, f.SourceProject = "merged", 0 })
+	open := s.project.AddMerge("raj", "One more", "more", "main")
+	pipe := s.project.AddPipeline(s.merge.Head(), "grow", "push")
 	project := fmt.Sprintf("/projects/%d", s.project.ID())
 	merge := project + "/merge_requests/1"
 	head := s.merge.Head()
@@ -257,11 +259,17 @@ func TestContract(t *testing.T) {
 		{name: "webhooks", path: project + "/hooks", like: []gl.ProjectHook{}, recorded: true, at: `/projects/\d+/hooks$`},
 		{name: "pipelines", path: project + "/pipelines?sha=" + head, like: []gl.PipelineInfo{}, recorded: true, files: []string{"get_merge_request.json"}, pick: "pipeline"},
 		{name: "a new status", method: "POST", path: project + "/statuses/" + head, body: `{"name":"x","state":"success"}`, like: gl.CommitStatus{}, recorded: true, at: `/statuses/\w+$`},
+		{name: "statuses of a pipeline", path: project + "/repository/commits/" + head + "/statuses?pipeline_id=" + strconv.FormatInt(pipe, 10), like: []gl.CommitStatus{}, recorded: true, at: `/commits/\w+/statuses$`},
+		{name: "head_pipeline", path: merge, like: gl.Pipeline{}, recorded: true, files: []string{"get_merge_request.json"}, pick: "head_pipeline"},
+		{name: "can_merge", path: merge, like: gl.MergeRequest{}.User, recorded: true, files: []string{"get_merge_request.json"}, pick: "user"},
+		{name: "a branch", path: project + "/repository/branches/grow", like: gl.Branch{}},
+		{name: "a merge request that is changed", method: "PUT", path: merge, body: `{"squash":true}`, like: gl.MergeRequest{}, recorded: true, files: []string{"get_merge_request.json"}},
+		{name: "a merge", method: "PUT", path: project + "/merge_requests/3/merge", body: `{"sha":"` + open.Head() + `"}`, like: gl.MergeRequest{}, recorded: true, files: []string{"get_merge_request.json"}},
 		{name: "statuses", path: project + "/repository/commits/" + head + "/statuses", like: []gl.CommitStatus{}, recorded: true, at: `/commits/\w+/statuses$`},
 	} {
 		got := s.ask(t, tt.method, tt.path, tt.body)
 		raw, _ := json.Marshal(got)
-		if tt.pick == "author" || tt.pick == "diff_refs" {
+		if tt.pick != "" && tt.path == merge {
 			got = picked(got, tt.pick)
 			raw, _ = json.Marshal(got)
 		}

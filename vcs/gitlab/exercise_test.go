@@ -1,7 +1,9 @@
 package gitlab_test
 
 import (
+	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,11 +21,13 @@ type stand struct {
 	project *gitlabtest.Project
 	merge   *gitlabtest.Merge
 	client  *gitlab.Client
+	// merges are those that were opened later.
+	merges map[int]*gitlabtest.Merge
 }
 
 func newStand(tb testing.TB) *stand {
 	tb.Helper()
-	s := &stand{Server: gitlabtest.New(tb)}
+	s := &stand{Server: gitlabtest.New(tb), merges: map[int]*gitlabtest.Merge{}}
 	for _, name := range []string{"ana", "raj", "root", "eve", "mallory"} {
 		s.AddUser(name, "")
 	}
@@ -73,6 +77,11 @@ func (s *stand) kit(tb testing.TB) vcstest.Kit {
 			s.project.AddPipeline(sha, "refs/merge-requests/1/head", "merge_request_event")
 			return sha
 		},
+		Another: s.another, Require: s.require,
+		BranchSHA: func(_ testing.TB, branch string) string { return s.project.Branch(branch) },
+		Clash: func(_ testing.TB, p vcs.Pull) {
+			s.merges[p.Number].Set(func(f *gitlabtest.Facts) { f.Conflicts = true })
+		},
 		Close: func(testing.TB) { s.merge.Set(func(f *gitlabtest.Facts) { f.State = "closed" }) },
 		Review: func(_ testing.TB, user string, v vcstest.Verdict) int64 {
 			s.merge.Review(user, map[vcstest.Verdict]string{vcstest.Approve: "approve", vcstest.RequestChanges: "request_changes", vcstest.Remarks: "comment"}[v])
@@ -80,6 +89,26 @@ func (s *stand) kit(tb testing.TB) vcstest.Kit {
 		},
 	}
 }
+
+// another opens a merge request from a branch of its own, which has a pipeline.
+func (s *stand) another(tb testing.TB) vcs.Pull {
+	tb.Helper()
+	branch := fmt.Sprint("more-", len(s.merges))
+	m := s.project.AddMerge("ana", branch, branch, "main")
+	s.project.AddPipeline(m.Head(), branch, "push")
+	s.merges[m.Number()] = m
+	p, err := s.client.Pull(tb.Context(), s.pull(tb).Repo, m.Number())
+	must(tb, err)
+	return p
+}
+
+// require has merge requests wait for their pipelines, in which the jobs stand that are not ours.
+func (s *stand) require(_ testing.TB, contexts ...string) {
+	s.project.SetRules(gitlabtest.Rules{Pipeline: len(contexts) > 0})
+	s.project.AddJobs(slices.DeleteFunc(contexts, ours)...)
+}
+
+func ours(name string) bool { return strings.HasPrefix(name, "tidegate/") }
 
 func (s *stand) conversation(testing.TB) []vcstest.Remark {
 	var all []vcstest.Remark

@@ -90,7 +90,7 @@ func (c *Client) judge(a *rest.Answer, err error) *rest.Failure {
 	}
 	f := rest.ByStatus(answer.Response.StatusCode, c.words(answer), answer.Response.Header)
 	switch {
-	case answer.Response.StatusCode == http.StatusConflict:
+	case answer.Response.StatusCode == http.StatusConflict && !isAnotherHead(answer):
 		// Somebody else holds the lock that the request needs: of a merge request, or of a pipeline.
 		f.Verdict = rest.Busy
 	case f.Verdict == rest.Limited && f.Wait == 0:

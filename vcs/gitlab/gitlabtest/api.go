@@ -55,6 +55,10 @@ func (s *Server) routes() *http.ServeMux {
 		"GET " + merge + "/approvals":                                 (*call).getApprovals,
 		"GET " + merge + "/reviewers":                                 (*call).getReviewers,
 		"POST " + merge + "/approve":                                  (*call).postApprove,
+		"PUT " + merge:                                                (*call).putMerge,
+		"PUT " + merge + "/merge":                                     (*call).putMerged,
+		"GET " + project + "/repository/branches/{branch}":            (*call).getBranch,
+		"DELETE " + project + "/repository/branches/{branch}":         (*call).deleteBranch,
 		"GET " + merge + "/notes":                                     (*call).getNotes,
 		"POST " + merge + "/notes":                                    (*call).postNote,
 		"GET " + note:                                                 (*call).getNote,
@@ -168,7 +172,9 @@ func (c *call) getMerges() {
 	after, _ := time.Parse(time.RFC3339, c.r.FormValue("updated_after"))
 	var some []*Merge
 	for _, m := range c.p.merges {
-		if state := c.r.FormValue("state"); (state == "" || state == "all" || state == m.state) && !m.updated.Before(after) {
+		is := func(key, value string) bool { return c.r.FormValue(key) == "" || c.r.FormValue(key) == value }
+		state := is("state", m.state) || c.r.FormValue("state") == "all"
+		if state && is("source_branch", m.source) && is("target_branch", m.target) && !m.updated.Before(after) {
 			some = append(some, m)
 		}
 	}
@@ -199,7 +205,10 @@ func (c *call) writeMerges(some []*Merge) {
 	write(c.w, http.StatusOK, page(c.w, c.r, all))
 }
 
-func (c *call) getMerge() { write(c.w, http.StatusOK, c.mergeDocument(c.m)) }
+func (c *call) getMerge() {
+	write(c.w, http.StatusOK, c.mergeDocument(c.m, who(c.r)))
+	c.m.unchecked = max(c.m.unchecked-1, 0)
+}
 
 func (c *call) getNotes() {
 	all := []document{}
@@ -317,7 +326,8 @@ func (c *call) getPipelines() {
 func (c *call) getStatuses() {
 	all := []document{}
 	for _, one := range c.p.statuses {
-		if one.sha == c.r.PathValue("sha") {
+		id := c.r.FormValue("pipeline_id")
+		if one.sha == c.r.PathValue("sha") && (id == "" || id == fmt.Sprint(one.pipeline)) && (c.r.FormValue("all") == "true" || c.p.latest(one)) {
 			all = append(all, c.statusDocument(one))
 		}
 	}

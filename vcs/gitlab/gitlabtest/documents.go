@@ -1,6 +1,7 @@
 package gitlabtest
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -24,6 +25,7 @@ func (s *Server) projectDocument(p *Project) document {
 		"id": p.id, "description": "", "name": path.Base(p.path), "path": path.Base(p.path), "path_with_namespace": p.path,
 		"name_with_namespace": strings.ReplaceAll(p.path, "/", " / "), "default_branch": "main", "visibility": "private",
 		"http_url_to_repo": s.URL + "/" + p.path + ".git", "ssh_url_to_repo": "git@127.0.0.1:" + p.path + ".git", "web_url": s.URL + "/" + p.path,
+		"squash_option": cmp.Or(p.rules.Squash, "default_off"), "merge_trains_enabled": p.rules.Trains, "only_allow_merge_if_pipeline_succeeds": p.rules.Pipeline,
 	}
 }
 
@@ -45,17 +47,21 @@ func (s *Server) mergeInList(m *Merge) document {
 		"target_branch": m.target, "source_branch": m.source, "user_notes_count": people, "upvotes": 0, "downvotes": 0,
 		"assignee": nil, "author": s.userDocument(s.user(m.author)), "assignees": []any{}, "reviewers": []any{},
 		"source_project_id": from, "target_project_id": m.p.id, "labels": []string{}, "work_in_progress": m.draft, "draft": m.draft,
-		"milestone": nil, "merge_when_pipeline_succeeds": false, "detailed_merge_status": "mergeable", "merge_status": "can_be_merged",
+		"milestone": nil, "merge_when_pipeline_succeeds": false, "detailed_merge_status": m.mergeStatus(), "merge_status": m.oldStatus(),
 		"sha": m.heads[len(m.heads)-1], "merge_commit_sha": nil, "discussion_locked": nil, "should_remove_source_branch": nil,
-		"force_remove_source_branch": false, "reference": fmt.Sprintf("!%d", m.iid), "web_url": m.page(), "squash": false, "has_conflicts": false,
+		"force_remove_source_branch": false, "reference": fmt.Sprintf("!%d", m.iid), "web_url": m.page(), "squash": m.squash, "has_conflicts": m.conflicts,
 	}
 }
 
-func (s *Server) mergeDocument(m *Merge) document {
+func (s *Server) mergeDocument(m *Merge, me *user) document {
 	d := s.mergeInList(m)
 	head := m.heads[len(m.heads)-1]
 	d["subscribed"], d["changes_count"], d["merge_error"], d["first_contribution"] = false, "1", nil, false
-	d["user"] = document{"can_merge": true}
+	d["user"] = document{"can_merge": s.level(m.p.path, me.id) >= 30}
+	d["head_pipeline"] = nil
+	if one := m.pipeline(); one != nil {
+		d["head_pipeline"] = s.pipelineDocument(m.p, one)
+	}
 	d["diff_refs"] = document{"base_sha": m.base, "head_sha": head, "start_sha": m.base}
 	return d
 }
@@ -86,7 +92,7 @@ func (s *Server) approvalsDocument(m *Merge) document {
 
 func (s *Server) pipelineDocument(p *Project, one *pipeline) document {
 	return document{
-		"id": one.id, "sha": one.sha, "ref": one.ref, "status": one.state, "source": one.source, "project_id": p.id,
+		"id": one.id, "sha": one.sha, "ref": one.ref, "status": p.pipelineState(one), "source": one.source, "project_id": p.id,
 		"web_url": fmt.Sprintf("%s/%s/-/pipelines/%d", s.URL, p.path, one.id), "created_at": one.made, "updated_at": one.made,
 	}
 }
@@ -96,5 +102,12 @@ func (s *Server) statusDocument(one *status) document {
 		"id": one.id, "sha": one.sha, "ref": one.ref, "status": one.state, "name": one.name, "target_url": one.url,
 		"description": one.description, "created_at": stamp(one.made), "started_at": nil, "finished_at": nil, "allow_failure": false,
 		"coverage": nil, "pipeline_id": one.pipeline, "author": s.userDocument(s.user(one.author)),
+	}
+}
+
+func (s *Server) branchDocument(name, sha string, protected bool) document {
+	return document{
+		"name": name, "merged": false, "protected": protected, "default": name == "main", "can_push": true, "developers_can_push": false,
+		"developers_can_merge": false, "commit": document{"id": sha, "short_id": sha[:8], "title": "one"},
 	}
 }

@@ -19,6 +19,10 @@ type Project struct {
 	pipes    []*pipeline
 	statuses []*status
 	hooks    []Webhook
+	rules    Rules
+	// gone are branches that were deleted, moved those that stand elsewhere than their merge requests.
+	gone  []string
+	moved map[string]string
 }
 
 // Merge is a merge request.
@@ -38,6 +42,10 @@ type Merge struct {
 	approvedBy     []string
 	reviewers      map[string]string
 	approvalsLeft  int
+	conflicts      bool
+	squash         bool
+	// unchecked is how often it is still told that GitLab is working it out.
+	unchecked int
 }
 
 type note struct {
@@ -171,9 +179,10 @@ func (m *Merge) Push() string {
 func (m *Merge) Set(change func(*Facts)) {
 	m.p.s.mu.Lock()
 	defer m.p.s.mu.Unlock()
-	f := Facts{m.state, m.draft, m.sourceProject, m.approvalsLeft}
+	f := Facts{m.state, m.draft, m.sourceProject, m.approvalsLeft, m.conflicts, m.squash, m.unchecked}
 	change(&f)
 	m.state, m.draft, m.sourceProject, m.approvalsLeft = f.State, f.Draft, f.SourceProject, f.ApprovalsLeft
+	m.conflicts, m.squash, m.unchecked = f.Conflicts, f.Squash, f.Unchecked
 	_, m.updated = m.p.s.tick()
 }
 
@@ -186,6 +195,12 @@ type Facts struct {
 	SourceProject int64
 	// ApprovalsLeft is what the project's rules still want.
 	ApprovalsLeft int
+	// Conflicts: its branches can't be merged.
+	Conflicts bool
+	// Squash: its commits become one.
+	Squash bool
+	// Unchecked is how often it is still told that GitLab is working out whether it can be merged.
+	Unchecked int
 }
 
 // Note is a note as GitLab has it.

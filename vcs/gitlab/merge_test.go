@@ -1,0 +1,311 @@
+package gitlab_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/gitlab"
+	"github.com/tidegate/tidegate/vcs/gitlab/gitlabtest"
+	ft "github.com/tidegate/tidegate/vcs/internal/forgetest"
+)
+
+// toMerge is the merge request of aMerge.
+func toMerge() vcs.Pull {
+	p := somePull()
+	p.Head = vcs.Branch{Ref: "grow", SHA: someSHA, Repo: p.Repo.ID}
+	p.Base.Ref = "main"
+	return p
+}
+
+// merging answers with aMerge, with keys and values changed that stand in turn.
+func merging(tb testing.TB, changes ...any) ft.Step {
+	tb.Helper()
+	raw := []byte(aMerge(tb, "merge_status", "can_be_merged"))
+	for i := 0; i < len(changes); i += 2 {
+		raw = ft.Change(tb, raw, fmt.Sprint(changes[i]), changes[i+1])
+	}
+	return ft.Reply(http.StatusOK, string(raw))
+}
+
+func pipeline(status string) map[string]any {
+	return map[string]any{"id": 9, "project_id": 8, "sha": strings.Repeat("d", 40), "status": status}
+}
+
+func jobs(all string) ft.Step { return ft.Reply(http.StatusOK, all) }
+
+// TestMergeable: each of GitLab's words has a meaning, and one that is not known yet is asked for again for half a minute.
+func TestMergeable(t *testing.T) {
+	t.Parallel()
+	const status = "detailed_merge_status"
+	is := func(word string) ft.Step { return merging(t, status, word) }
+	ready := vcs.Mergeable{State: vcs.MergeReady}
+	no := func(why ...string) vcs.Mergeable { return vcs.Mergeable{State: vcs.MergeBlocked, Why: why} }
+	unknown := func(why string) vcs.Mergeable { return vcs.Mergeable{State: vcs.MergeUnknown, Why: []string{why}} }
+	type steps = []ft.Step
+	for name, tt := range map[string]struct {
+		steps steps
+		want  vcs.Mergeable
+		err   error
+	}{
+		"ready":            {steps: steps{is("mergeable")}, want: ready},
+		"after a while":    {steps: steps{is("unchecked"), is("checking"), is("preparing"), is("approvals_syncing"), is("mergeable")}, want: ready},
+		"never worked out": {steps: ft.Times(8, is("checking")), want: unknown("the forge is still working it out")},
+		"a word of later":  {steps: ft.Times(8, is("not_the_right\n`moon`")), want: unknown("the forge says `not_the_right 'moon'`")},
+		"then gone":        {steps: steps{is("checking"), ft.Reply(404, `{"message":"404 Not found"}`)}, err: vcs.ErrNotFound},
+		"not ours":         {steps: steps{merging(t, "iid", 13)}, err: vcs.ErrUnusable},
+		"closed":           {steps: steps{merging(t, status, "not_open", "state", "closed")}, want: no("it is closed")},
+		"merged":           {steps: steps{merging(t, status, "not_open", "state", "merged")}, want: no("it is merged already")},
+		"moved":            {steps: steps{merging(t, status, "mergeable", "sha", strings.Repeat("c", 40))}, want: no("its head is not aaaaaaa any more")},
+		"who may not":      {steps: steps{merging(t, status, "mergeable", "user", map[string]any{"can_merge": false})}, want: no("the account of the token may not merge into `main`")},
+
+		"older: ready":     {steps: steps{merging(t)}, want: ready},
+		"older: unchecked": {steps: steps{merging(t, "merge_status", "cannot_be_merged_recheck"), merging(t)}, want: ready},
+		"older: conflicts": {steps: steps{merging(t, "merge_status", "cannot_be_merged")}, want: no("it has conflicts with `main`")},
+		"older: a draft":   {steps: steps{merging(t, "work_in_progress", true)}, want: no("it is a draft")},
+		"older: threads":   {steps: steps{merging(t, "blocking_discussions_resolved", false)}, want: no("it has threads that are not resolved")},
+
+		"no pipeline": {steps: steps{is("ci_must_pass")}, want: no("it has no pipeline, and the project wants one that has succeeded")},
+		"a pipeline that waits for us": {
+			steps: steps{merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[{"id":1,"name":"build","status":"success","pipeline_id":9},{"id":2,"name":"tidegate/apply","status":"pending","pipeline_id":9}]`)},
+			want:  ready,
+		},
+		"a pipeline that waits for others": {
+			steps: steps{merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[{"id":1,"name":"build","status":"running"},{"id":2,"name":"tidegate/apply","status":"pending"},{"id":3,"name":"lint","status":"created"}]`)},
+			want:  no("`build` in its pipeline is `running`", "`lint` in its pipeline is `created`"),
+		},
+		"a pipeline that failed": {
+			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(`[{"id":1,"name":"build","status":"failed"},{"id":3,"name":"try","status":"failed","allow_failure":true},{"id":5,"name":"lint","status":"success"},{"id":4,"name":"lint","status":"failed"},{"id":6,"name":"other","status":"failed","pipeline_id":8}]`)},
+			want:  no("`build` in its pipeline is `failed`"),
+		},
+		"a pipeline of which GitLab thinks still": {
+			steps: steps{merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[{"id":1,"name":"tidegate/apply","status":"success"}]`), is("mergeable")},
+			want:  ready,
+		},
+		"a pipeline that can't be seen": {
+			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), ft.Reply(403, `{"message":"403 Forbidden"}`)},
+			err:   vcs.ErrRefused,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &ft.Script{Steps: tt.steps}
+				got, err := client(t, gitlab.Config{HTTP: s}).Mergeable(t.Context(), toMerge(), ours)
+				if diff := cmp.Diff(tt.want, got); diff != "" || !errors.Is(err, tt.err) {
+					t.Errorf("Mergeable() error = %v, want %v, differs (-want +got):\n%s", err, tt.err, diff)
+				}
+				if len(s.Requests) != len(tt.steps) {
+					t.Errorf("%d requests were sent, want %d", len(s.Requests), len(tt.steps))
+				}
+			})
+		})
+	}
+}
+
+// TestObstacles: what is in the way is said in words of ours.
+func TestObstacles(t *testing.T) {
+	t.Parallel()
+	for word, want := range map[string]string{
+		"conflict":                       "it has conflicts with `main`",
+		"broken_status":                  "its source branch is gone or has no commits, or it has conflicts with `main`",
+		"commits_status":                 "its source branch is gone or has no commits, or it has conflicts with `main`",
+		"need_rebase":                    "it must be rebased onto `main`",
+		"draft_status":                   "it is a draft",
+		"not_approved":                   "approvals that the project requires are missing",
+		"requested_changes":              "a reviewer asks for changes",
+		"discussions_not_resolved":       "it has threads that are not resolved",
+		"blocked_status":                 "it waits for another merge request",
+		"merge_request_blocked":          "it waits for another merge request",
+		"external_status_checks":         "external status checks have not passed",
+		"status_checks_must_pass":        "external status checks have not passed",
+		"jira_association_missing":       "its title and description name no Jira issue",
+		"not_open":                       "it is not open",
+		"policies_denied":                "it is against a security policy",
+		"security_policy_violations":     "it is against a security policy",
+		"security_policy_pipeline_check": "it is against a security policy",
+		"locked_paths":                   "it changes files that somebody has locked",
+		"locked_lfs_files":               "it changes files that somebody has locked",
+		"merge_time":                     "the time that it must not be merged before has not come",
+		"title_regex":                    "its title is not what the project wants",
+	} {
+		s := &ft.Script{Steps: []ft.Step{merging(t, "detailed_merge_status", word)}}
+		got, err := client(t, gitlab.Config{HTTP: s}).Mergeable(t.Context(), toMerge(), ours)
+		if diff := cmp.Diff(vcs.Mergeable{State: vcs.MergeBlocked, Why: []string{want}}, got); err != nil || diff != "" {
+			t.Errorf("%s: Mergeable() error = %v, differs (-want +got):\n%s", word, err, diff)
+		}
+	}
+}
+
+// TestMergeRefusals: why it is not merged is told by how it stands afterwards.
+func TestMergeRefusals(t *testing.T) {
+	t.Parallel()
+	const status = "detailed_merge_status"
+	is := func(word string) ft.Step { return merging(t, status, word) }
+	open, project := is("mergeable"), ft.Reply(http.StatusOK, `{"id":7}`)
+	not := ft.Reply(405, `{"message":"405 Method Not Allowed"}`)
+	cannot := ft.Reply(422, `{"message":"Branch cannot be merged"}`)
+	no401 := ft.Reply(401, `{"message":"401 Unauthorized"}`)
+	moved := merging(t, "sha", strings.Repeat("c", 40))
+	type steps = []ft.Step
+	for name, tt := range map[string]struct {
+		steps steps
+		// want is nil where err is one of vcs's, or where it is merged.
+		want *vcs.NotMergedError
+		err  error
+	}{
+		"merged":                   {steps: steps{open, project, open}},
+		"merged before":            {steps: steps{merging(t, "state", "merged")}},
+		"merged meanwhile":         {steps: steps{open, project, not, merging(t, "state", "merged")}},
+		"closed":                   {steps: steps{merging(t, "state", "closed")}, want: &vcs.NotMergedError{Reason: "it is closed"}},
+		"moved":                    {steps: steps{moved}, want: &vcs.NotMergedError{Moved: true, Reason: "its head is not aaaaaaa any more"}},
+		"moved meanwhile":          {steps: steps{open, project, not, moved}, want: &vcs.NotMergedError{Moved: true, Reason: "its head is not aaaaaaa any more"}},
+		"moved, as is seen later":  {steps: steps{open, project, ft.Reply(409, `{"message":"SHA does not match HEAD of source branch"}`), open}, want: &vcs.NotMergedError{Moved: true, Reason: "its head has moved"}},
+		"merged at another head":   {steps: steps{merging(t, "state", "merged", "sha", strings.Repeat("c", 40))}, want: &vcs.NotMergedError{Moved: true, Reason: "its head is not aaaaaaa any more"}},
+		"conflicts":                {steps: steps{open, project, not, is("conflict")}, want: &vcs.NotMergedError{Reason: "it has conflicts with `main`"}},
+		"not looked at yet":        {steps: steps{open, project, not, is("checking")}, want: &vcs.NotMergedError{Again: true, Reason: "the forge is still working out whether it can be merged"}},
+		"being merged":             {steps: steps{open, project, not, merging(t, status, "not_open", "state", "locked")}, want: &vcs.NotMergedError{Again: true, Reason: "the forge is at work on it"}},
+		"the pipeline":             {steps: steps{open, project, not, merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(`[{"id":1,"name":"tidegate/apply","status":"failed"}]`)}, want: &vcs.NotMergedError{Reason: "`tidegate/apply` in its pipeline is `failed`"}},
+		"the pipeline, not looked": {steps: steps{open, project, not, merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[]`)}, want: &vcs.NotMergedError{Again: true, Reason: "its pipeline is `running`"}},
+		"the base has moved":       {steps: steps{open, project, cannot, open}, want: &vcs.NotMergedError{Again: true, Reason: "the forge answers 422: `Branch cannot be merged`"}},
+		"a hook of the server":     {steps: steps{open, project, cannot, merging(t, "merge_error", "GL-HOOK-ERR: not on\nSunday")}, want: &vcs.NotMergedError{Again: true, Reason: "the forge answers 422: `GL-HOOK-ERR: not on Sunday`"}},
+		"a word of later":          {steps: steps{open, project, not, is("moon")}, want: &vcs.NotMergedError{Reason: "the forge answers 405: `405 Method Not Allowed`"}},
+		"who may not":              {steps: steps{merging(t, "user", map[string]any{"can_merge": false}), project}, want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
+		"who may not, says 401":    {steps: steps{open, project, no401, no401, no401, no401, open}, want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
+		"a merge train":            {steps: steps{open, ft.Reply(http.StatusOK, `{"merge_trains_enabled":true}`)}, want: &vcs.NotMergedError{Reason: "`main` is merged by its merge train: add the merge request to the train on its page"}},
+		"no answer":                {steps: steps{open, project, ft.Cut(errors.New("reset"))}, err: vcs.ErrInDoubt},
+		"a fault":                  {steps: steps{open, project, ft.Reply(500, `{"message":"500 Internal Server Error"}`)}, err: vcs.ErrInDoubt},
+		"not there":                {steps: steps{ft.Reply(404, `{"message":"404 Not found"}`)}, err: vcs.ErrNotFound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &ft.Script{Steps: tt.steps}
+				err := client(t, gitlab.Config{HTTP: s}).Merge(t.Context(), toMerge(), vcs.Merging{})
+				var got *vcs.NotMergedError
+				errors.As(err, &got)
+				if diff := cmp.Diff(tt.want, got); diff != "" || tt.want == nil && !errors.Is(err, tt.err) {
+					t.Errorf("Merge() error = %v, want %v; it differs (-want +got):\n%s", err, tt.err, diff)
+				}
+				if len(s.Requests) != len(tt.steps) {
+					t.Errorf("%d requests were sent, want %d", len(s.Requests), len(tt.steps))
+				}
+			})
+		})
+	}
+}
+
+// TestMergeBody: what is asked of a merge, for what the merge request and the project are set to.
+func TestMergeBody(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		how     vcs.MergeMethod
+		squash  bool // the merge request's own
+		project string
+		want    map[string]any // nil: a refusal
+		unset   bool           // the merge request is set not to squash before
+	}{
+		"as it is set":                         {want: map[string]any{}, squash: true},
+		"squashed":                             {how: vcs.MergeSquash, want: map[string]any{"squash": true}},
+		"squashed where nobody may":            {how: vcs.MergeSquash, project: `{"squash_option":"never"}`},
+		"with a merge commit":                  {how: vcs.MergeCommit, want: map[string]any{}},
+		"with a merge commit, set to squash":   {how: vcs.MergeCommit, squash: true, want: map[string]any{}, unset: true},
+		"with a merge commit where none is":    {how: vcs.MergeCommit, project: `{"squash_option":"always"}`},
+		"squashed where everybody squashes":    {how: vcs.MergeSquash, project: `{"squash_option":"always"}`, want: map[string]any{"squash": true}},
+		"as it is set, where everybody has to": {project: `{"squash_option":"always"}`, want: map[string]any{}},
+	} {
+		project := tt.project
+		if project == "" {
+			project = `{"squash_option":"default_on"}`
+		}
+		done := ft.Reply(http.StatusOK, `{}`)
+		s := &ft.Script{Steps: []ft.Step{merging(t, "squash", tt.squash), ft.Reply(http.StatusOK, project), done, done}}
+		err := client(t, gitlab.Config{HTTP: s}).Merge(t.Context(), toMerge(), vcs.Merging{Method: tt.how})
+		if tt.want == nil {
+			if not := (*vcs.NotMergedError)(nil); !errors.As(err, &not) || len(s.Requests) != 2 {
+				t.Errorf("%s: Merge() = %v after %d requests, want a refusal of ours", name, err, len(s.Requests))
+			}
+			continue
+		}
+		must(t, err)
+		got := map[string]any{}
+		must(t, json.Unmarshal(s.Bodies[len(s.Bodies)-1], &got))
+		tt.want["sha"] = someSHA
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: what is asked for differs (-want +got):\n%s", name, diff)
+		}
+		if unset := len(s.Requests) == 4 && string(s.Bodies[2]) == `{"squash":false}`; unset != tt.unset {
+			t.Errorf("%s: it was set not to squash before: %v", name, unset)
+		}
+	}
+}
+
+// TestMergePipelineCost: a pipeline that only waits for us is no obstacle, and is asked for in a way that costs little.
+func TestMergePipelineCost(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	p := s.another(t)
+	s.require(t, "ci/lint")
+	before := len(s.Asked())
+	got, err := s.client.Mergeable(t.Context(), p, ours)
+	if err != nil || got.State != vcs.MergeBlocked {
+		t.Fatalf("Mergeable() = %+v, %v, want it blocked", got, err)
+	}
+	asked := s.Asked()[before:]
+	if len(asked) != 2 || !strings.Contains(asked[1], "/statuses?page=1&per_page=100&pipeline_id=") {
+		t.Errorf("it asks for %q", asked)
+	}
+}
+
+// TestBranchStays: a branch that is needed is not deleted after a merge, by whatever way.
+func TestBranchStays(t *testing.T) {
+	t.Parallel()
+	how := vcs.Merging{DeleteBranch: true}
+	for name, need := range map[string]func(s *stand, m *gitlabtest.Merge, branch string){
+		"another is based on it": func(s *stand, _ *gitlabtest.Merge, branch string) {
+			s.project.AddMerge("ana", "child", "child", branch)
+		},
+		"another comes from it": func(s *stand, m *gitlabtest.Merge, branch string) {
+			s.project.AddMerge("ana", "again", branch, "release").At(m.Head())
+		},
+		"it is protected": func(s *stand, _ *gitlabtest.Merge, branch string) {
+			s.project.SetRules(gitlabtest.Rules{Protected: []string{branch}})
+		},
+	} {
+		s := newStand(t)
+		p := s.another(t)
+		need(s, s.merges[p.Number], p.Head.Ref)
+		for range 2 {
+			must(t, s.client.Merge(t.Context(), p, how))
+			if got := s.project.Branch(p.Head.Ref); got != p.Head.SHA {
+				t.Errorf("when %s: the branch is at %q, want it at %q", name, got, p.Head.SHA)
+			}
+		}
+	}
+	s := newStand(t)
+	p := s.another(t)
+	must(t, s.client.Merge(t.Context(), p, vcs.Merging{}))
+	s.project.MoveBranch(p.Head.Ref, someSHA)
+	must(t, s.client.Merge(t.Context(), p, how))
+	if got := s.project.Branch(p.Head.Ref); got != someSHA {
+		t.Errorf("a branch that has moved on is at %q", got)
+	}
+	fork := s.another(t)
+	s.merges[fork.Number].Set(func(f *gitlabtest.Facts) { f.SourceProject = 9999 })
+	fork, err := s.client.Pull(t.Context(), fork.Repo, fork.Number)
+	must(t, err)
+	before := len(s.Asked())
+	must(t, s.client.Merge(t.Context(), fork, how))
+	for _, one := range s.Asked()[before:] {
+		if strings.Contains(one, "branch") {
+			t.Errorf("about a fork's branch it asks: %s", one)
+		}
+	}
+}

@@ -140,8 +140,8 @@ func (c *Client) whyNot(ctx context.Context, op string, pull vcs.Pull, said *gh.
 	words, status := strings.ToLower(said.Message), said.Response.StatusCode
 	no := &vcs.NotMergedError{Reason: "the forge says: " + strings.Join(strings.Fields(strings.TrimSuffix(strings.TrimSpace(c.words(said)), ".")), " ")}
 	switch {
-	case now.Head.SHA != pull.Head.SHA, now.State != vcs.Merged && status == http.StatusConflict:
-		no.Reason, no.Moved = "its head is not "+pull.Head.SHA[:7]+" any more", true
+	case now.Head.SHA != pull.Head.SHA:
+		no.Reason, no.Moved = hasMoved(pull), true
 	case now.State == vcs.Merged:
 		return nil
 	case now.State == vcs.Closed:
@@ -152,6 +152,8 @@ func (c *Client) whyNot(ctx context.Context, op string, pull vcs.Pull, said *gh.
 		no.Reason = fmt.Sprintf("%s is merged by its merge queue: add the pull request to the queue on its page", now.Base.Ref)
 	case strings.HasPrefix(words, "base branch was modified"), strings.HasPrefix(words, "merge already in progress"):
 		no.Again = true
+	case status == http.StatusConflict:
+		no.Reason, no.Moved = hasMoved(pull), true
 	case raw.Mergeable != nil && !raw.GetMergeable():
 		no.Reason = conflicts(now)
 	case raw.Mergeable == nil && strings.Contains(words, "not mergeable"):

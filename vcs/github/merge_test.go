@@ -90,6 +90,7 @@ func TestMergeRefused(t *testing.T) {
 		"another head, merged": {405, notMergeable, map[string]any{"merged": true, "state": "closed", "head": map[string]any{"ref": "grow", "sha": sha("other")}}, "its head is not ", false, true},
 		"another base":         {405, "Base branch was modified. Review and try the merge again.", nil, "the forge says: Base branch was modified. Review and try the merge again", true, false},
 		"two at once":          {405, "Merge already in progress", nil, "already in progress", true, false},
+		"two at once, as well": {409, "Merge already in progress", nil, "already in progress", true, false},
 		"not known yet":        {405, notMergeable, map[string]any{"mergeable": nil, "mergeable_state": "unknown"}, "still working out", true, false},
 		"conflicts":            {405, notMergeable, map[string]any{"mergeable": false, "mergeable_state": "dirty"}, "it has conflicts with main", false, false},
 		"a draft":              {405, "Pull Request is still a draft", map[string]any{"draft": true}, "it is a draft", false, false},

@@ -20,6 +20,8 @@ const (
 	isUnknown = "the forge is still working out whether it can be merged"
 )
 
+func hasMoved(p vcs.Pull) string { return "its head is not " + p.Head.SHA[:7] + " any more" }
+
 func conflicts(p vcs.Pull) string { return fmt.Sprintf("it has conflicts with %s", p.Base.Ref) }
 
 // Mergeable reads what GitHub says of merging, and finds out what blocks it, as GitHub does not say that.
@@ -41,7 +43,7 @@ func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context
 	}
 	switch state := raw.GetMergeableState(); {
 	case now.Head.SHA != pull.Head.SHA:
-		return blocked("its head is not " + pull.Head.SHA[:7] + " any more")
+		return blocked(hasMoved(pull))
 	case now.State == vcs.Merged:
 		return blocked("it is merged already")
 	case now.State == vcs.Closed:

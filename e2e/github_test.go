@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tidegate/tidegate/vcs/devforge"
 )
 
 // TestForgeSpeaksAsGitHub says everything to devforge that it knows, and holds each answer and each
@@ -135,6 +137,8 @@ func (c *conversation) about(sha string) {
 		c.ask(bot, "POST", repoPath("/statuses/%s", sha), body, 201)
 	}
 	c.ask(bot, "GET", repoPath("/commits/%s/statuses?per_page=3&page=1", sha), "", 200)
+	c.ask(bot, "GET", repoPath("/commits/%s/status?per_page=1", sha), "", 200)
+	c.ask(bot, "GET", repoPath("/commits/%s/check-runs?per_page=1", sha), "", 200)
 	c.ask(eve, "POST", repoPath("/statuses/%s", sha), `{"state":"success"}`, 403)
 	c.ask(bot, "POST", repoPath("/statuses/%s", strings.Repeat("0", 40)), `{"state":"success"}`, 422)
 }
@@ -212,11 +216,28 @@ func (c *conversation) hooks(to string) {
 	c.ask(raj, "GET", repoPath("/hooks"), "", 404)
 }
 
-// merges merges, or not.
+// merges merges, or not, by the rules that there are.
 func (c *conversation) merges() {
+	const rules = "/rules/branches/main?per_page=2&page=1"
+	c.ask(bot, "GET", repoPath(rules), "", 200)
+	c.ask(bot, "GET", repoPath("/branches/main"), "", 200)
+	c.ask(bot, "GET", repoPath("/branches/nothing"), "", 404)
+	must(c.t, c.world.dev.Protect(owner, name, "main", devforge.Protection{
+		Contexts: []string{"ci/lint"}, RuleContexts: []string{"ci/test"}, UpToDate: true, Methods: []string{"merge"}, Queue: true,
+	}))
+	c.ask(bot, "GET", repoPath(rules), "", 200)
+	c.ask(bot, "GET", repoPath("/branches/main"), "", 200)
+	c.ask(ana, "GET", repoPath("/pulls/1"), "", 200)
+	c.ask(ana, "PUT", repoPath("/pulls/1/merge"), `{}`, 405)
+	c.ask(ana, "DELETE", repoPath("/git/refs/heads/main"), "", 422)
+	must(c.t, c.world.dev.Protect(owner, name, "main", devforge.Protection{}))
 	c.ask(ana, "PUT", repoPath("/pulls/2/merge"), `{}`, 405)
 	c.ask(ana, "PUT", repoPath("/pulls/1/merge"), fmt.Sprintf(`{"sha":%q}`, strings.Repeat("0", 40)), 409)
 	c.ask(eve, "PUT", repoPath("/pulls/1/merge"), `{}`, 403)
 	c.ask(ana, "PUT", repoPath("/pulls/1/merge"), `{"merge_method":"merge"}`, 200)
 	c.ask(ana, "GET", repoPath("/pulls/1"), "", 200)
+	c.ask(ana, "GET", repoPath("/pulls?state=open&base=main&head=acme:other"), "", 200)
+	c.ask(eve, "DELETE", repoPath("/git/refs/heads/change"), "", 403)
+	c.ask(ana, "DELETE", repoPath("/git/refs/heads/change"), "", 204)
+	c.ask(ana, "DELETE", repoPath("/git/refs/heads/change"), "", 422)
 }

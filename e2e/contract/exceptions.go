@@ -56,6 +56,10 @@ func exceptions() []exception {
 			method: http.MethodPost, path: "/repos/*/*/issues/comments/*/reactions", status: http.StatusNotFound,
 			why: "a comment that somebody has deleted is answered so; the description tells success and spam alone",
 		},
+		{
+			method: http.MethodDelete, path: "/repos/*/*/git/refs/heads/*", status: http.StatusForbidden,
+			why: "a token that may not write is answered so; the description tells of conflicts and of what is not valid alone",
+		},
 	}
 }
 

@@ -69,6 +69,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"hook":      cmdHook,
 		"repo":      cmdRepo,
 		"sshd":      cmdSSHD,
+		"submodule": cmdSubmodule,
 		"state":     cmdState,
 		"object":    cmdObject,
 		"disk":      cmdDisk,
@@ -597,9 +598,33 @@ func cmdRepo(ts *testscript.TestScript, w *world, args []string) error {
 	if err := w.overlay(dir, ts.MkAbs(args[1])); err != nil {
 		return err
 	}
-	to := strings.Replace(w.dev.cloneURL(ana), "/"+repoPath("")[len("/repos/"):]+".git", "/"+args[0]+".git", 1)
-	for _, git := range [][]string{{"init", "-q"}, {"add", "-A"}, {"commit", "-q", "-m", "modules"}, {"push", "-q", to, "HEAD:refs/heads/main"}} {
+	for _, git := range [][]string{{"init", "-q"}, {"add", "-A"}, {"commit", "-q", "-m", "modules"}, {"push", "-q", w.dev.cloneOf(ana, args[0]), "HEAD:refs/heads/main"}} {
 		if _, err := w.git(dir, git...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// submodule BRANCH PATH OWNER/NAME: records another repository's main as a submodule on a branch that is there.
+func cmdSubmodule(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 3, "submodule BRANCH PATH OWNER/NAME"); err != nil {
+		return err
+	}
+	branch, path, clone := args[0], args[1], filepath.Join(w.dir, "clone")
+	heads, err := w.git(w.dir, "ls-remote", w.dev.cloneOf(ana, args[2]), "refs/heads/main")
+	if err != nil {
+		return err
+	}
+	commit, _, _ := strings.Cut(heads, "\t")
+	for _, git := range [][]string{
+		{"fetch", "-q", "origin"}, {"checkout", "-q", "-f", "-B", branch, "origin/" + branch},
+		{"config", "--file", ".gitmodules", "submodule." + path + ".path", path},
+		{"config", "--file", ".gitmodules", "submodule." + path + ".url", "../../" + args[2] + ".git"},
+		{"add", ".gitmodules"}, {"update-index", "--add", "--cacheinfo", "160000," + commit + "," + path},
+		{"commit", "-q", "-m", "a submodule"}, {"push", "-q", "origin", "HEAD:refs/heads/" + branch},
+	} {
+		if _, err := w.git(clone, git...); err != nil {
 			return err
 		}
 	}

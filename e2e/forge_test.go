@@ -189,8 +189,10 @@ func (f *devForge) close() {
 func (f *devForge) api() string  { return f.http.URL + "/api/v3" }
 func (f *devForge) host() string { return strings.TrimPrefix(f.http.URL, "http://") }
 
-func (f *devForge) cloneURL(user string) string {
-	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, user+"-password"), Path: "/" + owner + "/" + name + ".git"}
+func (f *devForge) cloneURL(user string) string { return f.cloneOf(user, owner+"/"+name) }
+
+func (f *devForge) cloneOf(user, repo string) string {
+	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, user+"-password"), Path: "/" + repo + ".git"}
 	return u.String()
 }
 

@@ -132,6 +132,22 @@ func LeftNote(runURL string) string {
 		"may be there and in no state: look at what is really there before you apply."
 }
 
+// SubmodulesNote tells of submodules that are empty directories; "" for none.
+func SubmodulesNote(paths []string) string {
+	const most = 5
+	if len(paths) == 0 {
+		return ""
+	}
+	var names []string
+	for _, p := range paths[:min(most, len(paths))] {
+		names = append(names, Code(p))
+	}
+	if more := len(paths) - most; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return "Submodules are empty directories here: " + strings.Join(names, ", ") + ". Who runs this server can have them fetched (`--submodules`)."
+}
+
 // MergingNote says what comes after an apply that left nothing to apply.
 func MergingNote(base string) string {
 	return "Nothing is left to apply: this is merged into " + Code(base) + " next."

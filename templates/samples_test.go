@@ -236,6 +236,7 @@ func samples() map[string]string {
 		"state_push_not":      mended(true, templates.StateFailed, &templates.Failure{Summary: "Failed to write state", Text: "Error: Failed to write state\n\ncannot import state with serial 3 over newer state with serial 4"}),
 		"state_push_lost":     mended(true, templates.StateUnknown, nil),
 		"apply_again":         apply(again),
+		"plan_submodules":     templates.Plan{Jobs: []templates.Job{keptClean}, Notes: []string{templates.SubmodulesNote([]string{"network/vendor", "a`b", "c", "d", "e", "f", "g"})}, CommentLimit: 60_000, Footer: footer("plan", "comment:7")}.Render(),
 		"plan_left":           templates.Plan{Jobs: []templates.Job{keptClean}, Notes: []string{templates.LeftNote("https://tg.example/runs/01K8")}, CommentLimit: 60_000, Footer: footer("plan", "apply:01K8")}.Render(),
 		"plan_kept":           plan(ready("network", templates.Changes{Add: 1}), keptClean, clean("audit")),
 		"apply_interrupted":   apply(stopped),

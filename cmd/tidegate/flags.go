@@ -94,6 +94,7 @@ func options() []option {
 		{group: "Running terraform", name: "write-git-creds", def: "false", help: "let git in terraform init read what Tidegate's own account can read on the forge, for modules in private repositories; nothing is written to disk. Who may push a branch can read as much then: docs/security.md"},
 		{group: "Running terraform", name: "ssh-known-hosts", holder: "FILE", help: "the keys of the hosts that terraform init may fetch modules from over ssh; no other host is spoken to. Default: ssh's own, such as ~/.ssh/known_hosts"},
 		{group: "Running terraform", name: "ssh-agent", holder: "WHO", def: "init", help: "which processes find the ssh agent of the server's environment (SSH_AUTH_SOCK): init, for modules; all, for provisioners as well; none"},
+		{group: "Running terraform", name: "submodules", def: "false", help: "fetch submodules, from this forge with Tidegate's own account, from elsewhere by https without one. Who may push a branch can read as much then: docs/security.md. Without it they are empty directories"},
 		{group: "Running terraform", name: "allow-local-state", def: "false", help: "keep the state of projects without a backend in the data directory; without it they are planned, but not applied"},
 
 		{group: "Merging", name: "automerge", def: "false", help: "merge a pull request when nothing of it is left to apply, unless its repository says automerge: false; without it, if its repository says automerge: true"},

@@ -93,7 +93,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	if err := checkFilesystem(s.dataDir, s.networkFS); err != nil {
 		return &startError{err}
 	}
-	kept, err := openStores(ctx, s.dataDir, log)
+	kept, err := openStores(ctx, s.dataDir, s.submodules, log)
 	if err != nil {
 		return &startError{err}
 	}
@@ -113,7 +113,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 		Tools:  tools,
 		Options: dispatch.Options{
 			Name: s.statusName, Executable: s.executable,
-			Allowed: s.allow.Allows, Slots: s.jobs, QueuePull: s.queuePull, QueueRepo: s.queueRepo, LocalState: s.localState, ModuleCredential: s.gitCreds,
+			Allowed: s.allow.Allows, Slots: s.jobs, QueuePull: s.queuePull, QueueRepo: s.queueRepo, LocalState: s.localState, ModuleCredential: s.gitCreds, Submodules: s.submodules,
 			Automerge: s.automerge, MergeMethod: s.mergeMethod, DeleteBranch: s.deleteBranch,
 			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
 			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, WritesAnHour: s.writesAnHour, Repos: forges.named(s.allow),
@@ -206,7 +206,7 @@ type stores struct {
 	work    *workdir.Store
 }
 
-func openStores(ctx context.Context, dir string, log *slog.Logger) (k stores, err error) {
+func openStores(ctx context.Context, dir string, submodules bool, log *slog.Logger) (k stores, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.close())
@@ -224,7 +224,7 @@ func openStores(ctx context.Context, dir string, log *slog.Logger) (k stores, er
 	for _, damage := range k.locks.Damage() {
 		log.ErrorContext(ctx, "going on with a damaged lock", "err", damage)
 	}
-	k.work, err = workdir.Open(ctx, workdir.Config{Data: dir, Log: log})
+	k.work, err = workdir.Open(ctx, workdir.Config{Data: dir, Submodules: submodules, Log: log})
 	return k, err
 }
 

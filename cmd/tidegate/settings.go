@@ -46,6 +46,7 @@ type settings struct {
 	deleteBranch  bool
 	localState    bool
 	gitCreds      bool
+	submodules    bool
 	ssh           runner.SSH
 	reconcile     time.Duration
 	lockTimeout   time.Duration
@@ -178,6 +179,7 @@ func (s *settings) readNumbers(get func(string) string, bad *problems) {
 		{"tf-download", &s.download},
 		{"allow-local-state", &s.localState},
 		{"write-git-creds", &s.gitCreds},
+		{"submodules", &s.submodules},
 		{"allow-network-filesystem", &s.networkFS},
 		{"automerge", &s.automerge},
 		{"delete-source-branch-on-merge", &s.deleteBranch},

@@ -107,6 +107,11 @@ func (c *fetchCall) isAlone(m *mirror) bool {
 
 // fetchNow fetches into gitDir. The caller holds m.fetching.
 func (m *mirror) fetchNow(ctx context.Context, repo Repo, gitDir string, specs []string) error {
+	return m.fetchOne(ctx, repo, gitDir, specs, nil)
+}
+
+// fetchOne is fetchNow with more of git's configuration.
+func (m *mirror) fetchOne(ctx context.Context, repo Repo, gitDir string, specs, config []string) error {
 	remote, err := dial(ctx, repo)
 	if err != nil {
 		return err
@@ -116,7 +121,7 @@ func (m *mirror) fetchNow(ctx context.Context, repo Repo, gitDir string, specs [
 		defer func() { _ = remote.pipe.Close() }()
 		c.files = []*os.File{remote.pipe}
 	}
-	c.config = append(fetchConfiguration(), remote.config...)
+	c.config = slices.Concat(fetchConfiguration(), remote.config, config)
 	c.args = append([]string{
 		"fetch", "--quiet", "--force", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
 		"--no-recurse-submodules", "--no-show-forced-updates", "--", remote.url,

@@ -27,15 +27,26 @@ type gitServer struct {
 	// during is called while git waits for an answer to a request that had the credential.
 	during func()
 	asked  int
+	// paths are what was asked for with it.
+	paths []string
 }
 
 func newGitServer(t *testing.T, src *source) *gitServer {
 	t.Helper()
+	return serveGit(t, map[string]*source{"/acme/infra.git": src})
+}
+
+// serveGit serves repositories by their paths.
+func serveGit(t *testing.T, repos map[string]*source) *gitServer {
+	t.Helper()
 	g := &gitServer{}
-	backend := &cgi.Handler{
-		Path: filepath.Join(src.git(t, "--exec-path"), "git-http-backend"),
-		Root: "/acme/infra.git",
-		Env:  []string{"GIT_PROJECT_ROOT=" + filepath.Join(src.dir, ".git"), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null"},
+	backend := http.NewServeMux()
+	for path, src := range repos {
+		backend.Handle(path+"/", &cgi.Handler{
+			Path: filepath.Join(src.git(t, "--exec-path"), "git-http-backend"),
+			Root: path,
+			Env:  []string{"GIT_PROJECT_ROOT=" + filepath.Join(src.dir, ".git"), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null"},
+		})
 	}
 	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, ok := r.BasicAuth()
@@ -47,6 +58,7 @@ func newGitServer(t *testing.T, src *source) *gitServer {
 		}
 		g.mu.Lock()
 		g.asked++
+		g.paths = append(g.paths, r.URL.Path)
 		if g.during != nil {
 			g.during()
 		}

@@ -1,6 +1,7 @@
 package workdir
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ const mostPaths = 64 << 20
 // mirror. The same base and head always give the same commit; a ref keeps it until [Store.Remove].
 //
 // Errors: [*ConflictError]; [*MovedError] when the head is another commit than asked for, also when the
-// forge has not published the new one yet; [*RefGoneError]; [ErrUnrelated]; [ErrUnauthorized].
+// forge has not published the new one yet; [*RefGoneError]; [ErrUnrelated]; [ErrUnauthorized]; [*SubmoduleError].
 func (s *Store) Merge(ctx context.Context, repo Repo, req MergeRequest) (Merge, error) {
 	if _, err := pullDir(req.Pull); err != nil {
 		return Merge{}, err
@@ -50,7 +51,7 @@ func (s *Store) Merge(ctx context.Context, repo Repo, req MergeRequest) (Merge, 
 			return fmt.Errorf("fetching %s and %s: %w", base, req.HeadRef, err)
 		}
 		var err error
-		if merge, err = m.merge(ctx, req); err != nil {
+		if merge, err = m.merge(ctx, repo, req, s.submodules); err != nil {
 			return fmt.Errorf("merging %s into %s: %w", req.HeadRef, base, err)
 		}
 		return nil
@@ -62,7 +63,7 @@ func (s *Store) Merge(ctx context.Context, repo Repo, req MergeRequest) (Merge, 
 }
 
 // merge merges what was fetched.
-func (m *mirror) merge(ctx context.Context, req MergeRequest) (Merge, error) {
+func (m *mirror) merge(ctx context.Context, repo Repo, req MergeRequest, submodules bool) (Merge, error) {
 	refs, err := m.refs(ctx, refPrefix(req.Pull))
 	if err != nil {
 		return Merge{}, err
@@ -76,6 +77,15 @@ func (m *mirror) merge(ctx context.Context, req MergeRequest) (Merge, error) {
 	}
 	if merge.Tree, err = m.mergeTree(ctx, merge.Base, merge.Head); err != nil {
 		return Merge{}, err
+	}
+	if submodules {
+		if merge.Tree, err = m.graft(ctx, repo, req.Pull, merge.Tree); err != nil {
+			return Merge{}, err
+		}
+		// One of the base that can't be had any more counts as changed.
+		if merge.baseTree, err = m.graft(ctx, repo, req.Pull, merge.Base); err != nil && (ctx.Err() != nil || isDamage(err)) {
+			return Merge{}, err
+		}
 	}
 	if merge.Commit, err = m.commit(ctx, merge); err != nil {
 		return Merge{}, err
@@ -190,7 +200,8 @@ func (m *mirror) commit(ctx context.Context, merge Merge) (string, error) {
 // Changed answers the paths that differ between the base and the merge result, sorted: what is new, gone
 // or different, and so both names of what was renamed.
 func (s *Store) Changed(ctx context.Context, repo Repo, merge Merge) ([]string, error) {
-	for _, id := range []string{merge.Base, merge.Tree} {
+	base := cmp.Or(merge.baseTree, merge.Base)
+	for _, id := range []string{base, merge.Tree} {
 		if err := checkObject(id); err != nil {
 			return nil, err
 		}
@@ -202,7 +213,7 @@ func (s *Store) Changed(ctx context.Context, repo Repo, merge Merge) ([]string, 
 	out, err := m.run(ctx, command{
 		args: []string{
 			"diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff",
-			"--ignore-submodules=none", merge.Base, merge.Tree, "--",
+			"--ignore-submodules=none", base, merge.Tree, "--",
 		},
 		limit: mostPaths,
 	})

@@ -114,6 +114,17 @@ func (t *Tree) Submodule(path string) bool {
 	return ok && e.mode == modeSubmodule
 }
 
+// Submodules answers the paths of all submodules, in git's order.
+func (t *Tree) Submodules() []string {
+	var found []string
+	for _, e := range t.entries {
+		if e.mode == modeSubmodule {
+			found = append(found, e.path)
+		}
+	}
+	return found
+}
+
 // ReadFile reads a file as a process in a checkout would: through links, as long as they stay inside
 // ([*EscapeError]). There is no file: [fs.ErrNotExist]. More than 1 MiB: [ErrTooLarge].
 func (t *Tree) ReadFile(ctx context.Context, name string) ([]byte, error) {

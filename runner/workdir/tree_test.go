@@ -70,6 +70,9 @@ func TestTree(t *testing.T) {
 	if !tree.Submodule("module") || tree.Submodule("a") {
 		t.Error("Submodule() tells submodules wrong")
 	}
+	if diff := cmp.Diff([]string{"module"}, tree.Submodules()); diff != "" {
+		t.Errorf("Submodules() (-want +got):\n%s", diff)
+	}
 }
 
 func TestReadFile(t *testing.T) {

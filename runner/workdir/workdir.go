@@ -35,6 +35,9 @@ type Config struct {
 	Data string
 	// Git is the git binary; empty means the git in PATH.
 	Git string
+	// Submodules has their files fetched: trees have them as files of the repository's own, at the commits that are recorded. Without
+	// it they are empty directories.
+	Submodules bool
 	// Log gets repairs and waits; nil discards them.
 	Log *slog.Logger
 }
@@ -65,6 +68,8 @@ type MergeRequest struct {
 // Merge is the result of merging a pull request's head into its base branch. All are object ids.
 type Merge struct {
 	Base, Head, Commit, Tree string
+	// baseTree is the base's with its submodules, for Changed; "" where they are not fetched.
+	baseTree string
 }
 
 // Store keeps the mirrors and checkouts of one data directory. It is safe for concurrent use, but for
@@ -74,6 +79,8 @@ type Store struct {
 	data string
 	git  *git
 	log  *slog.Logger
+	// submodules are fetched.
+	submodules bool
 
 	mu      sync.Mutex
 	mirrors map[string]*mirror
@@ -106,7 +113,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{data: data, git: g, log: log, mirrors: map[string]*mirror{}}, nil
+	return &Store{data: data, git: g, log: log, submodules: cfg.Submodules, mirrors: map[string]*mirror{}}, nil
 }
 
 // Close ends the git processes that wait for work, and waits for those that are at work: to have these

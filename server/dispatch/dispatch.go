@@ -44,6 +44,8 @@ type Options struct {
 	// LocalState keeps the state of projects without a backend in the data directory. Without it
 	// their applies are refused.
 	LocalState bool
+	// Submodules: those of repositories are fetched.
+	Submodules bool
 	// ModuleCredential offers the forge's credential to git in `terraform init`, where the forge has one.
 	ModuleCredential bool
 	// ApplyRequirements hold for every project, beside its own: words of project.Requirements.

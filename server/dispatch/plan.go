@@ -55,6 +55,12 @@ func (e *Engine) merge(ctx context.Context, s scene) (m workdir.Merge, v verdict
 			apply: e.unplanned(s),
 		}, true, nil
 	}
+	if lost := new(workdir.SubmoduleError); errors.As(err, &lost) {
+		return m, verdict{
+			answer:  sayLostSubmodule(s, lost),
+			outcome: "a submodule can't be had", plan: e.status(s, cmdPlan, vcs.Failure, "a submodule can't be had"), apply: e.unplanned(s),
+		}, true, nil
+	}
 	if gone := new(workdir.RefGoneError); errors.As(err, &gone) {
 		return m, verdict{
 			answer:  sayRefusal(title(s.ask.name)+" not run: a branch is gone", "The repository has no "+templates.Code(gone.Ref)+" any more. Nothing was run, and no lock was taken."),

@@ -61,7 +61,7 @@ func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes 
 	if s.merging != nil {
 		merging = templates.MergingNote(s.pull.Base.Ref)
 	}
-	answer := e.sayJobs(s, jobs, touched, slices.Concat(notes, e.releasedNotes(jobs), []string{e.leftNote(s), unstored, merging}))
+	answer := e.sayJobs(s, jobs, touched, slices.Concat(notes, e.releasedNotes(jobs), []string{e.leftNote(s), e.submoduleNote(ctx, s, jobs), unstored, merging}))
 	states, err := e.outcome(ctx, s, jobs)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -354,6 +355,36 @@ func sayRefusal(headline string, body ...string) say {
 	return func(f templates.Footer) string {
 		return templates.Refusal{Headline: headline, Body: body, Footer: f}.Render()
 	}
+}
+
+// sayLostSubmodule says which submodule keeps everything from being run.
+func sayLostSubmodule(s scene, lost *workdir.SubmoduleError) say {
+	const most = 400
+	body := []string{"The submodule " + templates.Code(lost.Path) + " " + templates.Sentence(lost.Why) + ". Nothing was run, and no lock was taken."}
+	if said := []rune(lost.Said()); len(said) > 0 {
+		body = append(body, "It was said: "+templates.Code(string(said[:min(len(said), most)])))
+	}
+	return sayRefusal(title(s.ask.name)+" not run: a submodule can't be had", body...)
+}
+
+// submoduleNote tells of submodules in a project that are empty directories.
+func (e *Engine) submoduleNote(ctx context.Context, s scene, jobs []journal.Job) string {
+	if e.Options.Submodules || !s.ask.plans() || s.run.Tree == "" {
+		return ""
+	}
+	t, err := e.Work.Tree(ctx, s.repo, s.run.Tree)
+	if err != nil {
+		return "" // it is only a hint
+	}
+	var empty []string
+	for _, sub := range t.Submodules() {
+		if slices.ContainsFunc(jobs, func(j journal.Job) bool {
+			return j.Job.Project.Dir == "." || strings.HasPrefix(sub, j.Job.Project.Dir+"/") || j.Result != nil && j.Result.End == runner.Failed
+		}) {
+			empty = append(empty, sub)
+		}
+	}
+	return templates.SubmodulesNote(empty)
 }
 
 func (e *Engine) sayInternal(run string) say {

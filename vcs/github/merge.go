@@ -81,7 +81,7 @@ func (c *Client) methods(ctx context.Context, op string, pull vcs.Pull, want vcs
 		return told[m] != nil && !*told[m] || !rules.allow(m)
 	})
 	if len(all) == 0 {
-		return nil, &vcs.NotMergedError{Reason: fmt.Sprintf("the rules for %s allow no way of merging that the repository allows", pull.Base.Ref)}
+		return nil, &vcs.NotMergedError{Reason: fmt.Sprintf("the rules for %s allow no way of merging that the repository allows", rest.Quote(pull.Base.Ref))}
 	}
 	return all, nil
 }
@@ -138,7 +138,7 @@ func (c *Client) whyNot(ctx context.Context, op string, pull vcs.Pull, said *gh.
 		return err
 	}
 	words, status := strings.ToLower(said.Message), said.Response.StatusCode
-	no := &vcs.NotMergedError{Reason: "the forge says: " + strings.Join(strings.Fields(strings.TrimSuffix(strings.TrimSpace(c.words(said)), ".")), " ")}
+	no := &vcs.NotMergedError{Reason: "the forge answers: " + rest.Quote(c.words(said))}
 	switch {
 	case now.Head.SHA != pull.Head.SHA:
 		no.Reason, no.Moved = hasMoved(pull), true
@@ -149,7 +149,7 @@ func (c *Client) whyNot(ctx context.Context, op string, pull vcs.Pull, said *gh.
 	case now.Draft:
 		no.Reason = isDraft
 	case strings.Contains(words, "through the merge queue"):
-		no.Reason = fmt.Sprintf("%s is merged by its merge queue: add the pull request to the queue on its page", now.Base.Ref)
+		no.Reason = fmt.Sprintf("%s is merged by its merge queue: add the pull request to the queue on its page", rest.Quote(now.Base.Ref))
 	case strings.HasPrefix(words, "base branch was modified"), strings.HasPrefix(words, "merge already in progress"):
 		no.Again = true
 	case status == http.StatusConflict:

@@ -22,7 +22,9 @@ const (
 
 func hasMoved(p vcs.Pull) string { return "its head is not " + p.Head.SHA[:7] + " any more" }
 
-func conflicts(p vcs.Pull) string { return fmt.Sprintf("it has conflicts with %s", p.Base.Ref) }
+func conflicts(p vcs.Pull) string {
+	return fmt.Sprintf("it has conflicts with %s", rest.Quote(p.Base.Ref))
+}
 
 // Mergeable reads what GitHub says of merging, and finds out what blocks it, as GitHub does not say that.
 func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context string) bool) (vcs.Mergeable, error) {
@@ -82,7 +84,7 @@ func undecided(raw *gh.PullRequest) bool {
 func (c *Client) blocked(ctx context.Context, op string, pull vcs.Pull, ours func(string) bool, behind bool) (vcs.Mergeable, error) {
 	var why []string
 	if behind {
-		why = append(why, fmt.Sprintf("%s has moved on, and wants branches that are up to date with it", pull.Base.Ref))
+		why = append(why, fmt.Sprintf("%s has moved on, and wants branches that are up to date with it", rest.Quote(pull.Base.Ref)))
 	}
 	base, err := c.branch(ctx, op, pull.Repo, pull.Base.Ref)
 	if err != nil {
@@ -114,7 +116,7 @@ func (c *Client) blocked(ctx context.Context, op string, pull vcs.Pull, ours fun
 
 // untold is the reason where GitHub tells none.
 func untold(pull vcs.Pull, r rules) string {
-	text := fmt.Sprintf("the forge does not tell why it would not merge it into %s", pull.Base.Ref)
+	text := fmt.Sprintf("the forge does not tell why it would not merge it into %s", rest.Quote(pull.Base.Ref))
 	names := [][2]string{
 		{"required_signatures", "signed commits"},
 		{"required_deployments", "deployments"},
@@ -158,13 +160,13 @@ func (c *Client) unmet(ctx context.Context, op string, pull vcs.Pull, contexts [
 		case ours(name):
 			own = true
 		case known && state == vcs.Failure:
-			why = append(why, fmt.Sprintf("%s is required and has failed", name))
+			why = append(why, rest.Quote(name)+" is required and has failed")
 		case known:
-			why = append(why, fmt.Sprintf("%s is required and is not done yet", name))
+			why = append(why, rest.Quote(name)+" is required and is not done yet")
 		case hidden:
-			why = append(why, fmt.Sprintf("%s is required, and whether it is successful the account may not see (permission Checks: read)", name))
+			why = append(why, rest.Quote(name)+" is required, and whether it is successful the account may not see (permission Checks: read)")
 		default:
-			why = append(why, fmt.Sprintf("%s is required and has not been reported", name))
+			why = append(why, rest.Quote(name)+" is required and has not been reported")
 		}
 	}
 	return why, own, nil

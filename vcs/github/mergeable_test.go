@@ -48,8 +48,8 @@ func TestMergeableStates(t *testing.T) {
 		"clean":         {[]forgetest.Step{is(true, "clean")}, nil, ready},
 		"unstable":      {[]forgetest.Step{is(true, "unstable")}, nil, ready},
 		"hooks":         {[]forgetest.Step{is(true, "has_hooks")}, nil, ready},
-		"conflicts":     {[]forgetest.Step{is(false, "dirty")}, nil, inTheWay("it has conflicts with main")},
-		"conflicts too": {[]forgetest.Step{is(false, "unknown")}, nil, inTheWay("it has conflicts with main")},
+		"conflicts":     {[]forgetest.Step{is(false, "dirty")}, nil, inTheWay("it has conflicts with `main`")},
+		"conflicts too": {[]forgetest.Step{is(false, "unknown")}, nil, inTheWay("it has conflicts with `main`")},
 		"a draft":       {[]forgetest.Step{told(map[string]any{"draft": true, "mergeable": nil})}, nil, inTheWay("it is a draft")},
 		"closed":        {[]forgetest.Step{told(map[string]any{"state": "closed", "mergeable": nil})}, nil, inTheWay("it is closed")},
 		"merged":        {[]forgetest.Step{told(map[string]any{"state": "closed", "merged": true})}, nil, inTheWay("it is merged already")},
@@ -138,7 +138,7 @@ func TestMergeableBlocked(t *testing.T) {
 	const (
 		pull, branch, rules, graph = "/pulls/12", "/branches/main", "/rules/branches/main", "/graphql"
 		checking                   = `{"required_status_checks":[{"context":"ci/lint"},{"context":"tidegate/apply"}]}`
-		untold                     = "the forge does not tell why it would not merge it into main"
+		untold                     = "the forge does not tell why it would not merge it into `main`"
 	)
 	status, check := "/commits/"+sha("head")+"/status", "/commits/"+sha("head")+"/check-runs"
 	for name, tt := range map[string]struct {
@@ -147,26 +147,27 @@ func TestMergeableBlocked(t *testing.T) {
 	}{
 		"only ours":              {site{branch: protected("tidegate/apply"), status: statuses("tidegate/apply", "pending")}, ready},
 		"only ours, not yet set": {site{branch: protected("tidegate/apply"), status: statuses()}, ready},
-		"another":                {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses(), check: runs()}, inTheWay("ci/lint is required and has not been reported")},
-		"another by a ruleset":   {site{rules: ruled("required_status_checks", checking), status: statuses("ci/lint", "pending"), check: runs()}, inTheWay("ci/lint is required and is not done yet")},
-		"one of both":            {site{branch: protected("ci/lint"), rules: ruled("required_status_checks", checking), status: statuses("ci/lint", "failure"), check: runs()}, inTheWay("ci/lint is required and has failed")},
-		"an error":               {site{branch: protected("ci/lint"), status: statuses("ci/lint", "error"), check: runs()}, inTheWay("ci/lint is required and has failed")},
+		"another":                {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses(), check: runs()}, inTheWay("`ci/lint` is required and has not been reported")},
+		"another by a ruleset":   {site{rules: ruled("required_status_checks", checking), status: statuses("ci/lint", "pending"), check: runs()}, inTheWay("`ci/lint` is required and is not done yet")},
+		"one of both":            {site{branch: protected("ci/lint"), rules: ruled("required_status_checks", checking), status: statuses("ci/lint", "failure"), check: runs()}, inTheWay("`ci/lint` is required and has failed")},
+		"an error":               {site{branch: protected("ci/lint"), status: statuses("ci/lint", "error"), check: runs()}, inTheWay("`ci/lint` is required and has failed")},
+		"a strange name":         {site{branch: protected("a`b\n c"), status: statuses(), check: runs()}, inTheWay("`a'b c` is required and has not been reported")},
 		"a check run":            {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses(), check: runs("ci/lint", "success")}, ready},
 		"a skipped check run":    {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses(), check: runs("ci/lint", "skipped")}, ready},
-		"a check run that runs":  {site{branch: protected("ci/lint"), status: statuses(), check: runs("ci/lint", nil)}, inTheWay("ci/lint is required and is not done yet")},
-		"a cancelled check run":  {site{branch: protected("ci/lint"), status: statuses(), check: runs("ci/lint", "cancelled")}, inTheWay("ci/lint is required and has failed")},
-		"two of a name":          {site{branch: protected("ci/lint"), status: statuses("ci/lint", "success"), check: runs("ci/lint", "failure")}, inTheWay("ci/lint is required and has failed")},
-		"two of a name, ours":    {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses("ci/lint", "failure"), check: runs("ci/lint", "success")}, inTheWay("ci/lint is required and has failed")},
+		"a check run that runs":  {site{branch: protected("ci/lint"), status: statuses(), check: runs("ci/lint", nil)}, inTheWay("`ci/lint` is required and is not done yet")},
+		"a cancelled check run":  {site{branch: protected("ci/lint"), status: statuses(), check: runs("ci/lint", "cancelled")}, inTheWay("`ci/lint` is required and has failed")},
+		"two of a name":          {site{branch: protected("ci/lint"), status: statuses("ci/lint", "success"), check: runs("ci/lint", "failure")}, inTheWay("`ci/lint` is required and has failed")},
+		"two of a name, ours":    {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses("ci/lint", "failure"), check: runs("ci/lint", "success")}, inTheWay("`ci/lint` is required and has failed")},
 		"second pages": {
 			site{
 				rules: paged(rules, ruled("required_signatures", "null")), rules + "?page=2": ruled("required_status_checks", checking),
 				status: paged(status, statuses("ci/test", "failure")), status + "?page=2": statuses("ci/lint", "success"),
 				check: paged(check, runs("ci/test", "failure")), check + "?page=2": runs("ci/lint", "failure"),
-			}, inTheWay("ci/lint is required and has failed"),
+			}, inTheWay("`ci/lint` is required and has failed"),
 		},
 		"hidden check runs": {
 			site{branch: protected("ci/lint", "ci/test"), status: statuses("ci/lint", "success"), check: says(http.StatusForbidden, "Resource not accessible by integration")},
-			inTheWay("ci/test is required, and whether it is successful the account may not see (permission Checks: read)"),
+			inTheWay("`ci/test` is required, and whether it is successful the account may not see (permission Checks: read)"),
 		},
 		"a review":   {site{branch: protected("tidegate/apply"), status: statuses(), graph: reviews(`"REVIEW_REQUIRED"`)}, inTheWay("a review that approves is missing")},
 		"changes":    {site{branch: protected(), graph: reviews(`"CHANGES_REQUESTED"`)}, inTheWay("a review asks for changes")},
@@ -176,9 +177,9 @@ func TestMergeableBlocked(t *testing.T) {
 		"a queue":    {site{branch: protected("tidegate/apply"), status: statuses(), rules: ruled("merge_queue", "{}")}, ready},
 		"behind": {
 			site{pull: state("behind"), branch: protected("ci/lint", "tidegate/apply"), status: statuses("ci/lint", "pending"), check: runs()},
-			inTheWay("main has moved on, and wants branches that are up to date with it", "ci/lint is required and is not done yet"),
+			inTheWay("`main` has moved on, and wants branches that are up to date with it", "`ci/lint` is required and is not done yet"),
 		},
-		"behind and ours": {site{pull: state("behind"), branch: protected("tidegate/apply"), status: statuses()}, inTheWay("main has moved on, and wants branches that are up to date with it")},
+		"behind and ours": {site{pull: state("behind"), branch: protected("tidegate/apply"), status: statuses()}, inTheWay("`main` has moved on, and wants branches that are up to date with it")},
 		"a new word":      {site{pull: state("frozen"), branch: protected()}, inTheWay(untold)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -228,7 +229,7 @@ func TestMergeableByRules(t *testing.T) {
 	is(inTheWay("a review asks for changes"), "approving review is required")
 	d.call(t, "raj", http.MethodPost, pull+"/reviews", map[string]any{"event": "APPROVE"}, nil)
 	asks(devforge.Protection{Approvals: 1, Queue: true})
-	is(ready, "main is merged by its merge queue")
+	is(ready, "`main` is merged by its merge queue")
 	asks(devforge.Protection{Methods: []string{"squash"}})
 	must(t, d.AllowMethods("acme", "infra", "merge", "rebase"))
 	is(ready, "allow no way of merging")
@@ -236,7 +237,7 @@ func TestMergeableByRules(t *testing.T) {
 	other := k.Another(t)
 	must(t, m.Merge(t.Context(), other, vcs.Merging{}))
 	asks(devforge.Protection{Contexts: []string{"tidegate/apply"}, UpToDate: true})
-	is(inTheWay("main has moved on, and wants branches that are up to date with it"), "Head branch is out of date")
+	is(inTheWay("`main` has moved on, and wants branches that are up to date with it"), "Head branch is out of date")
 	asks(devforge.Protection{})
 	must(t, m.SetStatus(t.Context(), p.Repo, p.Head.SHA, vcs.Status{Context: "ci/lint", State: vcs.Failure}))
 	got, err := m.Mergeable(t.Context(), p, ours)

@@ -618,11 +618,14 @@ func cmdSubmodule(_ *testscript.TestScript, w *world, args []string) error {
 	}
 	commit, _, _ := strings.Cut(heads, "\t")
 	for _, git := range [][]string{
-		{"fetch", "-q", "origin"}, {"checkout", "-q", "-f", "-B", branch, "origin/" + branch},
+		{"fetch", "-q", "origin"},
+		{"checkout", "-q", "-f", "-B", branch, "origin/" + branch},
 		{"config", "--file", ".gitmodules", "submodule." + path + ".path", path},
 		{"config", "--file", ".gitmodules", "submodule." + path + ".url", "../../" + args[2] + ".git"},
-		{"add", ".gitmodules"}, {"update-index", "--add", "--cacheinfo", "160000," + commit + "," + path},
-		{"commit", "-q", "-m", "a submodule"}, {"push", "-q", "origin", "HEAD:refs/heads/" + branch},
+		{"add", ".gitmodules"},
+		{"update-index", "--add", "--cacheinfo", "160000," + commit + "," + path},
+		{"commit", "-q", "-m", "a submodule"},
+		{"push", "-q", "origin", "HEAD:refs/heads/" + branch},
 	} {
 		if _, err := w.git(clone, git...); err != nil {
 			return err

@@ -16,6 +16,8 @@ const (
 	// deepestModule is how deep submodules may lie in each other, mostModules how many a repository may have with all below.
 	deepestModule = 5
 	mostModules   = 100
+	// mostModuleFile bounds .gitmodules.
+	mostModuleFile = 256 << 10
 )
 
 // SubmoduleError says that what a submodule records can't be had. Path is hostile.
@@ -116,7 +118,7 @@ func (g *grafter) urls(ctx context.Context, t *Tree) (map[string]string, error) 
 	if e.mode == modeLink || e.mode == modeDir || e.mode == modeSubmodule {
 		return nil, errors.New("it is no file")
 	}
-	content, err := g.mirror.blobs.read(ctx, e.hash, mostBlob)
+	content, err := g.mirror.blobs.read(ctx, e.hash, mostModuleFile)
 	if err != nil {
 		return nil, err
 	}

@@ -142,11 +142,11 @@ func (c *Client) Pull(ctx context.Context, repo vcs.Repo, number int) (vcs.Pull,
 }
 
 // read reads a pull request, and answers it as the forge has it as well.
-func (c *Client) read(ctx context.Context, op string, repo vcs.Repo, number int) (*sdk.PullRequest, vcs.Pull, error) {
-	var got *sdk.PullRequest
-	err := c.do(ctx, op, func(api *sdk.Client) (resp *sdk.Response, err error) {
-		got, resp, err = api.GetPullRequest(repo.Owner, repo.Name, int64(number))
-		return resp, err
+func (c *Client) read(ctx context.Context, op string, repo vcs.Repo, number int) (*pullRequest, vcs.Pull, error) {
+	var got *pullRequest
+	err := c.rest.Do(ctx, op, func(ctx context.Context) (*rest.Answer, error) {
+		got = nil
+		return c.once(ctx, http.MethodGet, pullPath(repo, number), nil, &got)
 	})
 	if err != nil {
 		return nil, vcs.Pull{}, err

@@ -97,6 +97,7 @@ func TestPull(t *testing.T) {
 		{"closed", set("state", "closed"), want(func(p *vcs.Pull) { p.State = vcs.Closed })},
 		{"merged", func(p, _, _ map[string]any) { p["state"], p["merged"] = "closed", true }, want(func(p *vcs.Pull) { p.State = vcs.Merged })},
 		{"draft, says the forge", set("draft", true), want(func(p *vcs.Pull) { p.Draft = true })},
+		{"no draft, says the forge, whatever the title", func(p, _, _ map[string]any) { p["draft"], p["title"] = false, "[wip] t" }, want(func(p *vcs.Pull) { p.Title = "[wip] t" })},
 		{"draft, says the title", set("title", "[wip] t"), want(func(p *vcs.Pull) { p.Title, p.Draft = "[wip] t", true })},
 		{"of a user who was deleted", set("user", nil), want(func(p *vcs.Pull) { p.Author = "ghost" })},
 		{"of a user with a hostile name", set("user", map[string]any{"login": "a\n@b"}), want(func(p *vcs.Pull) { p.Author = "ghost" })},

@@ -21,7 +21,13 @@ func (c *Client) repo(r *sdk.Repository) (vcs.Repo, error) {
 	})
 }
 
-func (c *Client) pull(p *sdk.PullRequest) (vcs.Pull, error) {
+// pullRequest is what is read of one. The SDK's can't tell a server that does not know of drafts from one that says no.
+type pullRequest struct {
+	sdk.PullRequest
+	Draft *bool `json:"draft"`
+}
+
+func (c *Client) pull(p *pullRequest) (vcs.Pull, error) {
 	if p == nil || p.Base == nil || p.Head == nil {
 		return vcs.Pull{}, errors.New("base or head is missing")
 	}
@@ -31,7 +37,7 @@ func (c *Client) pull(p *sdk.PullRequest) (vcs.Pull, error) {
 	}
 	out := vcs.Pull{
 		Repo: repo, Number: int(p.Index), Title: p.Title, Author: c.kin.Author(login(p.Poster)), URL: p.HTMLURL,
-		Draft: p.Draft || isDraft(p.Title), Head: c.head(p, repo),
+		Draft: drafted(p.Draft, p.Title), Head: c.head(p, repo),
 		Base:    vcs.Branch{Ref: p.Base.Ref, SHA: p.Base.Sha, Repo: repo.ID},
 		HeadRef: fmt.Sprintf("refs/pull/%d/head", p.Index),
 	}
@@ -64,7 +70,7 @@ func (c *Client) pull(p *sdk.PullRequest) (vcs.Pull, error) {
 // head is where a pull request comes from. When its branch is gone, the forge's ref is the pull request's own, and
 // the label still has the branch. One that was pushed to refs/for/ has no branch at all. The forge calls that one of
 // the repository itself, but who may read can make it: it is a stranger's, as one from a fork.
-func (c *Client) head(p *sdk.PullRequest, repo vcs.Repo) vcs.Branch {
+func (c *Client) head(p *pullRequest, repo vcs.Repo) vcs.Branch {
 	b := vcs.Branch{Ref: p.Head.Ref, SHA: p.Head.Sha}
 	gone := strings.HasPrefix(b.Ref, "refs/pull/")
 	if gone && p.Head.Name != "" {
@@ -97,6 +103,15 @@ func login(u *sdk.User) string {
 		return ""
 	}
 	return u.UserName
+}
+
+// drafted is what a server says of a draft, or what the title says where it is too old for that: each server may have
+// other words for it.
+func drafted(said *bool, title string) bool {
+	if said != nil {
+		return *said
+	}
+	return isDraft(title)
 }
 
 // isDraft reports whether a title says that it is work in progress, by the forge's own defaults.

@@ -1,15 +1,11 @@
 package gitea
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -19,9 +15,6 @@ import (
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
-
-// maxRefusal is how much is read of what the forge says about a refusal, in bytes.
-const maxRefusal = 64 << 10
 
 // MergeMethods are the forge's.
 func (c *Client) MergeMethods() []vcs.MergeMethod {
@@ -35,7 +28,7 @@ func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context
 	if err := c.kin.Ours(pull.Repo); err != nil {
 		return vcs.Mergeable{}, fmt.Errorf("%s: %w", op, err)
 	}
-	var raw *sdk.PullRequest
+	var raw *pullRequest
 	var now vcs.Pull
 	_, err := rest.Poll(ctx, c.pollTime, func() (done bool, err error) {
 		raw, now, err = c.read(ctx, op, pull.Repo, pull.Number)
@@ -107,7 +100,7 @@ func (c *Client) Merge(ctx context.Context, pull vcs.Pull, how vcs.Merging) erro
 
 // settled reads a pull request again and reports whether nothing is left to be asked for: it is merged at that head, and
 // what else there was to do is done. The error says as well that it never will be.
-func (c *Client) settled(ctx context.Context, op string, pull vcs.Pull, how vcs.Merging) (*sdk.PullRequest, bool, error) {
+func (c *Client) settled(ctx context.Context, op string, pull vcs.Pull, how vcs.Merging) (*pullRequest, bool, error) {
 	raw, now, err := c.read(ctx, op, pull.Repo, pull.Number)
 	if err != nil {
 		return nil, false, err
@@ -149,8 +142,7 @@ func (c *Client) mergedHead(ctx context.Context, op string, pull vcs.Pull) (stri
 func (c *Client) merge(ctx context.Context, op string, pull vcs.Pull, body map[string]any) (*refusal, error) {
 	var refused *refusal
 	err := c.rest.Write(ctx, op, pull.Repo.ID, rest.More, func(ctx context.Context) (*rest.Answer, error) {
-		path := fmt.Sprintf("repos/%s/%s/pulls/%d/merge", url.PathEscape(pull.Repo.Owner), url.PathEscape(pull.Repo.Name), pull.Number)
-		answer, err := c.post(ctx, path, body)
+		answer, err := c.once(ctx, http.MethodPost, pullPath(pull.Repo, pull.Number)+"/merge", body, nil)
 		refused = nil
 		errors.As(err, &refused)
 		return answer, err
@@ -160,14 +152,6 @@ func (c *Client) merge(ctx context.Context, op string, pull vcs.Pull, body map[s
 	}
 	return refused, err
 }
-
-// refusal is an answer that is no success.
-type refusal struct {
-	status int
-	said   string
-}
-
-func (r *refusal) Error() string { return r.said }
 
 // final reports whether the forge has looked at the pull request, and will not merge it.
 func (r *refusal) final() bool {
@@ -199,38 +183,6 @@ func (c *Client) why(r *refusal, pull vcs.Pull) *vcs.NotMergedError {
 		return &vcs.NotMergedError{Reason: rest.Quote(pull.Repo.FullName()) + " does not allow this method to merge"}
 	}
 	return &vcs.NotMergedError{Reason: fmt.Sprintf("the forge answers %d: %s", r.status, rest.Quote(cmp.Or(c.rest.Clean(r.said), "no reason")))}
-}
-
-// post sends what the SDK has no call for. Its error is a *refusal where the forge says no.
-func (c *Client) post(ctx context.Context, path string, body any) (*rest.Answer, error) {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
-	}
-	to := c.kin.Web.JoinPath("api", "v1")
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String()+"/"+path, bytes.NewReader(raw))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", rest.UserAgent)
-	resp, err := c.rest.HTTP.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
-		return rest.From(resp), nil
-	}
-	var told struct {
-		Message string `json:"message"`
-	}
-	said, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
-	if err != nil {
-		return nil, err
-	}
-	_ = json.Unmarshal(said, &told)
-	return rest.From(resp), &refusal{status: resp.StatusCode, said: told.Message}
 }
 
 // style is the forge's name of a method; see vcs.DefaultMethod.

@@ -3,6 +3,7 @@ package gitea
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/url"
 	"path"
 	"strconv"
@@ -71,10 +72,14 @@ func (w *news) pulls(ctx context.Context) error {
 	}
 	return w.pages(w.op, func(page sdk.ListOptions) (resp *sdk.Response, n int, more bool, err error) {
 		opts.ListOptions = page
-		var some []*sdk.PullRequest
-		err = w.do(ctx, w.op, func(api *sdk.Client) (*sdk.Response, error) {
-			some, resp, err = api.ListRepoPullRequests(w.repo.Owner, w.repo.Name, opts)
-			return resp, err
+		var some []*pullRequest
+		err = w.rest.Do(ctx, w.op, func(ctx context.Context) (*rest.Answer, error) {
+			some = nil
+			answer, err := w.once(ctx, http.MethodGet, pullPath(w.repo, 0)+"?"+opts.QueryEncode(), nil, &some)
+			if answer != nil {
+				resp = &sdk.Response{Response: &http.Response{Header: answer.Header}}
+			}
+			return answer, err
 		})
 		if err != nil {
 			return nil, 0, false, err

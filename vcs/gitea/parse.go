@@ -76,7 +76,7 @@ func (c *Client) pullEvent(p rest.Payload) (vcs.Event, error) {
 		switch was := p.Changes.Title; {
 		case p.Changes.Ref != nil:
 			return c.kin.PullEvent(vcs.PullRetargeted, p)
-		case was != nil && isDraft(was.From) && p.PullRequest != nil && !p.PullRequest.Draft && !isDraft(p.PullRequest.Title):
+		case was != nil && isDraft(was.From) && p.PullRequest != nil && !isDraft(p.PullRequest.Title) && !drafted(p.PullRequest.Draft, p.PullRequest.Title):
 			return c.kin.PullEvent(vcs.PullReady, p)
 		}
 		return ignore("neither the base branch is another one, nor was it a draft")

@@ -258,6 +258,7 @@ func TestParseDrafts(t *testing.T) {
 		{"WIP: x", "WIP: y", false, false},
 		{"WIP: x", "draft: x", true, false},
 		{"x", "y", false, false},
+		{"WIP: x", "later: x", true, false},
 		{"x", "WIP: x", true, false},
 		{"a WIP: x", "x", false, false},
 	} {

@@ -1,9 +1,13 @@
 package gitea
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	sdk "code.gitea.io/sdk/gitea"
@@ -109,4 +113,63 @@ func (c *Client) pages(op string, list func(sdk.ListOptions) (resp *sdk.Response
 		}
 	}
 	return fmt.Errorf("%s: the list has more than %d pages", op, maxPages)
+}
+
+// maxRefusal is how much is read of what the forge says about a refusal, in bytes.
+const maxRefusal = 64 << 10
+
+// refusal is an answer that is no success.
+type refusal struct {
+	status int
+	said   string
+}
+
+func (r *refusal) Error() string { return r.said }
+
+// once makes a request that the SDK can't make, or whose answer it does not give in full. in is a body of JSON, and out
+// what is made of the answer's; either may be nil. The error is a *refusal where the forge says no.
+func (c *Client) once(ctx context.Context, method, path string, in, out any) (*rest.Answer, error) {
+	var body io.Reader
+	if in != nil {
+		raw, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.kin.Web.JoinPath("api", "v1").String()+"/"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", rest.UserAgent)
+	resp, err := c.rest.HTTP.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	switch good := resp.StatusCode >= 200 && resp.StatusCode < 300; {
+	case good && out == nil:
+		return rest.From(resp), nil
+	case good:
+		return rest.From(resp), json.NewDecoder(resp.Body).Decode(out)
+	}
+	var told struct {
+		Message string `json:"message"`
+	}
+	said, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
+	if err == nil {
+		_ = json.Unmarshal(said, &told)
+		err = &refusal{status: resp.StatusCode, said: told.Message}
+	}
+	return rest.From(resp), err
+}
+
+// pullPath is where a repository's pull requests are asked for, or one of them where there is a number.
+func pullPath(repo vcs.Repo, number int) string {
+	path := fmt.Sprintf("repos/%s/%s/pulls", url.PathEscape(repo.Owner), url.PathEscape(repo.Name))
+	if number != 0 {
+		path += fmt.Sprintf("/%d", number)
+	}
+	return path
 }

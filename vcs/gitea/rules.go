@@ -18,7 +18,7 @@ import (
 type question struct {
 	*Client
 	op   string
-	raw  *sdk.PullRequest
+	raw  *pullRequest
 	pull vcs.Pull
 	ours func(context string) bool
 	why  []string

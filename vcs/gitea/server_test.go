@@ -210,9 +210,11 @@ func (w *world) edit(tb testing.TB, what map[string]any) {
 	w.ask(tb, "ana", http.MethodPatch, "/pulls/1", what, nil)
 }
 
-// another opens a pull request from a branch at the newest main.
+// another opens a pull request from a branch at the newest main, and waits until the forge has looked at it. What it does
+// about the merge before is done first: it would look again.
 func (w *world) another(t *testing.T) vcs.Pull {
 	t.Helper()
+	must(t, w.Settle())
 	w.Git(t, owner, "-C", w.Dir, "fetch", "-q", w.URL, "main")
 	w.Git(t, owner, "-C", w.Dir, "checkout", "-q", "--detach", "FETCH_HEAD")
 	w.opened++
@@ -222,6 +224,7 @@ func (w *world) another(t *testing.T) vcs.Pull {
 	w.Push(t, "ana", branch)
 	var made struct{ Number int }
 	w.ask(t, "ana", http.MethodPost, "/pulls", map[string]any{"title": branch, "head": branch, "base": "main"}, &made)
+	must(t, w.Settle())
 	return w.read(t, made.Number)
 }
 

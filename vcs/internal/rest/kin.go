@@ -55,7 +55,7 @@ type RawRepo struct {
 type RawPull struct {
 	Number    int64      `json:"number"`
 	Title     string     `json:"title"`
-	Draft     bool       `json:"draft"`
+	Draft     *bool      `json:"draft"`
 	UpdatedAt time.Time  `json:"updated_at"`
 	Head      *RawBranch `json:"head"`
 	Base      *RawBranch `json:"base"`

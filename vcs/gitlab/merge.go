@@ -34,8 +34,16 @@ type merging struct {
 type headPipeline struct {
 	ID      int64  `json:"id"`
 	Project int64  `json:"project_id"`
+	Ref     string `json:"ref"`
 	SHA     string `json:"sha"`
 	Status  string `json:"status"`
+}
+
+// of reports whether it is a pipeline of the merge request's head. GitLab tells the last one that there was, which may
+// be of a commit before.
+func (p *headPipeline) of(m mergeRequest) bool {
+	result := p != nil && p.Ref == fmt.Sprintf("refs/merge-requests/%d/merge", m.IID)
+	return p != nil && p.ID > 0 && p.Project > 0 && rest.IsSHA(p.SHA) && (p.SHA == m.SHA || result)
 }
 
 // project is what is read of one before a merge.
@@ -190,8 +198,8 @@ func obstacle(status, base string) string {
 
 // judgePipeline looks at what a pipeline that must succeed waits for, or has failed by, beside our own statuses.
 func (c *Client) judgePipeline(ctx context.Context, op string, m merging, ours func(string) bool) (vcs.Mergeable, error) {
-	if m.Pipeline == nil || m.Pipeline.ID <= 0 || m.Pipeline.Project <= 0 || !rest.IsSHA(m.Pipeline.SHA) {
-		return vcs.Mergeable{State: vcs.MergeBlocked, Why: []string{"it has no pipeline, and the project wants one that has succeeded"}}, nil
+	if !m.Pipeline.of(m.mergeRequest) {
+		return vcs.Mergeable{State: vcs.MergeBlocked, Why: []string{"its head has no pipeline, and the project wants one that has succeeded"}}, nil
 	}
 	all, err := c.pipelineStatuses(ctx, op, *m.Pipeline)
 	if err != nil {

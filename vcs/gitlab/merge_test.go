@@ -36,7 +36,7 @@ func merging(tb testing.TB, changes ...any) ft.Step {
 }
 
 func pipeline(status string) map[string]any {
-	return map[string]any{"id": 9, "project_id": 8, "sha": strings.Repeat("d", 40), "status": status}
+	return map[string]any{"id": 9, "project_id": 8, "ref": "refs/merge-requests/12/merge", "sha": strings.Repeat("d", 40), "status": status}
 }
 
 func jobs(all string) ft.Step { return ft.Reply(http.StatusOK, all) }
@@ -72,7 +72,11 @@ func TestMergeable(t *testing.T) {
 		"older: a draft":   {steps: steps{merging(t, "work_in_progress", true)}, want: no("it is a draft")},
 		"older: threads":   {steps: steps{merging(t, "blocking_discussions_resolved", false)}, want: no("it has threads that are not resolved")},
 
-		"no pipeline": {steps: steps{is("ci_must_pass")}, want: no("it has no pipeline, and the project wants one that has succeeded")},
+		"no pipeline": {steps: steps{is("ci_must_pass")}, want: no("its head has no pipeline, and the project wants one that has succeeded")},
+		"no pipeline but of a commit before": {
+			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", map[string]any{"id": 9, "project_id": 8, "ref": "grow", "sha": strings.Repeat("d", 40), "status": "success"})},
+			want:  no("its head has no pipeline, and the project wants one that has succeeded"),
+		},
 		"a pipeline that waits for us": {
 			steps: steps{merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[{"id":1,"name":"build","status":"success","pipeline_id":9},{"id":2,"name":"tidegate/apply","status":"pending","pipeline_id":9}]`)},
 			want:  ready,

@@ -200,8 +200,12 @@ func (mv *mover) reset(ctx context.Context, commit string) error {
 	if err := removeAll(mv.dir, indexName+".lock"); err != nil {
 		return err
 	}
-	var err error
-	if _, err = mv.dir.Lstat(indexName); errors.Is(err, fs.ErrNotExist) {
+	_, err := mv.dir.Lstat(indexName)
+	stale := errors.Is(err, fs.ErrNotExist)
+	if err == nil {
+		stale, err = mv.otherAttributes(ctx, commit)
+	}
+	if stale {
 		err = mv.restoreIndex(ctx)
 	}
 	if err == nil {
@@ -217,6 +221,19 @@ func (mv *mover) reset(ctx context.Context, commit string) error {
 		return errors.Join(err, rerr)
 	}
 	return mv.readTree(ctx, "--reset", "-u", commit)
+}
+
+// otherAttributes reports whether attributes of the commit differ from those that the tree is at. Then files that are the same in git may be
+// others in a tree: all are to be written, which an index makes git do that knows nothing of them.
+func (mv *mover) otherAttributes(ctx context.Context, commit string) (bool, error) {
+	if mv.state.At == "" {
+		return false, nil
+	}
+	_, err := mv.mirror.run(ctx, command{args: []string{"diff-tree", "-r", "--quiet", mv.state.At, commit, "--", ":(glob)**/.gitattributes"}})
+	if failure, ok := errors.AsType[*gitError](err); ok && failure.code == 1 {
+		return true, nil
+	}
+	return false, err
 }
 
 // restoreIndex makes the index anew, from the commit that the tree was at: without knowing what was

@@ -373,7 +373,13 @@ func TestStatusBranch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				s := &ft.Script{Steps: []ft.Step{tt.pipes, ft.Reply(http.StatusOK, "["+strings.Join(tt.merges, ",")+"]"), tt.pipes, tt.pipes, ft.Reply(http.StatusCreated, `{}`)}}
+				s := &ft.Script{Steps: []ft.Step{tt.pipes, ft.Reply(http.StatusOK, "["+strings.Join(tt.merges, ",")+"]"), tt.pipes, tt.pipes}}
+				s.Steps = append(s.Steps, ft.Times(2, func(req *http.Request) (*http.Response, error) {
+					if req.Method == http.MethodGet { // the open merge request
+						return ft.Reply(http.StatusOK, aMerge(t, "x", nil))(req)
+					}
+					return ft.Reply(http.StatusCreated, `{}`)(req)
+				})...)
 				must(t, setStatus(t.Context(), client(t, gitlab.Config{HTTP: s})))
 				var sent struct {
 					Ref      string `json:"ref"`
@@ -386,6 +392,56 @@ func TestStatusBranch(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestStatusOfResult: where a merge request's pipelines are of the result of its merge, statuses go there, and never to one
+// of a commit before.
+func TestStatusOfResult(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := client(t, gitlab.Config{APIURL: s.URL, HTTP: s})
+		sha := s.merge.Push()
+		commit, pipe := s.merge.AddResultPipeline()
+		set := func(state vcs.StatusState) {
+			t.Helper()
+			must(t, c.SetStatus(t.Context(), s.pull(t).Repo, sha, vcs.Status{Context: "tidegate/apply", State: state}))
+		}
+		set(vcs.Pending)
+		set(vcs.Success)
+		if got := s.project.Statuses(commit)["tidegate/apply"]; got.Pipeline != pipe || got.State != "success" || len(s.project.Statuses(sha)) != 0 {
+			t.Errorf("the statuses are %+v and %+v, want a success in pipeline %d", got, s.project.Statuses(sha), pipe)
+		}
+		sha = s.merge.Push()
+		set(vcs.Pending)
+		if got := s.project.Statuses(sha)["tidegate/apply"]; got.Ref != "grow" || got.Pipeline == pipe {
+			t.Errorf("the status of another head is %+v, want it on the source branch", got)
+		}
+	})
+}
+
+// TestStatusOfResultRefused: a status that is not taken there stands at the commit.
+func TestStatusOfResultRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		none := ft.Reply(http.StatusOK, `[]`)
+		s := &ft.Script{Steps: []ft.Step{
+			none, ft.Reply(http.StatusOK, "["+aMerge(t, "x", nil)+"]"), none, none, merging(t, "head_pipeline", resultPipeline()),
+			ft.Reply(http.StatusOK, `{"parent_ids":["`+someSHA+`"]}`), ft.Reply(http.StatusNotFound, `{"message":"404 Commit Not Found"}`), ft.Reply(http.StatusCreated, `{}`),
+		}}
+		must(t, setStatus(t.Context(), client(t, gitlab.Config{HTTP: s})))
+		var sent []string
+		for i, req := range s.Requests[6:] {
+			sent = append(sent, req.URL.Path, string(s.Bodies[i+6]))
+		}
+		want := []string{
+			"/api/v4/projects/7/statuses/" + strings.Repeat("d", 40), `{"state":"pending","name":"x","description":"","ref":"refs/merge-requests/12/merge","pipeline_id":9}`,
+			"/api/v4/projects/7/statuses/" + someSHA, `{"state":"pending","name":"x","description":"","ref":"grow"}`,
+		}
+		if diff := cmp.Diff(want, sent); diff != "" {
+			t.Errorf("what was sent differs (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // TestStatusWithoutPipeline: where there is none, the status goes to the source branch; one that comes later is taken,
@@ -448,6 +504,8 @@ func statusCost(t *testing.T, pipes string) {
 			return ft.Reply(http.StatusOK, pipes)(req)
 		case strings.HasSuffix(req.URL.Path, "/merge_requests"):
 			return ft.Reply(http.StatusOK, "["+aMerge(t, "x", nil)+"]")(req)
+		case strings.HasSuffix(req.URL.Path, "/12"):
+			return ft.Reply(http.StatusOK, aMerge(t, "x", nil))(req)
 		}
 		return ft.Reply(http.StatusCreated, `{}`)(req)
 	})}
@@ -462,13 +520,13 @@ func statusCost(t *testing.T, pipes string) {
 		for _, req := range s.Requests[before:] {
 			asked[req.URL.Path[strings.LastIndex(req.URL.Path, "/")+1:]]++
 		}
-		return fmt.Sprintf("%d looks, %d for the branch, %d statuses", asked["pipelines"], asked["merge_requests"], asked[someSHA])
+		return fmt.Sprintf("%d looks, %d for the branch, %d at the merge request, %d statuses", asked["pipelines"], asked["merge_requests"], asked["12"], asked[someSHA])
 	}
-	if got := cost(); got != "3 looks, 1 for the branch, 4 statuses" {
+	if got := cost(); got != "3 looks, 1 for the branch, 1 at the merge request, 4 statuses" {
 		t.Errorf("4 statuses cost %s", got)
 	}
 	time.Sleep(time.Hour) //nolint:forbidigo // of the bubble's time
-	if got := cost(); got != "1 looks, 0 for the branch, 4 statuses" {
+	if got := cost(); got != "1 looks, 0 for the branch, 1 at the merge request, 4 statuses" {
 		t.Errorf("4 later ones cost %s", got)
 	}
 }

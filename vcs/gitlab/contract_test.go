@@ -224,6 +224,7 @@ func TestContract(t *testing.T) {
 	merged.Set(func(f *gitlabtest.Facts) { f.State, f.SourceProject = "merged", 0 })
 	open := s.project.AddMerge("raj", "One more", "more", "main")
 	pipe := s.project.AddPipeline(s.merge.Head(), "grow", "push")
+	result, _ := open.AddResultPipeline()
 	project := fmt.Sprintf("/projects/%d", s.project.ID())
 	merge := project + "/merge_requests/1"
 	head := s.merge.Head()
@@ -262,6 +263,7 @@ func TestContract(t *testing.T) {
 		{name: "statuses of a pipeline", path: project + "/repository/commits/" + head + "/statuses?pipeline_id=" + strconv.FormatInt(pipe, 10), like: []gl.CommitStatus{}, recorded: true, at: `/commits/\w+/statuses$`},
 		{name: "head_pipeline", path: merge, like: gl.Pipeline{}, recorded: true, files: []string{"get_merge_request.json"}, pick: "head_pipeline"},
 		{name: "can_merge", path: merge, like: gl.MergeRequest{}.User, recorded: true, files: []string{"get_merge_request.json"}, pick: "user"},
+		{name: "a commit", path: project + "/repository/commits/" + result, like: gl.Commit{}},
 		{name: "a branch", path: project + "/repository/branches/grow", like: gl.Branch{}},
 		{name: "a merge request that is changed", method: "PUT", path: merge, body: `{"squash":true}`, like: gl.MergeRequest{}, recorded: true, files: []string{"get_merge_request.json"}},
 		{name: "a merge", method: "PUT", path: project + "/merge_requests/3/merge", body: `{"sha":"` + open.Head() + `"}`, like: gl.MergeRequest{}, recorded: true, files: []string{"get_merge_request.json"}},

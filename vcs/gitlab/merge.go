@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	gl "github.com/xanzy/go-gitlab"
@@ -39,11 +40,25 @@ type headPipeline struct {
 	Status  string `json:"status"`
 }
 
-// of reports whether it is a pipeline of the merge request's head. GitLab tells the last one that there was, which may
-// be of a commit before.
-func (p *headPipeline) of(m mergeRequest) bool {
-	result := p != nil && p.Ref == fmt.Sprintf("refs/merge-requests/%d/merge", m.IID)
-	return p != nil && p.ID > 0 && p.Project > 0 && rest.IsSHA(p.SHA) && (p.SHA == m.SHA || result)
+// isOfHead reports whether it is a pipeline of the merge request's head, or of the result of its merge. GitLab tells the
+// last pipeline that there was, which may be of a commit before.
+func (c *Client) isOfHead(ctx context.Context, op string, p *headPipeline, m mergeRequest) (bool, error) {
+	switch {
+	case p == nil || p.ID <= 0 || p.Project <= 0 || !rest.IsSHA(p.SHA):
+		return false, nil
+	case p.SHA == m.SHA:
+		return true, nil
+	case p.Ref != fmt.Sprintf("refs/merge-requests/%d/merge", m.IID):
+		return false, nil
+	}
+	var result struct {
+		Parents []string `json:"parent_ids"`
+	}
+	err := c.get(ctx, op, fmt.Sprintf("projects/%d/repository/commits/%s", p.Project, url.PathEscape(p.SHA)), nil, &result)
+	if errors.Is(err, vcs.ErrNotFound) {
+		err = nil
+	}
+	return slices.Contains(result.Parents, m.SHA), err
 }
 
 // project is what is read of one before a merge.
@@ -198,7 +213,11 @@ func obstacle(status, base string) string {
 
 // judgePipeline looks at what a pipeline that must succeed waits for, or has failed by, beside our own statuses.
 func (c *Client) judgePipeline(ctx context.Context, op string, m merging, ours func(string) bool) (vcs.Mergeable, error) {
-	if !m.Pipeline.of(m.mergeRequest) {
+	of, err := c.isOfHead(ctx, op, m.Pipeline, m.mergeRequest)
+	switch {
+	case err != nil:
+		return vcs.Mergeable{}, err
+	case !of:
 		return vcs.Mergeable{State: vcs.MergeBlocked, Why: []string{"its head has no pipeline, and the project wants one that has succeeded"}}, nil
 	}
 	all, err := c.pipelineStatuses(ctx, op, *m.Pipeline)

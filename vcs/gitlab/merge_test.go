@@ -36,7 +36,11 @@ func merging(tb testing.TB, changes ...any) ft.Step {
 }
 
 func pipeline(status string) map[string]any {
-	return map[string]any{"id": 9, "project_id": 8, "ref": "refs/merge-requests/12/merge", "sha": strings.Repeat("d", 40), "status": status}
+	return map[string]any{"id": 9, "project_id": 8, "ref": "grow", "sha": someSHA, "status": status}
+}
+
+func resultPipeline() map[string]any {
+	return map[string]any{"id": 9, "project_id": 7, "ref": "refs/merge-requests/12/merge", "sha": strings.Repeat("d", 40), "status": "failed"}
 }
 
 func jobs(all string) ft.Step { return ft.Reply(http.StatusOK, all) }
@@ -75,6 +79,18 @@ func TestMergeable(t *testing.T) {
 		"no pipeline": {steps: steps{is("ci_must_pass")}, want: no("its head has no pipeline, and the project wants one that has succeeded")},
 		"no pipeline but of a commit before": {
 			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", map[string]any{"id": 9, "project_id": 8, "ref": "grow", "sha": strings.Repeat("d", 40), "status": "success"})},
+			want:  no("its head has no pipeline, and the project wants one that has succeeded"),
+		},
+		"a pipeline of the result": {
+			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", resultPipeline()), ft.Reply(200, `{"parent_ids":["`+strings.Repeat("b", 40)+`","`+someSHA+`"]}`), jobs(`[{"id":1,"name":"build","status":"failed"}]`)},
+			want:  no("`build` in its pipeline is `failed`"),
+		},
+		"a pipeline of the result of a commit before": {
+			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", resultPipeline()), ft.Reply(200, `{"parent_ids":["`+strings.Repeat("b", 40)+`","`+strings.Repeat("c", 40)+`"]}`)},
+			want:  no("its head has no pipeline, and the project wants one that has succeeded"),
+		},
+		"a pipeline of a result that is gone": {
+			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", resultPipeline()), ft.Reply(404, `{"message":"404 Commit Not Found"}`)},
 			want:  no("its head has no pipeline, and the project wants one that has succeeded"),
 		},
 		"a pipeline that waits for us": {

@@ -1,6 +1,7 @@
 package gitlab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type target struct {
 	ref string
 	// pipeline is 0 where GitLab is to make one for us.
 	pipeline int64
+	// result is the commit of a pipeline that is not of the commit itself, but of the result of its merge; or "".
+	result string
 }
 
 // status is what is written of one.
@@ -65,6 +68,11 @@ func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, s vcs
 		return err
 	}
 	err = c.postStatus(ctx, op, repo, sha, body, to)
+	if to.result != "" && (errors.Is(err, vcs.ErrNotFound) || errors.Is(err, vcs.ErrRefused)) {
+		// A status of the commit is better than none.
+		known, _ := c.targets.find(repo.ID, sha)
+		return c.postStatus(ctx, op, repo, sha, body, target{ref: known.branch})
+	}
 	if to.pipeline == 0 || !errors.Is(err, vcs.ErrNotFound) {
 		return err
 	}
@@ -79,7 +87,7 @@ func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, s vcs
 
 func (c *Client) postStatus(ctx context.Context, op string, repo vcs.Repo, sha string, body status, to target) error {
 	body.Ref, body.PipelineID = to.ref, to.pipeline
-	path := fmt.Sprintf("%s/statuses/%s", projectPath(repo), url.PathEscape(sha))
+	path := fmt.Sprintf("%s/statuses/%s", projectPath(repo), url.PathEscape(cmp.Or(to.result, sha)))
 	return c.rest.Write(ctx, op, repo.ID, rest.Same, func(ctx context.Context) (*rest.Answer, error) {
 		resp, err := c.once(ctx, http.MethodPost, path, body, nil)
 		if isPendingAlready(err) {
@@ -107,9 +115,9 @@ func (c *Client) target(ctx context.Context, op string, repo vcs.Repo, sha strin
 	if err != nil {
 		return target{}, err
 	}
-	branch := known.branch
+	branch, open := known.branch, known.open
 	if !own && branch == "" {
-		if branch, err = c.sourceBranch(ctx, op, repo, sha); err != nil {
+		if branch, open, err = c.source(ctx, op, repo, sha); err != nil {
 			return target{}, err
 		}
 	}
@@ -121,11 +129,39 @@ func (c *Client) target(ctx context.Context, op string, repo vcs.Repo, sha strin
 			return target{}, err
 		}
 	}
+	if !own && open != 0 {
+		result, err := c.resultPipeline(ctx, op, repo, sha, open)
+		if err != nil {
+			return target{}, err
+		}
+		if result.pipeline != 0 {
+			now = result
+		}
+	}
 	if now.pipeline == 0 {
 		now.ref = branch
 	}
-	c.targets.keep(repo.ID, sha, finding{now, branch, time.Now()})
+	c.targets.keep(repo.ID, sha, finding{now, branch, open, time.Now()})
 	return now, nil
+}
+
+// resultPipeline finds the pipeline of the result of a merge, which a project may have instead of one of the head: that
+// is what GitLab shows then, and waits for. It is no target where there is none that is known to be of this head.
+// https://docs.gitlab.com/ci/pipelines/merged_results_pipelines/
+func (c *Client) resultPipeline(ctx context.Context, op string, repo vcs.Repo, sha string, number int) (target, error) {
+	var m merging
+	err := c.get(ctx, op, mergePath(repo, number), nil, &m)
+	if p := m.Pipeline; err == nil && p != nil && m.SHA == sha && p.SHA != sha && p.Project == repo.ID.ID {
+		of, err := c.isOfHead(ctx, op, p, m.mergeRequest)
+		if !of {
+			return target{}, err
+		}
+		return target{ref: p.Ref, pipeline: p.ID, result: p.SHA}, nil
+	}
+	if errors.Is(err, vcs.ErrNotFound) || errors.Is(err, vcs.ErrRefused) {
+		err = nil
+	}
+	return target{}, err
 }
 
 // pipeline finds a commit's pipeline: rather the merge request's own than the branch's, and the newest of these. own is
@@ -168,24 +204,24 @@ func (c *Client) pipeline(ctx context.Context, op string, repo vcs.Repo, sha str
 	return to, best > 1, nil
 }
 
-// sourceBranch is the source branch of the merge request whose head a commit is; "" where there is none.
-func (c *Client) sourceBranch(ctx context.Context, op string, repo vcs.Repo, sha string) (string, error) {
+// source is the source branch of the merge request whose head a commit is, "" where there is none, and the number of that
+// one if it is open.
+func (c *Client) source(ctx context.Context, op string, repo vcs.Repo, sha string) (branch string, open int, err error) {
 	var all []mergeRequest
 	path := fmt.Sprintf("%s/repository/commits/%s/merge_requests", projectPath(repo), url.PathEscape(sha))
 	if err := c.get(ctx, op, path, &gl.ListOptions{PerPage: perPage}, &all); err != nil {
-		return "", err
+		return "", 0, err
 	}
-	branch := ""
 	for _, m := range all {
-		if m.SHA != sha || !rest.IsRef(m.SourceBranch) {
+		if m.SHA != sha || !rest.IsRef(m.SourceBranch) || !rest.IsNumber(m.IID) {
 			continue
 		}
 		if m.State == "opened" {
-			return m.SourceBranch, nil
+			return m.SourceBranch, int(m.IID), nil
 		}
 		branch = m.SourceBranch
 	}
-	return branch, nil
+	return branch, 0, nil
 }
 
 // maxTargets is how many commits' targets are kept.
@@ -199,8 +235,9 @@ type commit struct {
 // finding is a target with the time when it was found. One that is not the commit's own pipeline was waited for.
 type finding struct {
 	to target
-	// branch is the commit's source branch, if that was asked for.
+	// branch is the commit's source branch, and open the number of its open merge request, if that was asked for.
 	branch string
+	open   int
 	at     time.Time
 }
 

@@ -57,6 +57,7 @@ func (s *Server) routes() *http.ServeMux {
 		"POST " + merge + "/approve":                                  (*call).postApprove,
 		"PUT " + merge:                                                (*call).putMerge,
 		"PUT " + merge + "/merge":                                     (*call).putMerged,
+		"GET " + project + "/repository/commits/{sha}":                (*call).getCommit,
 		"GET " + project + "/repository/branches/{branch}":            (*call).getBranch,
 		"DELETE " + project + "/repository/branches/{branch}":         (*call).deleteBranch,
 		"GET " + merge + "/notes":                                     (*call).getNotes,
@@ -341,7 +342,7 @@ func (c *call) postStatus() {
 	if !c.may(30) {
 		return
 	}
-	if !slices.ContainsFunc(c.p.merges, func(m *Merge) bool { return slices.Contains(m.heads, sha) }) {
+	if c.p.results[sha] == nil && !slices.ContainsFunc(c.p.merges, func(m *Merge) bool { return slices.Contains(m.heads, sha) }) {
 		refuse(c.w, http.StatusNotFound, "404 Commit Not Found")
 		return
 	}

@@ -59,7 +59,7 @@ func (s *Server) mergeDocument(m *Merge, me *user) document {
 	d["subscribed"], d["changes_count"], d["merge_error"], d["first_contribution"] = false, "1", nil, false
 	d["user"] = document{"can_merge": s.level(m.p.path, me.id) >= 30}
 	d["head_pipeline"] = nil
-	if one := m.pipeline(); one != nil {
+	if one := m.lastPipeline(); one != nil {
 		d["head_pipeline"] = s.pipelineDocument(m.p, one)
 	}
 	d["diff_refs"] = document{"base_sha": m.base, "head_sha": head, "start_sha": m.base}

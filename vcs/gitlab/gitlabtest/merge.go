@@ -1,6 +1,7 @@
 package gitlabtest
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -103,14 +104,44 @@ func (p *Project) pipelineState(one *pipeline) string {
 	return "success"
 }
 
+// AddResultPipeline makes a pipeline of the result of a merge of the head, and answers that commit as well.
+func (m *Merge) AddResultPipeline() (commit string, id int64) {
+	m.p.s.mu.Lock()
+	defer m.p.s.mu.Unlock()
+	if m.p.results == nil {
+		m.p.results = map[string][]string{}
+	}
+	head := m.heads[len(m.heads)-1]
+	commit = sha("result of ", head)
+	m.p.results[commit] = []string{m.base, head}
+	return commit, m.p.addPipeline(commit, fmt.Sprintf("refs/merge-requests/%d/merge", m.iid), "merge_request_event").id
+}
+
 // pipeline is the one that a merge waits for.
-func (m *Merge) pipeline() *pipeline {
+func (m *Merge) pipeline() *pipeline { return m.pipelineOf(m.heads[len(m.heads)-1]) }
+
+// lastPipeline is the newest of the merge request, which may be of a head that it had before.
+func (m *Merge) lastPipeline() *pipeline { return m.pipelineOf(m.heads...) }
+
+func (m *Merge) pipelineOf(heads ...string) *pipeline {
 	for _, one := range slices.Backward(m.p.pipes) {
-		if one.sha == m.heads[len(m.heads)-1] {
-			return one
+		for _, head := range heads {
+			if one.sha == head || slices.Contains(m.p.results[one.sha], head) {
+				return one
+			}
 		}
 	}
 	return nil
+}
+
+// getCommit is a commit that is the result of a merge.
+func (c *call) getCommit() {
+	commit := c.r.PathValue("sha")
+	if c.p.results[commit] == nil {
+		refuse(c.w, http.StatusNotFound, "404 Commit Not Found")
+		return
+	}
+	write(c.w, http.StatusOK, document{"id": commit, "short_id": commit[:8], "title": "Merge", "parent_ids": c.p.results[commit]})
 }
 
 // mergeStatus is GitLab's whole view, the first thing that is in the way.

@@ -23,6 +23,8 @@ type Project struct {
 	// gone are branches that were deleted, moved those that stand elsewhere than their merge requests.
 	gone  []string
 	moved map[string]string
+	// results are the parents of commits that are the result of a merge.
+	results map[string][]string
 }
 
 // Merge is a merge request.

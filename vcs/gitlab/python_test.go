@@ -13,6 +13,7 @@ import (
 func TestPythonGitLab(t *testing.T) {
 	t.Parallel()
 	s := newStand(t)
+	s.another(t)
 	cmd := exec.CommandContext(t.Context(), "/usr/bin/python3", filepath.Join("testdata", "client.py"), s.URL, botToken, "acme/live/eu-1/infra.core", s.merge.Head())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("python-gitlab, which make test-tools installs: %v\n%s", err, out)

@@ -127,9 +127,12 @@ func (c *call) may(level int) bool {
 	return true
 }
 
-// read is the request's body: JSON, or a form.
+// read is what was sent, in the address or in the body: JSON, or a form.
 func (c *call) read() map[string]string {
 	got := map[string]string{}
+	for k := range c.r.URL.Query() {
+		got[k] = c.r.URL.Query().Get(k)
+	}
 	if strings.HasPrefix(c.r.Header.Get("Content-Type"), "application/json") {
 		raw := map[string]any{}
 		dec := json.NewDecoder(c.r.Body)

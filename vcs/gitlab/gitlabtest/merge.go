@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // Rules are a project's settings for merges.
@@ -184,12 +185,15 @@ func (m *Merge) oldStatus() string {
 	return "can_be_merged"
 }
 
+// isTrue reads a yes as clients write it.
+func isTrue(s string) bool { return strings.EqualFold(s, "true") }
+
 // putMerge changes whether commits are squashed, and nothing else.
 func (c *call) putMerge() {
 	if !c.may(30) {
 		return
 	}
-	c.m.squash = c.read()["squash"] == "true"
+	c.m.squash = isTrue(c.read()["squash"])
 	write(c.w, http.StatusOK, c.mergeDocument(c.m, who(c.r)))
 }
 
@@ -205,12 +209,12 @@ func (c *call) putMerged() {
 	case body["sha"] != "" && body["sha"] != head:
 		refuse(c.w, http.StatusConflict, "SHA does not match HEAD of source branch: "+head)
 	default:
-		if body["squash"] == "true" { // false is not looked at
+		if isTrue(body["squash"]) { // false is not looked at
 			c.m.squash = true
 		}
 		c.m.state = "merged"
 		_, c.m.updated = c.tick()
-		if body["should_remove_source_branch"] == "true" && !slices.Contains(c.p.rules.Protected, c.m.source) {
+		if isTrue(body["should_remove_source_branch"]) && !slices.Contains(c.p.rules.Protected, c.m.source) {
 			c.p.gone = append(c.p.gone, c.m.source)
 		}
 		write(c.w, http.StatusOK, c.mergeDocument(c.m, who(c.r)))

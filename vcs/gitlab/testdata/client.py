@@ -10,7 +10,7 @@ assert gl.user.username == "tidegate-bot", gl.user.username
 
 project = gl.projects.get(path)
 assert project.path_with_namespace == path, project.path_with_namespace
-(merge,) = project.mergerequests.list(state="opened", get_all=True)
+(merge,) = project.mergerequests.list(state="opened", source_branch="grow", get_all=True)
 merge = project.mergerequests.get(merge.iid)
 assert (merge.sha, merge.draft, merge.author["username"]) == (sha, True, "ana"), merge
 
@@ -42,6 +42,24 @@ commit.statuses.create({"state": "pending", "name": "check", "target_url": "http
 commit.statuses.create({"state": "success", "name": "check", "description": "fine"})
 (status,) = commit.statuses.list(get_all=True)
 assert (status.name, status.status, status.description) == ("check", "success", "fine"), status
+
+(other,) = project.mergerequests.list(state="opened", source_branch="more-0", get_all=True)
+for what, how, code in ((merge, {"sha": sha}, 405), (other, {"sha": sha}, 409)):
+    try:
+        what.merge(**how)
+        raise AssertionError("a draft, or another head, was merged")
+    except gitlab.exceptions.GitlabMRClosedError as e:
+        assert e.response_code == code, e
+assert other.detailed_merge_status == "mergeable", other
+assert project.branches.get("more-0").commit["id"] == other.sha
+other.merge(should_remove_source_branch=True, sha=other.sha, squash=True)
+other = project.mergerequests.get(other.iid)
+assert (other.state, other.squash) == ("merged", True), other
+try:
+    project.branches.get("more-0")
+    raise AssertionError("the branch is there")
+except gitlab.exceptions.GitlabGetError as e:
+    assert e.response_code == 404, e
 
 hook = project.hooks.create({"url": "https://ci.example.com/hook", "merge_requests_events": True, "token": "x"})
 assert [h.id for h in project.hooks.list(get_all=True)] == [hook.id]

@@ -95,6 +95,7 @@ func options() []option {
 		{group: "Running terraform", name: "ssh-known-hosts", holder: "FILE", help: "the keys of the hosts that terraform init may fetch modules from over ssh; no other host is spoken to. Default: ssh's own, such as ~/.ssh/known_hosts"},
 		{group: "Running terraform", name: "ssh-agent", holder: "WHO", def: "init", help: "which processes find the ssh agent of the server's environment (SSH_AUTH_SOCK): init, for modules; all, for provisioners as well; none"},
 		{group: "Running terraform", name: "submodules", def: "false", help: "fetch submodules, from this forge with Tidegate's own account, from elsewhere by https without one. Who may push a branch can read as much then: docs/security.md. Without it they are empty directories"},
+		{group: "Running terraform", name: "git-lfs", def: "false", help: "fetch the files that a project uses and that are in Git LFS, from this forge, with the git-lfs in PATH; without it a plan that would need one fails"},
 		{group: "Running terraform", name: "allow-local-state", def: "false", help: "keep the state of projects without a backend in the data directory; without it they are planned, but not applied"},
 
 		{group: "Merging", name: "automerge", def: "false", help: "merge a pull request when nothing of it is left to apply, unless its repository says automerge: false; without it, if its repository says automerge: true"},

@@ -22,6 +22,7 @@ import (
 
 	"github.com/tidegate/tidegate/locking"
 	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/runner/gitcredential"
 	"github.com/tidegate/tidegate/runner/supervisor"
 	"github.com/tidegate/tidegate/runner/terraform"
 	"github.com/tidegate/tidegate/runner/workdir"
@@ -93,7 +94,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	if err := checkFilesystem(s.dataDir, s.networkFS); err != nil {
 		return &startError{err}
 	}
-	kept, err := openStores(ctx, s.dataDir, s.submodules, log)
+	kept, err := openStores(ctx, s, self, log)
 	if err != nil {
 		return &startError{err}
 	}
@@ -113,7 +114,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 		Tools:  tools,
 		Options: dispatch.Options{
 			Name: s.statusName, Executable: s.executable,
-			Allowed: s.allow.Allows, Slots: s.jobs, QueuePull: s.queuePull, QueueRepo: s.queueRepo, LocalState: s.localState, ModuleCredential: s.gitCreds, Submodules: s.submodules,
+			Allowed: s.allow.Allows, Slots: s.jobs, QueuePull: s.queuePull, QueueRepo: s.queueRepo, LocalState: s.localState, ModuleCredential: s.gitCreds, Submodules: s.submodules, LFS: s.lfs,
 			Automerge: s.automerge, MergeMethod: s.mergeMethod, DeleteBranch: s.deleteBranch,
 			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
 			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, WritesAnHour: s.writesAnHour, Repos: forges.named(s.allow),
@@ -206,7 +207,8 @@ type stores struct {
 	work    *workdir.Store
 }
 
-func openStores(ctx context.Context, dir string, submodules bool, log *slog.Logger) (k stores, err error) {
+func openStores(ctx context.Context, s settings, self string, log *slog.Logger) (k stores, err error) {
+	dir := s.dataDir
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.close())
@@ -224,8 +226,35 @@ func openStores(ctx context.Context, dir string, submodules bool, log *slog.Logg
 	for _, damage := range k.locks.Damage() {
 		log.ErrorContext(ctx, "going on with a damaged lock", "err", damage)
 	}
-	k.work, err = workdir.Open(ctx, workdir.Config{Data: dir, Submodules: submodules, Log: log})
+	config := workdir.Config{Data: dir, Submodules: s.submodules, Log: log}
+	if s.lfs {
+		config.LFS = largeFiles(dir, self, log)
+	}
+	k.work, err = workdir.Open(ctx, config)
 	return k, err
+}
+
+// largeFiles answers the git of git-lfs as that of terraform init is answered.
+func largeFiles(dir, self string, log *slog.Logger) workdir.Helper {
+	return func(ctx context.Context, repo workdir.Repo) (config, env []string, end func(), err error) {
+		if repo.Credential == nil {
+			return nil, nil, func() {}, nil
+		}
+		sockets := filepath.Join(dir, "tmp")
+		if err := os.MkdirAll(sockets, 0o700); err != nil {
+			return nil, nil, nil, err
+		}
+		socket, err := gitcredential.Listen(ctx, sockets, gitcredential.Forge{URL: repo.URL, Credential: repo.Credential}, log)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		config, env = socket.Helper(self)
+		return config, env, func() {
+			if err := socket.Close(); err != nil {
+				log.WarnContext(ctx, "ending what answers git-lfs", "err", err)
+			}
+		}, nil
+	}
 }
 
 // close closes what is open, in the reverse order of opening.

@@ -47,6 +47,7 @@ type settings struct {
 	localState    bool
 	gitCreds      bool
 	submodules    bool
+	lfs           bool
 	ssh           runner.SSH
 	reconcile     time.Duration
 	lockTimeout   time.Duration
@@ -111,8 +112,8 @@ func readSettings(v values, table []option) (settings, error) {
 	s.readAddresses(get, &bad)
 	s.readDataDir(get("data-dir"), &bad)
 	s.readSSH(get, &bad)
-	if s.gitCreds && !runner.CanOfferCredential(s.dataDir) {
-		bad.add("--write-git-creds: the path of the data directory %s is too long for the sockets that git is answered on", s.dataDir)
+	if (s.gitCreds || s.lfs) && !runner.CanOfferCredential(s.dataDir) {
+		bad.add("--write-git-creds and --git-lfs: the path of the data directory %s is too long for the sockets that git is answered on", s.dataDir)
 	}
 	if err := s.level.UnmarshalText([]byte(get("log-level"))); err != nil {
 		bad.add("--log-level: %q is none of debug, info, warn, error", get("log-level"))
@@ -180,6 +181,7 @@ func (s *settings) readNumbers(get func(string) string, bad *problems) {
 		{"allow-local-state", &s.localState},
 		{"write-git-creds", &s.gitCreds},
 		{"submodules", &s.submodules},
+		{"git-lfs", &s.lfs},
 		{"allow-network-filesystem", &s.networkFS},
 		{"automerge", &s.automerge},
 		{"delete-source-branch-on-merge", &s.deleteBranch},

@@ -113,7 +113,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"no time", enough("--plan-timeout=long", "--apply-timeout=-5m"), []string{"--plan-timeout:", "--apply-timeout:"}},
 		{"too little to run", enough("--job-memory=1MiB", "--job-open-files=3"), []string{"--job-memory:", "--job-open-files:"}},
 		{"no such ssh", enough("--ssh-known-hosts=/no/such", "--ssh-agent=some"), []string{"--ssh-agent:", "--ssh-known-hosts:"}},
-		{"no room for a socket", enough("--write-git-creds", "--data-dir=/"+strings.Repeat("d", 90)), []string{"--write-git-creds:"}},
+		{"no room for a socket", enough("--write-git-creds", "--data-dir=/"+strings.Repeat("d", 90)), []string{"--write-git-creds and --git-lfs:"}},
 		{"no number", enough("--max-queue-per-pull=-1", "--max-queue-per-repo=few"), []string{"--max-queue-per-pull:", "--max-queue-per-repo:"}},
 		{"no method", enough("--automerge-method=ff"), []string{"--automerge-method: "}},
 		{"no size", enough("--job-log-limit=much"), []string{"--job-log-limit:"}},

@@ -104,10 +104,16 @@ func (s *Socket) Close() error {
 // Env adds to the environment of init what has git ask this socket, by way of the binary self, for this forge. Other helpers that
 // the operator has configured for the forge's host are not asked: among them may be one that writes to disk what others have said.
 func (s *Socket) Env(env []string, self string) []string {
+	config, more := s.Helper(self)
+	return append(gitConfig(env, config...), more...)
+}
+
+// Helper is Env in its parts, for who sets git's configuration himself: pairs of key and value, and variables.
+func (s *Socket) Helper(self string) (config, env []string) {
 	helper := "credential." + s.scheme + "://" + s.host + ".helper"
 	quoted := "'" + strings.ReplaceAll(self, "'", `'\''`) + "'"
-	env = gitConfig(env, helper, "", helper, "!"+quoted+" "+Command)
-	return append(env, envSocket+"="+s.listener.Addr().String(), envKey+"="+s.key)
+	return []string{helper, "", helper, "!" + quoted + " " + Command},
+		[]string{envSocket + "=" + s.listener.Addr().String(), envKey + "=" + s.key}
 }
 
 // gitConfig adds pairs of key and value to what the environment has already of git's configuration.

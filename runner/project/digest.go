@@ -52,6 +52,21 @@ const (
 	partFact    = "fact"
 )
 
+// Covers reports whether what is at a path, with no links in it, counts.
+func (d Digested) Covers(name string) bool {
+	if _, ok := d.Parts[key(partFile, name)]; ok {
+		return true
+	}
+	for dir := path.Dir(name); ; dir = path.Dir(dir) {
+		if _, ok := d.Parts[key(partDir, dir)]; ok {
+			return true
+		}
+		if dir == "." || dir == "/" {
+			return false
+		}
+	}
+}
+
 // The facts, and what stands in the place of a hash.
 const (
 	factTool     = "tool"

@@ -83,6 +83,21 @@ func TestDigestParts(t *testing.T) {
 }
 
 // The sum of a known tree does not change by accident: plans would be thought stale after an upgrade.
+func TestDigestCovers(t *testing.T) {
+	t.Parallel()
+	d := Digested{Parts: map[string]string{"dir a": "1", "dir b/c": "2", "file shared/x.yaml": "3", "fact tool": "4"}}
+	for name, want := range map[string]bool{
+		"a/main.tf": true, "a/b/c": true, "ab/x": false, "b/x": false, "b/c/x": true, "shared/x.yaml": true, "shared/y.yaml": false, "x": false, "tool": false,
+	} {
+		if got := d.Covers(name); got != want {
+			t.Errorf("Covers(%q) = %v, want %v", name, got, want)
+		}
+	}
+	if all := (Digested{Parts: map[string]string{"dir .": "1"}}); !all.Covers("a/b") || !all.Covers("x") {
+		t.Error("Covers() of the whole repository leaves something out")
+	}
+}
+
 func TestDigestSumIsFixed(t *testing.T) {
 	t.Parallel()
 	d := digest(t, newTree("-- a/main.tf --\n"), Project{Dir: "a", Workspace: "default"}, Inputs{Tool: "terraform 1.11.4", ServerConfig: "s", Workflow: "w"})

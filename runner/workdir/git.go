@@ -42,6 +42,8 @@ type command struct {
 	stdin  io.Reader
 	// limit is the most that may come on stdout, in bytes; 0 is usualOutput.
 	limit int
+	// out, if any, gets what comes on stdout, however much.
+	out *os.File
 	// files are inherited, from file descriptor 3 on.
 	files []*os.File
 	// warn, if any, gets what git complained about although it succeeded.
@@ -206,6 +208,9 @@ func (g *git) run(ctx context.Context, c command) ([]byte, error) {
 	}}
 	stderr := &tail{most: mostStderr}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
+	if c.out != nil {
+		cmd.Stdout = c.out
+	}
 	err := cmd.Run()
 	stop()
 	if err == nil && ctx.Err() == nil {

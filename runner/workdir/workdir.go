@@ -38,6 +38,8 @@ type Config struct {
 	// Submodules has their files fetched: trees have them as files of the repository's own, at the commits that are recorded. Without
 	// it they are empty directories.
 	Submodules bool
+	// LFS is what Fill asks for credentials with; nil where Git LFS is not used. Open looks for git-lfs then.
+	LFS Helper
 	// Log gets repairs and waits; nil discards them.
 	Log *slog.Logger
 }
@@ -81,6 +83,7 @@ type Store struct {
 	log  *slog.Logger
 	// submodules are fetched.
 	submodules bool
+	helper     Helper
 
 	mu      sync.Mutex
 	mirrors map[string]*mirror
@@ -113,7 +116,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{data: data, git: g, log: log, submodules: cfg.Submodules, mirrors: map[string]*mirror{}}, nil
+	if cfg.LFS != nil {
+		if err := g.findLFS(ctx, home); err != nil {
+			return nil, err
+		}
+	}
+	return &Store{data: data, git: g, log: log, submodules: cfg.Submodules, helper: cfg.LFS, mirrors: map[string]*mirror{}}, nil
 }
 
 // Close ends the git processes that wait for work, and waits for those that are at work: to have these

@@ -46,6 +46,8 @@ type Options struct {
 	LocalState bool
 	// Submodules: those of repositories are fetched.
 	Submodules bool
+	// LFS: files in Git LFS are fetched.
+	LFS bool
 	// ModuleCredential offers the forge's credential to git in `terraform init`, where the forge has one.
 	ModuleCredential bool
 	// ApplyRequirements hold for every project, beside its own: words of project.Requirements.

@@ -502,6 +502,9 @@ func (e *Engine) prepare(ctx context.Context, s scene, st stage, out workdir.Che
 	if err != nil {
 		return j, nil, err
 	}
+	if refused, err := e.large(ctx, s, st, out, d); err != nil || refused != nil {
+		return j, refused, err
+	}
 	j.Digest = d.Sum
 	return j, nil, writeDigest(j.Job.Dir, d)
 }

@@ -1,0 +1,215 @@
+package workdir
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+)
+
+const (
+	// mostPointer is how long a pointer may be, by the specification of Git LFS.
+	mostPointer = 1024
+	// mostLarge is how large a file may be that is fetched from there, in bytes.
+	mostLarge   = 4 << 30
+	pointerHead = "version https://git-lfs.github.com/spec/v1\n"
+)
+
+// Pointer is a file of a tree whose content is elsewhere, in Git LFS.
+type Pointer struct {
+	Path string
+	// oid is the SHA-256 of the content.
+	oid  string
+	size int64
+	text []byte
+}
+
+// parsePointer reads a pointer: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+func parsePointer(text []byte) (Pointer, bool) {
+	rest, ok := strings.CutPrefix(string(text), pointerHead)
+	if !ok || len(text) >= mostPointer {
+		return Pointer{}, false
+	}
+	p := Pointer{size: -1, text: text}
+	for line := range strings.Lines(rest) {
+		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		switch key {
+		case "oid":
+			p.oid, _ = strings.CutPrefix(value, "sha256:")
+		case "size":
+			if n, err := strconv.ParseInt(value, 10, 64); err == nil && n >= 0 {
+				p.size = n
+			}
+		}
+	}
+	return p, len(p.oid) == 2*sha256.Size && checkObject(p.oid) == nil && p.size >= 0
+}
+
+// Pointers are the files that are in Git LFS, among those that in is true of. A repository whose attributes do not name it has none: what looks
+// like a pointer there is the file.
+func (t *Tree) Pointers(ctx context.Context, in func(path string) bool) ([]Pointer, error) {
+	if used, err := t.usesLFS(ctx); err != nil || !used {
+		return nil, err
+	}
+	var found []Pointer
+	for _, e := range t.entries {
+		if e.mode == modeDir || e.mode == modeLink || e.mode == modeSubmodule || !in(e.path) {
+			continue
+		}
+		text, err := t.mirror.blobs.read(ctx, e.hash, mostPointer)
+		if errors.Is(err, ErrTooLarge) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %q: %w", e.path, err)
+		}
+		if p, ok := parsePointer(text); ok {
+			p.Path = e.path
+			found = append(found, p)
+		}
+	}
+	return found, nil
+}
+
+// usesLFS reports whether any attributes name Git LFS as a filter.
+func (t *Tree) usesLFS(ctx context.Context) (bool, error) {
+	for _, e := range t.entries {
+		if path.Base(e.path) != ".gitattributes" || e.mode == modeDir || e.mode == modeLink || e.mode == modeSubmodule {
+			continue
+		}
+		text, err := t.mirror.blobs.read(ctx, e.hash, mostBlob)
+		if err != nil {
+			return false, fmt.Errorf("reading %q: %w", e.path, err)
+		}
+		if bytes.Contains(text, []byte("filter=lfs")) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Helper makes git processes of the server's get a repository's credential by git's own ways, until end is called: config are pairs of key and
+// value.
+type Helper func(ctx context.Context, repo Repo) (config, env []string, end func(), err error)
+
+// LFSError is why a file could not be had from Git LFS. Path and the text are hostile.
+type LFSError struct {
+	Path string
+	err  error
+}
+
+func (e *LFSError) Error() string { return fmt.Sprintf("fetching %q from Git LFS: %v", e.Path, e.err) }
+func (e *LFSError) Unwrap() error { return e.err }
+
+// Fill puts the content of pointers into a checkout, where they still are pointers: what a job has made of them stays. git-lfs runs in the
+// mirror, so that nothing of the checkout decides what it does, and what it brings is held against the pointer. The error is an
+// [*LFSError] when a file can't be had.
+func (s *Store) Fill(ctx context.Context, repo Repo, c Checkout, pointers []Pointer) (err error) {
+	m, err := s.mirror(ctx, repo)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(c.Root)
+	if err != nil {
+		return fmt.Errorf("opening the checkout: %w", err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	dir, err := m.scratch("lfs-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	config, env, end, err := s.helper(ctx, repo)
+	if err != nil {
+		return fmt.Errorf("offering git-lfs a credential: %w", err)
+	}
+	defer end()
+	// Set above all: a repository could name another server, and what it may do.
+	config = append(config, "lfs.url", strings.TrimSuffix(repo.URL, "/")+"/info/lfs", "remote.origin.url", repo.URL, "lfs.basictransfersonly", "true")
+	for _, p := range pointers {
+		if is, err := isStill(root, p); err != nil || !is {
+			if err != nil {
+				return &LFSError{p.Path, err}
+			}
+			continue
+		}
+		if err := m.smudge(ctx, root, dir, p, command{config: config, env: env}); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			return &LFSError{p.Path, err}
+		}
+	}
+	return nil
+}
+
+// isStill reports whether a file of the checkout is the pointer, whatever ends its lines.
+func isStill(root *os.Root, p Pointer) (bool, error) {
+	info, err := root.Lstat(p.Path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (!info.Mode().IsRegular() || info.Size() > 2*mostPointer) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	text, err := root.ReadFile(p.Path)
+	return bytes.Equal(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), p.text), err
+}
+
+// smudge fetches one file and lays it in the checkout, whole or not at all.
+func (m *mirror) smudge(ctx context.Context, root *os.Root, dir string, p Pointer, c command) error {
+	if p.size > mostLarge {
+		return fmt.Errorf("%d bytes: %w", p.size, ErrTooLarge)
+	}
+	scratch, err := os.CreateTemp(dir, "file-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = scratch.Close() }()
+	c.args, c.stdin, c.out = []string{"lfs", "smudge", "--", p.Path}, bytes.NewReader(p.text), scratch
+	if _, err := m.run(ctx, c); err != nil {
+		return err
+	}
+	if _, err := scratch.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	info, err := root.Lstat(p.Path)
+	if err != nil {
+		return err
+	}
+	temp := p.Path + "." + rand.Text()
+	to, err := root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(to, sum), scratch)
+	err = errors.Join(err, to.Close())
+	if err == nil && (n != p.size || hex.EncodeToString(sum.Sum(nil)) != p.oid) {
+		err = errors.New("what came is not what the pointer says")
+	}
+	if err == nil {
+		err = root.Rename(temp, p.Path)
+	}
+	if err != nil {
+		err = errors.Join(err, root.Remove(temp))
+	}
+	return err
+}
+
+// findLFS checks that there is a git-lfs.
+func (g *git) findLFS(ctx context.Context, home string) error {
+	if _, err := g.run(ctx, command{args: []string{"lfs", "version"}, dir: home}); err != nil {
+		return fmt.Errorf("git-lfs is not to be found, install it or go without --git-lfs: %w", err)
+	}
+	return nil
+}

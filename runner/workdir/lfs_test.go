@@ -1,0 +1,140 @@
+package workdir
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func pointerTo(content string) string {
+	sum := sha256.Sum256([]byte(content))
+	return fmt.Sprintf("%soid sha256:%s\nsize %d\n", pointerHead, hex.EncodeToString(sum[:]), len(content))
+}
+
+// useLFS lays a git-lfs into PATH, and nothing else but git: it prints what the script says.
+func useLFS(t *testing.T, smudge string) (notes string) {
+	t.Helper()
+	bin := t.TempDir()
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(git, filepath.Join(bin, "git")); err != nil {
+		t.Fatal(err)
+	}
+	notes = filepath.Join(bin, "notes")
+	if smudge != "" {
+		script := "#!/bin/sh\ncase $1 in smudge)\n/bin/cat >>'" + notes + "'\n/usr/bin/env >>'" + notes + "'\n" + smudge + "\nesac\n"
+		if err := os.WriteFile(filepath.Join(bin, "git-lfs"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", bin)
+	return notes
+}
+
+func helpless(context.Context, Repo) (config, env []string, end func(), err error) {
+	return []string{"some.key", "value"}, []string{"HELPED=yes"}, func() {}, nil
+}
+
+// TestPointersAreFilled: what Git LFS has is laid where the pointers are, as long as they are there; and only what the pointers say.
+func TestPointersAreFilled(t *testing.T) {
+	notes := useLFS(t, "echo large")
+	o := open(t, func(s *source) {
+		s.write(t, ".gitattributes", "*.zip filter=lfs diff=lfs merge=lfs -text\n*.crlf filter=lfs text eol=crlf\n")
+		s.write(t, "a/b.zip", pointerTo("large\n"))
+		s.write(t, "a/b.crlf", pointerTo("large\n"))
+		s.write(t, "a/changed.zip", pointerTo("large\n"))
+		s.write(t, "a/wrong.zip", pointerTo("another\n"))
+		s.write(t, "c/d.zip", pointerTo("large\n"))
+		s.write(t, "a/small.tf", "small")
+		s.write(t, "a/long.tf", pointerTo("large\n")+strings.Repeat("x", mostPointer))
+		s.write(t, "a/half.zip", pointerHead+"oid sha256:12\nsize 3\n")
+		s.write(t, "a/negative.zip", strings.Replace(pointerTo("large\n"), "size 6", "size -6", 1))
+	}, func(s *source) { s.link(t, "a/link.zip", pointerTo("large\n")[:40]) })
+	store, err := Open(t.Context(), Config{Data: o.data, LFS: helpless})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := store.Tree(t.Context(), o.src.repo(), o.merge.Tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pointers, err := tree.Pointers(t.Context(), func(p string) bool { return strings.HasPrefix(p, "a/") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	var good []Pointer
+	for _, p := range pointers {
+		paths = append(paths, p.Path)
+		if p.Path != "a/wrong.zip" {
+			good = append(good, p)
+		}
+	}
+	if diff := cmp.Diff([]string{"a/b.crlf", "a/b.zip", "a/changed.zip", "a/wrong.zip"}, paths); diff != "" {
+		t.Fatalf("Pointers() (-want +got):\n%s", diff)
+	}
+	c, err := store.Checkout(t.Context(), o.src.repo(), 7, "default", o.merge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(c.Root, "a/changed.zip"), "made by a job")
+	for range 2 {
+		if err := store.Fill(t.Context(), o.src.repo(), c, good); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]string{"a/b.zip": "large\n", "a/b.crlf": "large\n", "a/changed.zip": "made by a job", "c/d.zip": pointerTo("large\n")} {
+		if got := readFile(t, filepath.Join(c.Root, path)); got != want {
+			t.Errorf("%s = %q, want %q", path, got, want)
+		}
+	}
+	said := readFile(t, notes)
+	if strings.Count(said, "HELPED=yes") != 2 || strings.Contains(said, c.Root) || !strings.Contains(said, "some.key") ||
+		!strings.Contains(said, "file://"+o.src.dir+"/info/lfs") || strings.Count(said, pointerTo("large\n")) != 2 {
+		t.Errorf("git-lfs had\n%s", said)
+	}
+	err = store.Fill(t.Context(), o.src.repo(), c, pointers)
+	if lost, ok := errors.AsType[*LFSError](err); !ok || lost.Path != "a/wrong.zip" || !strings.Contains(err.Error(), "not what the pointer says") {
+		t.Errorf("Fill() with another content = %v, want an *LFSError", err)
+	}
+	if got := readFile(t, filepath.Join(c.Root, "a/wrong.zip")); got != pointerTo("another\n") {
+		t.Errorf("a/wrong.zip = %q, want the pointer", got)
+	}
+	left, err := filepath.Glob(filepath.Join(c.Root, "a", "*.zip.*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left in the checkout: %q, %v", left, err)
+	}
+}
+
+// TestNoLFS: what looks like a pointer where nothing names Git LFS is a file; a git-lfs that is asked for has to be there.
+func TestNoLFS(t *testing.T) {
+	useLFS(t, "")
+	o := open(t, func(s *source) { s.write(t, "a.zip", pointerTo("large\n")) }, func(s *source) { s.write(t, ".gitattributes", "*.zip -text\n") })
+	tree, err := o.Tree(t.Context(), o.src.repo(), o.merge.Tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := tree.Pointers(t.Context(), func(string) bool { return true }); err != nil || len(got) > 0 {
+		t.Errorf("Pointers() = %v, %v, want none", got, err)
+	}
+	if s, err := Open(t.Context(), Config{Data: t.TempDir(), LFS: helpless}); err == nil {
+		t.Errorf("Open() without a git-lfs = nil error, %v", s.Close())
+	} else if !strings.Contains(err.Error(), "--git-lfs") {
+		t.Errorf("Open() without a git-lfs = %v", err)
+	}
+}

@@ -5,45 +5,63 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tidegate/tidegate/runner/gitcredential"
+	"github.com/tidegate/tidegate/runner/terraform"
 )
 
-// CanOfferCredential reports whether init can be offered a credential with that data directory: the paths of sockets are short.
+// CanOfferCredential reports whether a job can be offered a credential with that data directory: the paths of sockets are short.
 func CanOfferCredential(data string) bool { return gitcredential.Fits(tmpDir(data, "any")) }
 
 // tmpDir is the temporary directory of a job. It is short, because plugins listen on sockets in it, whose paths may have 107 bytes.
 func tmpDir(data, job string) string { return filepath.Join(data, "tmp", shortHash(job)) }
 
-// initEnv is the environment of init, in which git is answered with the forge's credential until end is called, and has the operator's ssh
-// agent. No other process of a job gets any of it: what init fetches is there for plan already, and code that a module brings runs from plan on.
-func (w *work) initEnv(ctx context.Context, workspace string) (env []string, end func(), err error) {
-	env = w.cfg.SSH.env(w.env(workspace), w.cfg.Environ)
+// fetchModules fetches what init would, where there is something to offer for that: the forge's credential, or the operator's ssh agent. It is a
+// process of its own because init can be made to run anything, by the settings of a backend: S3's can name a file with a credential_process, that
+// of Kubernetes a program. `terraform get` knows no backend and starts no provider. It answers the step that failed.
+func (w *work) fetchModules(ctx context.Context, workspace string) (*step, error) {
 	f := w.job.Forge
-	if f == nil || f.Credential == nil {
-		return env, func() {}, nil
+	offers := f != nil && f.Credential != nil
+	env := w.cfg.SSH.env(w.env(workspace), w.cfg.Environ)
+	if !w.conf.RemoteModules || !offers && !slices.ContainsFunc(env, isAgent) {
+		return nil, nil
 	}
-	socket, err := gitcredential.Listen(ctx, w.tmp, *f, w.cfg.Log)
-	if err != nil {
-		return nil, nil, fmt.Errorf("offering init a credential: %w", err)
-	}
-	return socket.Env(env, w.cfg.Self), func() {
-		if err := socket.Close(); err != nil {
-			w.cfg.Log.WarnContext(ctx, "ending what answers git", "job", w.job.ID, "error", err)
+	if offers {
+		socket, err := gitcredential.Listen(ctx, w.tmp, *f, w.cfg.Log)
+		if err != nil {
+			return nil, fmt.Errorf("offering terraform get a credential: %w", err)
 		}
-	}, nil
+		defer func() {
+			if err := socket.Close(); err != nil {
+				w.cfg.Log.WarnContext(ctx, "ending what answers git", "job", w.job.ID, "error", err)
+			}
+		}()
+		env = socket.Env(env, w.cfg.Self)
+	}
+	s, err := w.step(ctx, getStep, env, func(ctx context.Context, c terraform.Command) (terraform.Exit, error) { return c.Get(ctx) })
+	if err != nil || s.failure != nil {
+		return s, err
+	}
+	return nil, nil
 }
 
-// doubtsHost reports an init that failed because ssh does not know a host's key.
+// getStep is the step that fetches modules.
+const getStep = "get"
+
+// fetches reports a step that may fetch modules.
+func fetches(step string) bool { return step == getStep || step == "init" }
+
+// doubtsHost reports a step that failed because ssh does not know a host's key.
 func (w *work) doubtsHost(name, log string) bool {
-	return name == "init" && strings.Contains(strings.Join(strings.Fields(log), " "), "Host key verification failed")
+	return fetches(name) && strings.Contains(strings.Join(strings.Fields(log), " "), "Host key verification failed")
 }
 
-// wantsCredential reports an init that failed because git was asked by the job's forge who it is, and had nothing to say.
+// wantsCredential reports a step that failed because git was asked by the job's forge who it is, and had nothing to say.
 func (w *work) wantsCredential(name, log string) bool {
 	f := w.job.Forge
-	if name != "init" || f == nil || f.Credential != nil {
+	if !fetches(name) || f == nil || f.Credential != nil {
 		return false
 	}
 	u, err := url.Parse(f.URL)

@@ -3,47 +3,137 @@ package runner
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // askingTerraform is a wrapper that asks git for the forge's credential, notes what it hears and its environment, and becomes terraform.
 func (s *site) askingTerraform() {
 	s.t.Helper()
 	script := "#!/bin/sh\n{ env; printf 'protocol=https\\nhost=forge.example\\n\\n' | git credential fill; } >\"$LEDGER.$1\" 2>&1\n" +
-		"for p in init plan apply; do chmod 666 \"$LEDGER.$p\" 2>/dev/null; done\nexec terraform \"$@\"\n"
+		"for p in get init plan apply; do chmod 666 \"$LEDGER.$p\" 2>/dev/null; done\nexec terraform \"$@\"\n"
 	if err := os.WriteFile(s.job.Tool.Path, []byte(script), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// TestCredentialIsForInitAlone: the forge's credential is answered in init, asked for there and then, and in no other process.
-func TestCredentialIsForInitAlone(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, map[string]string{"main.tf": localBackend + `resource "terraform_data" "a" {}`})
-	s.askingTerraform()
-	asked := 0
+// remoteModule makes a repository with a module, and answers its source.
+func (s *site) remoteModule() string {
+	s.t.Helper()
+	dir := filepath.Join(s.base, "module")
+	for _, args := range [][]string{
+		{"init", "-q", dir}, {"-C", dir, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "m"},
+	} {
+		cmd := exec.CommandContext(s.t.Context(), "git", args...)
+		cmd.Env = s.cfg.Environ
+		if out, err := cmd.CombinedOutput(); err != nil {
+			s.t.Fatalf("git %q: %v\n%s", args, err, out)
+		}
+	}
+	return "module \"m\" {\n  source = \"git::file://" + dir + "\"\n}\n"
+}
+
+// offer has the job's forge offer a credential, and counts how often it is asked for.
+func (s *site) offer() (asked *int) {
+	asked = new(int)
 	s.job.Forge = &Forge{URL: "https://forge.example/acme/infra.git", Credential: func(context.Context) (string, string, error) {
-		asked++
+		*asked++
 		return "tidegate", "password-nobody-may-see", nil
 	}}
+	s.cfg.Environ = append(s.cfg.Environ, "SSH_AUTH_SOCK=/run/the-agent")
+	return asked
+}
+
+// TestCredentialIsForModulesAlone: the forge's credential is answered while modules are fetched, asked for there and then, and in no other
+// process; the ssh agent is named there alone.
+func TestCredentialIsForModulesAlone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": localBackend + `resource "terraform_data" "a" {}`})
+	s.write(map[string]string{"modules.tf": s.remoteModule()})
+	s.askingTerraform()
+	asked := s.offer()
 	s.apply("2", s.plan("1"))
 	for _, tt := range []struct {
 		process string
 		offered bool
-	}{{"init", true}, {"plan", false}, {"apply", false}} {
+	}{{"get", true}, {"init", false}, {"plan", false}, {"apply", false}} {
 		raw, err := os.ReadFile(filepath.Join(s.base, "ledger", "lines."+tt.process))
 		if err != nil {
 			t.Fatal(err)
 		}
 		text := string(raw)
-		if strings.Contains(text, "password=password-nobody-may-see") != tt.offered || strings.Contains(text, "TIDEGATE_GIT") != tt.offered || strings.Contains(text, "credential.https") != tt.offered {
-			t.Errorf("%s has the credential: want %v, got\n%s", tt.process, tt.offered, text)
+		for _, trace := range []string{"password=password-nobody-may-see", "TIDEGATE_GIT", "credential.https", "the-agent"} {
+			if strings.Contains(text, trace) != tt.offered {
+				t.Errorf("%s has %q: want %v, got\n%s", tt.process, trace, tt.offered, text)
+			}
 		}
 	}
-	if asked != 1 {
-		t.Errorf("the forge was asked %d times, want once", asked)
+	if *asked != 1 {
+		t.Errorf("the forge was asked %d times, want once", *asked)
+	}
+}
+
+// TestWhatABackendRuns: a program that the settings of a backend name finds nothing to ask with.
+func TestWhatABackendRuns(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{
+		"main.tf": `terraform {
+  backend "s3" {
+    bucket = "b"
+    key = "k"
+    region = "eu-west-1"
+    profile = "p"
+    shared_config_files = ["BASE/data/checkouts/forge/1/7/default/tree/aws"]
+  }
+}`,
+		"aws": "[profile p]\ncredential_process = /bin/sh -c \"env >BASE/ledger/loot; exit 1\"\n",
+	})
+	s.write(map[string]string{"modules.tf": s.remoteModule()})
+	s.offer()
+	if result := s.run(s.next("1", Plan)); result.End != Failed {
+		t.Errorf("the plan = %s, want it to fail for want of credentials", result.End)
+	}
+	raw, err := os.ReadFile(filepath.Join(s.base, "ledger", "loot"))
+	if err != nil {
+		t.Fatalf("the backend's program did not run, so nothing is proved: %v", err)
+	}
+	for _, trace := range []string{"TIDEGATE_GIT", "credential.https", "the-agent"} {
+		if strings.Contains(string(raw), trace) {
+			t.Errorf("a backend's program has %q:\n%s", trace, raw)
+		}
+	}
+}
+
+// TestModulesAreFetchedWithInit: where nothing is offered, or nothing is to be fetched, there is no process more.
+func TestModulesAreFetchedWithInit(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name          string
+		remote, offer bool
+		want          []string
+	}{
+		{"no module", false, true, []string{"init", "plan"}},
+		{"no offer", true, false, []string{"init", "plan"}},
+		{"both", true, true, []string{"get", "init", "plan"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, map[string]string{"main.tf": localBackend})
+			if tt.remote {
+				s.write(map[string]string{"modules.tf": s.remoteModule()})
+			}
+			if tt.offer {
+				s.offer()
+			}
+			s.plan("1")
+			if diff := cmp.Diff(tt.want, s.started()); diff != "" {
+				t.Errorf("processes (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -58,6 +148,7 @@ func TestPrivateModuleIsToldOf(t *testing.T) {
 	}{
 		{"this forge", "init", "forge.example", &Forge{URL: "https://forge.example/a.git"}, true},
 		{"another one", "init", "other.example", &Forge{URL: "https://forge.example/a.git"}, false},
+		{"get without a credential", "get", "forge.example", &Forge{URL: "https://forge.example/a.git"}, true},
 		{"another process", "plan", "forge.example", &Forge{URL: "https://forge.example/a.git"}, false},
 		{"one that is offered", "init", "forge.example", &Forge{URL: "https://forge.example/a.git", Credential: func(context.Context) (string, string, error) { return "", "", nil }}, false},
 		{"no forge", "init", "forge.example", nil, false},

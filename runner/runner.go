@@ -268,7 +268,7 @@ func (w *work) command(step string, env []string) (terraform.Command, error) {
 		timeout = w.cfg.ApplyTimeout
 	}
 	sandbox := w.sandbox()
-	if step == "init" {
+	if fetches(step) {
 		sandbox.ShowRead = append(sandbox.ShowRead, w.cfg.SSH.show(w.cfg.Data)...)
 	}
 	return terraform.Command{

@@ -10,7 +10,7 @@ import (
 type SSH struct {
 	// KnownHosts is the absolute path of the file with the keys of hosts. Empty: ssh's own files.
 	KnownHosts string
-	// Agent says who is given the agent of the server's environment. The zero value is AgentForInit.
+	// Agent says who is given the agent of the server's environment. The zero value is AgentForModules.
 	Agent AgentUse
 }
 
@@ -19,9 +19,9 @@ type AgentUse string
 
 // The uses of an agent. What provisioners connect with is theirs only by AgentForAll.
 const (
-	AgentForInit AgentUse = "init"
-	AgentForAll  AgentUse = "all"
-	AgentForNone AgentUse = "none"
+	AgentForModules AgentUse = "modules"
+	AgentForAll     AgentUse = "all"
+	AgentForNone    AgentUse = "none"
 )
 
 const (
@@ -45,7 +45,7 @@ func (s SSH) CheckKnownHosts() error {
 	return nil
 }
 
-// show is what of it lies in the data directory, where init would not see it.
+// show is what of it lies in the data directory, where no job would see it.
 func (s SSH) show(data string) []string {
 	rel, err := filepath.Rel(data, s.KnownHosts)
 	if s.KnownHosts == "" || err != nil || !filepath.IsLocal(rel) {
@@ -54,7 +54,7 @@ func (s SSH) show(data string) []string {
 	return []string{s.KnownHosts}
 }
 
-// command is how git calls ssh in init.
+// command is how git calls ssh where modules are fetched.
 func (s SSH) command() string {
 	if s.KnownHosts == "" {
 		return knownOnly
@@ -62,20 +62,32 @@ func (s SSH) command() string {
 	return knownOnly + ` -o 'UserKnownHostsFile="` + s.KnownHosts + `"'`
 }
 
-// env gives init the agent, and the hosts that are known. An operator's own GIT_SSH_COMMAND stays.
-func (s SSH) env(env, server []string) []string {
+// known has git speak to known hosts alone. An operator's own GIT_SSH_COMMAND stays.
+func (s SSH) known(env []string) []string {
 	for i, entry := range env {
 		if entry == sshCommand+askingNobody {
 			env[i] = sshCommand + s.command()
 		}
 	}
+	return env
+}
+
+// env is known with the agent of the server's environment.
+func (s SSH) env(env, server []string) []string {
+	env = s.known(env)
 	if s.Agent == AgentForAll || s.Agent == AgentForNone {
 		return env
 	}
 	for _, entry := range server {
-		if path, ok := strings.CutPrefix(entry, agentSocket+"="); ok && path != "" {
+		if isAgent(entry) {
 			env = append(env, entry)
 		}
 	}
 	return env
+}
+
+// isAgent reports the entry of an environment that leads to an agent.
+func isAgent(entry string) bool {
+	path, ok := strings.CutPrefix(entry, agentSocket+"=")
+	return ok && path != ""
 }

@@ -25,7 +25,7 @@ func TestSSHOfProcesses(t *testing.T) {
 		{"nothing", SSH{}, nil, []string{yes}, []string{plain}},
 		{"an agent", SSH{}, []string{sock, "SSH_AGENT_PID=7"}, []string{yes, sock}, []string{plain}},
 		{"an empty one", SSH{}, []string{"SSH_AUTH_SOCK="}, []string{yes}, []string{plain}},
-		{"for init", SSH{Agent: AgentForInit}, []string{sock}, []string{yes, sock}, []string{plain}},
+		{"for init", SSH{Agent: AgentForModules}, []string{sock}, []string{yes, sock}, []string{plain}},
 		{"for all", SSH{Agent: AgentForAll}, []string{sock, "SSH_AGENT_PID=7"}, []string{yes, sock, "SSH_AGENT_PID=7"}, []string{plain, sock, "SSH_AGENT_PID=7"}},
 		{"for none", SSH{Agent: AgentForNone}, []string{sock}, []string{yes}, []string{plain}},
 		{"known hosts", SSH{KnownHosts: "/etc/known hosts"}, nil, []string{yes + ` -o 'UserKnownHostsFile="/etc/known hosts"'`}, []string{plain}},

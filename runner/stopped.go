@@ -118,8 +118,8 @@ func (w *work) why(name string, exit terraform.Exit, raw string, own *Failure) *
 		return &failure
 	case own != nil && w.wantsCredential(name, terraform.Clean(raw)):
 		failure := *own
-		failure.Text = "A module is in a private repository of this forge, and terraform init has no credential for it. " +
-			"Who runs this server can offer init its own (--write-git-creds). Then comment again.\n\n" + own.Text
+		failure.Text = "A module is in a private repository of this forge, and terraform has no credential for it. " +
+			"Who runs this server can offer its own (--write-git-creds). Then comment again.\n\n" + own.Text
 		return &failure
 	}
 	return own

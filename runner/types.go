@@ -52,7 +52,7 @@ type Job struct {
 	// has left it.
 	Release   string `json:"release,omitempty"`
 	ReleaseOf string `json:"release_of,omitempty"`
-	// Forge is where the repository is. Its credential, if there is one, is git's in a plan's init, and in nothing else. It is not kept.
+	// Forge is where the repository is. Its credential, if there is one, is git's while a plan fetches modules, and in nothing else. It is not kept.
 	Forge *Forge `json:"-"`
 	// Since is when the time that a plan may take began. Zero: when Run did. It is not kept: who begins once more has all of it.
 	Since time.Time `json:"-"`

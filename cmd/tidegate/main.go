@@ -10,7 +10,7 @@
 //	tidegate healthcheck ask the server on this machine whether it answers
 //	tidegate init        be PID 1 of a container: start the server, look after its processes
 //	tidegate supervise   used by the server: run one terraform so that it outlives the server
-//	tidegate git-credential  used by git in terraform init: ask the server for a credential
+//	tidegate git-credential  used by git while terraform fetches modules: ask the server for a credential
 package main
 
 import (
@@ -99,7 +99,7 @@ func root(out, errs io.Writer) *cobra.Command {
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	c.AddCommand(serverCommand(), doctorCommand(), webhookCommand(), demoCommand(), backupCommand(), restoreCommand(), versionCommand(), healthcheckCommand(), innerCommand("init", "PID 1 of a container: starts the server and looks after its processes"),
 		innerCommand("supervise", "Used by the server to run terraform; not for people"),
-		innerCommand(gitcredential.Command, "Used by git in terraform init; not for people"))
+		innerCommand(gitcredential.Command, "Used by git while modules are fetched; not for people"))
 	return c
 }
 

@@ -234,7 +234,7 @@ func openStores(ctx context.Context, s settings, self string, log *slog.Logger) 
 	return k, err
 }
 
-// largeFiles answers the git of git-lfs as that of terraform init is answered.
+// largeFiles answers the git of git-lfs as that of terraform is answered.
 func largeFiles(dir, self string, log *slog.Logger) workdir.Helper {
 	return func(ctx context.Context, repo workdir.Repo) (config, env []string, end func(), err error) {
 		if repo.Credential == nil {
@@ -289,7 +289,7 @@ func greet(log *slog.Logger, s settings, level supervisor.Level, addr net.Addr) 
 	}
 	for _, a := range s.accounts {
 		if s.gitCreds && !a.app() {
-			log.Warn("terraform init is offered the account's own token, with all that it may do; that of a GitHub App is narrowed to reading", "flag", "--write-git-creds", "forge", a.forge, "see", "docs/security.md")
+			log.Warn("terraform is offered the account's own token to fetch modules with, with all that it may do; that of a GitHub App is narrowed to reading", "flag", "--write-git-creds", "forge", a.forge, "see", "docs/security.md")
 		}
 	}
 	for _, name := range s.unknownEnv {

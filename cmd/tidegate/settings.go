@@ -144,8 +144,8 @@ func (s *settings) readMerging(get func(string) string, bad *problems) {
 // readSSH reads how modules are reached over ssh.
 func (s *settings) readSSH(get func(string) string, bad *problems) {
 	s.ssh = runner.SSH{KnownHosts: get("ssh-known-hosts"), Agent: runner.AgentUse(get("ssh-agent"))}
-	if !slices.Contains([]runner.AgentUse{runner.AgentForInit, runner.AgentForAll, runner.AgentForNone}, s.ssh.Agent) {
-		bad.add("--ssh-agent: %q is none of init, all, none", s.ssh.Agent)
+	if !slices.Contains([]runner.AgentUse{runner.AgentForModules, runner.AgentForAll, runner.AgentForNone}, s.ssh.Agent) {
+		bad.add("--ssh-agent: %q is none of modules, all, none", s.ssh.Agent)
 	}
 	if s.ssh.KnownHosts == "" {
 		return

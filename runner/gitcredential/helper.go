@@ -42,7 +42,7 @@ func Main(args []string, in io.Reader, out, errs io.Writer) int {
 // ask passes git's question on to the server, and answers what it says.
 func ask(socket, key string, in io.Reader) ([]byte, error) {
 	if socket == "" || key == "" {
-		return nil, errors.New("it is asked for outside of terraform init")
+		return nil, errors.New("it is asked for when no modules are fetched")
 	}
 	question, err := io.ReadAll(io.LimitReader(in, mostQuestion/2))
 	if err != nil {

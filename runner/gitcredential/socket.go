@@ -1,4 +1,4 @@
-// Package gitcredential answers git, as long as one `terraform init` runs, with the credential of one forge: for modules in private
+// Package gitcredential answers git, as long as one `terraform get` runs, with the credential of one forge: for modules in private
 // repositories.
 //
 // git asks a helper, which is our own binary (Main). It asks the server over a unix socket that belongs to the job (Listen), and the server
@@ -6,7 +6,7 @@
 // argument.
 //
 // Everything of the same user could find the socket's path, in /proc/net/unix. So who asks has to know a key, which is in the
-// environment of init alone: other jobs, in Landlock domains of their own, can't read that. What init itself runs can, and can ask as
+// environment of that process alone: other jobs, in Landlock domains of their own, can't read it. What it runs itself can, and can ask as
 // well as git.
 package gitcredential
 
@@ -101,7 +101,7 @@ func (s *Socket) Close() error {
 	return err
 }
 
-// Env adds to the environment of init what has git ask this socket, by way of the binary self, for this forge. Other helpers that
+// Env adds to the environment of a process what has git ask this socket, by way of the binary self, for this forge. Other helpers that
 // the operator has configured for the forge's host are not asked: among them may be one that writes to disk what others have said.
 func (s *Socket) Env(env []string, self string) []string {
 	config, more := s.Helper(self)
@@ -150,7 +150,7 @@ func (s *Socket) serve(ctx context.Context) {
 		if err != nil {
 			<-s.turns
 			if ctx.Err() == nil {
-				s.log.WarnContext(ctx, "git is not answered any more in a terraform init", "err", err)
+				s.log.WarnContext(ctx, "git is not answered any more while modules are fetched", "err", err)
 			}
 			return
 		}
@@ -190,7 +190,7 @@ func (s *Socket) words(ctx context.Context, asked map[string]string) string {
 		err = errors.New("there is a line break in it")
 	}
 	if err != nil {
-		s.log.WarnContext(ctx, "no credential for a terraform init", "host", s.host, "err", err)
+		s.log.WarnContext(ctx, "no credential to fetch modules with", "host", s.host, "err", err)
 		return refusal + "the server got none from the forge, and its log says why\n"
 	}
 	return "username=" + user + "\npassword=" + password + "\n"

@@ -168,8 +168,8 @@ func TestHelper(t *testing.T) {
 		t.Errorf("get without a server = %d, %q, %q", code, out, errs)
 	}
 	t.Setenv(envKey, "")
-	if code, out, errs := run("get"); code != 1 || out != "" || !strings.Contains(errs, "outside of terraform init") {
-		t.Errorf("get outside of init = %d, %q, %q", code, out, errs)
+	if code, out, errs := run("get"); code != 1 || out != "" || !strings.Contains(errs, "when no modules are fetched") {
+		t.Errorf("get at another time = %d, %q, %q", code, out, errs)
 	}
 }
 

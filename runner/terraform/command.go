@@ -98,6 +98,11 @@ func (c Command) Init(ctx context.Context, o InitOptions) (Exit, error) {
 	})
 }
 
+// Get runs `terraform get`: it fetches modules and does nothing else.
+func (c Command) Get(ctx context.Context) (Exit, error) {
+	return c.run(ctx, func(ctx context.Context, tf *tfexec.Terraform) error { return tf.Get(ctx) })
+}
+
 // PlanOptions say what to plan with.
 type PlanOptions struct {
 	// Out is where the plan file goes.

@@ -42,6 +42,8 @@ type Configuration struct {
 	// Providers maps the source addresses of the providers that are needed, without those built into
 	// terraform, to their version constraints. Modules from elsewhere are not looked into.
 	Providers map[string][]string
+	// RemoteModules: some module may be one that has to be fetched.
+	RemoteModules bool
 	// Inputs is the hash of all that init works from, except the lock file and what is outside.
 	Inputs string
 
@@ -416,6 +418,8 @@ func (m *moduleReader) call(block *hcl.Block, src []byte) {
 	source := literal(content.Attributes["source"])
 	if strings.HasPrefix(source, "./") || strings.HasPrefix(source, "../") {
 		m.calls = append(m.calls, path.Join(m.dir, source))
+	} else {
+		m.config.RemoteModules = true
 	}
 }
 

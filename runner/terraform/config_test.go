@@ -64,7 +64,7 @@ func TestReadConfiguration(t *testing.T) {
 				"p/main.tf": "module \"a\" {\n  source = \"../m\"\n}\nmodule \"b\" {\n  source = \"example.com/x/y/z\"\n  version = \"1.0.0\"\n}\nterraform {\n  backend \"s3\" {}\n}",
 				"m/main.tf": "terraform {\n  required_providers {\n    t = { source = \"Acme/Thing\", version = \">= 1\" }\n  }\n  backend \"local\" {}\n}\nmodule \"loop\" {\n  source = \"../p\"\n}\nresource \"t_x\" \"y\" {}\ndata \"time_static\" \"z\" {}",
 			},
-			want: Configuration{Backend: "s3", Providers: map[string][]string{
+			want: Configuration{Backend: "s3", RemoteModules: true, Providers: map[string][]string{
 				"registry.terraform.io/acme/thing": {">= 1"}, "registry.terraform.io/hashicorp/time": nil,
 			}},
 		},
@@ -88,7 +88,7 @@ func TestReadConfiguration(t *testing.T) {
 		{
 			name:  "nonsense where text is expected",
 			files: map[string]string{"p/a.tf": "terraform {\n  required_version = 5\n  backend \"local\" {\n    path = null\n  }\n  required_providers {\n    a = 7\n    b = { source = 1, version = var.x }\n  }\n}\nmodule \"m\" {\n  source = 5\n}"},
-			want: Configuration{Backend: "local", Providers: map[string][]string{
+			want: Configuration{Backend: "local", RemoteModules: true, Providers: map[string][]string{
 				"registry.terraform.io/hashicorp/a": nil, "registry.terraform.io/hashicorp/b": nil,
 			}},
 			state: "/co/p/terraform.tfstate", prod: "/co/p/terraform.tfstate.d/prod/terraform.tfstate",

@@ -48,7 +48,7 @@ type Options struct {
 	Submodules bool
 	// LFS: files in Git LFS are fetched.
 	LFS bool
-	// ModuleCredential offers the forge's credential to git in `terraform init`, where the forge has one.
+	// ModuleCredential offers the forge's credential to git while modules are fetched, where the forge has one.
 	ModuleCredential bool
 	// ApplyRequirements hold for every project, beside its own: words of project.Requirements.
 	ApplyRequirements []string

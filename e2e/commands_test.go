@@ -586,19 +586,14 @@ func cmdRepo(ts *testscript.TestScript, w *world, args []string) error {
 	if err := need(args, 2, "repo OWNER/NAME DIR"); err != nil {
 		return err
 	}
-	owner, name, _ := strings.Cut(args[0], "/")
-	must := errors.Join(
-		w.dev.CreateRepo(owner, name), w.dev.MakePrivate(owner, name),
-		w.dev.SetPermission(owner, name, ana, "write"), w.dev.SetPermission(owner, name, bot, "read"),
-	)
-	if must != nil {
-		return must
+	if err := w.forge.found(w.t, args[0]); err != nil {
+		return err
 	}
-	dir := filepath.Join(w.dir, "repo-"+name)
+	dir := filepath.Join(w.dir, "repo-"+filepath.Base(args[0]))
 	if err := w.overlay(dir, ts.MkAbs(args[1])); err != nil {
 		return err
 	}
-	for _, git := range [][]string{{"init", "-q"}, {"add", "-A"}, {"commit", "-q", "-m", "modules"}, {"push", "-q", w.dev.cloneOf(ana, args[0]), "HEAD:refs/heads/main"}} {
+	for _, git := range [][]string{{"init", "-q"}, {"add", "-A"}, {"commit", "-q", "-m", "modules"}, {"push", "-q", w.forge.cloneOf(ana, args[0]), "HEAD:refs/heads/main"}} {
 		if _, err := w.git(dir, git...); err != nil {
 			return err
 		}
@@ -612,7 +607,7 @@ func cmdSubmodule(_ *testscript.TestScript, w *world, args []string) error {
 		return err
 	}
 	branch, path, clone := args[0], args[1], filepath.Join(w.dir, "clone")
-	heads, err := w.git(w.dir, "ls-remote", w.dev.cloneOf(ana, args[2]), "refs/heads/main")
+	heads, err := w.git(w.dir, "ls-remote", w.forge.cloneOf(ana, args[2]), "refs/heads/main")
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,6 +29,9 @@ type forge interface {
 	api() string
 	host() string
 	cloneURL(user string) string
+	// cloneOf is the same for another repository, OWNER/NAME; found makes it, empty and private: ana may write, the bot may read.
+	cloneOf(user, repo string) string
+	found(tb testing.TB, repo string) error
 	token(user string) string
 	// bot is the account whose comments are the server's.
 	bot() string
@@ -190,6 +194,14 @@ func (f *devForge) api() string  { return f.http.URL + "/api/v3" }
 func (f *devForge) host() string { return strings.TrimPrefix(f.http.URL, "http://") }
 
 func (f *devForge) cloneURL(user string) string { return f.cloneOf(user, owner+"/"+name) }
+
+func (f *devForge) found(_ testing.TB, repo string) error {
+	owner, name, _ := strings.Cut(repo, "/")
+	return errors.Join(
+		f.CreateRepo(owner, name), f.MakePrivate(owner, name),
+		f.SetPermission(owner, name, ana, "write"), f.SetPermission(owner, name, bot, "read"),
+	)
+}
 
 func (f *devForge) cloneOf(user, repo string) string {
 	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, user+"-password"), Path: "/" + repo + ".git"}

@@ -19,7 +19,7 @@ import (
 )
 
 // onlyOnDevforge are the commands for which the forge has to be a stand-in: it misbehaves, sends again what it has sent, or counts.
-var onlyOnDevforge = regexp.MustCompile(`(?m)^!? ?(faults|late|redeliver|deliver|lock|permit|calls|fork|hook|cli|app|repo|sshd|submodule)( |$)`)
+var onlyOnDevforge = regexp.MustCompile(`(?m)^!? ?(faults|late|redeliver|deliver|lock|permit|calls|fork|hook|cli|app|sshd)( |$)`)
 
 // notOnGitea are the stories that a Gitea can't tell, and why.
 func notOnGitea() map[string]string {
@@ -93,9 +93,23 @@ func (f *giteaForge) token(user string) string { return f.tokens[user] }
 
 func (f *giteaForge) bot() string { return bot }
 
-func (f *giteaForge) cloneURL(user string) string {
-	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, f.tokens[user]), Path: "/" + owner + "/" + name + ".git"}
+func (f *giteaForge) cloneURL(user string) string { return f.cloneOf(user, owner+"/"+name) }
+
+func (f *giteaForge) cloneOf(user, repo string) string {
+	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, f.tokens[user]), Path: "/" + repo + ".git"}
 	return u.String()
+}
+
+func (f *giteaForge) found(tb testing.TB, repo string) error {
+	tb.Helper()
+	of, name, _ := strings.Cut(repo, "/")
+	if of != owner {
+		return fmt.Errorf("%s is not below %s", repo, owner)
+	}
+	f.Call(tb, owner, http.MethodPost, "/user/repos", map[string]any{"name": name, "private": true, "default_branch": "main"}, nil)
+	f.AddMember(tb, owner, name, ana, "write")
+	f.AddMember(tb, owner, name, bot, "read")
+	return nil
 }
 
 func (f *giteaForge) serving(secrets string) []string {

@@ -89,7 +89,7 @@ type sentHook struct {
 
 // published is what GitHub says about itself: large, and read once.
 var published = sync.OnceValues(func() (*contract.Contract, error) { //nolint:gochecknoglobals // see above
-	return contract.Load(filepath.Join(cmp.Or(os.Getenv("TIDEGATE_CACHE"), filepath.Join("..", ".cache")), "contract"))
+	return contract.Load(filepath.Join(cmp.Or(os.Getenv("TIDEGATE_CACHE"), filepath.Join("..", ".cache")), "contract"), contract.DotCom)
 })
 
 // newForge starts a forge whose every call and webhook is held against what GitHub publishes; the first

@@ -38,9 +38,22 @@ const (
 	schemas = "github:///" + webhooks
 )
 
-// Load reads the files that fetch.sh has put into dir.
-func Load(dir string) (*Contract, error) {
-	router, err := loadAPI(filepath.Join(dir, "api.github.com.json"))
+// Edition is a GitHub with a description of its own.
+type Edition string
+
+// The editions that fetch.sh fetches. Those in between have what the two enterprise servers agree on.
+const (
+	DotCom  Edition = "api.github.com"
+	GHES310 Edition = "ghes-3.10" // the last without rulesets
+	GHES319 Edition = "ghes-3.19"
+)
+
+// Editions is all of them.
+func Editions() []Edition { return []Edition{DotCom, GHES310, GHES319} }
+
+// Load reads the files that fetch.sh has put into dir. The schemas of webhooks are those of github.com, whichever edition is asked for.
+func Load(dir string, edition Edition) (*Contract, error) {
+	router, err := loadAPI(filepath.Join(dir, string(edition)+".json"))
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +61,7 @@ func Load(dir string) (*Contract, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Contract{router: router, exceptions: exceptions(), compiler: compiler, events: map[string]*jsonschema.Schema{}}, nil
+	return &Contract{router: router, exceptions: exceptionsOf(edition), compiler: compiler, events: map[string]*jsonschema.Schema{}}, nil
 }
 
 func read(path string) ([]byte, error) {

@@ -16,7 +16,7 @@ import (
 
 // The description is large, and read once.
 var loaded = sync.OnceValues(func() (*Contract, error) { //nolint:gochecknoglobals // see above
-	return Load(filepath.Join(cmp.Or(os.Getenv("TIDEGATE_CACHE"), filepath.Join("..", "..", ".cache")), "contract"))
+	return Load(filepath.Join(cmp.Or(os.Getenv("TIDEGATE_CACHE"), filepath.Join("..", "..", ".cache")), "contract"), DotCom)
 })
 
 func load(t *testing.T) *Contract {
@@ -137,9 +137,40 @@ func TestExcused(t *testing.T) {
 	}
 }
 
+// TestUnknownCall: what a description does not know is excused with the one answer that is told of.
+func TestUnknownCall(t *testing.T) {
+	t.Parallel()
+	c := &Contract{router: load(t).router, exceptions: []exception{
+		{status: http.StatusNotFound, path: "/repos/*/*/odd", unknown: true, why: "a test"},
+		{status: http.StatusNotFound, path: "/repos/*/*/other", why: "a test"},
+	}}
+	for _, tc := range []struct {
+		path   string
+		status int
+		want   bool
+	}{
+		{"/repos/acme/infra/odd", http.StatusNotFound, true},
+		{"/repos/acme/infra/odd", http.StatusOK, false},
+		{"/repos/acme/infra/other", http.StatusNotFound, false},
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, tc.path, nil)
+		if err := c.check(req, nil, &tee{status: tc.status}); (err == nil) != tc.want {
+			t.Errorf("%s, answered with %d: %v, want excused %v", tc.path, tc.status, err, tc.want)
+		}
+	}
+}
+
+func TestExceptionsOf(t *testing.T) {
+	t.Parallel()
+	every, older := len(exceptionsOf(DotCom)), len(exceptionsOf(GHES310))
+	if older != every+1 || len(exceptionsOf(GHES319)) != every {
+		t.Errorf("%d exceptions of GitHub, %d of the older server", every, older)
+	}
+}
+
 func TestLoadWithoutFiles(t *testing.T) {
 	t.Parallel()
-	if _, err := Load(t.TempDir()); err == nil || !strings.Contains(err.Error(), "make test") {
+	if _, err := Load(t.TempDir(), DotCom); err == nil || !strings.Contains(err.Error(), "make test") {
 		t.Errorf("got %v, want an error that says how to get the files", err)
 	}
 }
@@ -201,12 +232,12 @@ func TestExceptionsAreTold(t *testing.T) {
 	_, told, _ := strings.Cut(string(docs), "## Deviations from GitHub's description")
 	told, _, _ = strings.Cut(told, "\n## ")
 	for _, e := range exceptions() {
-		answer := "any"
+		where, answer := cmp.Or(string(e.only), "every"), "any"
 		if e.status != 0 {
 			answer = strconv.Itoa(e.status)
 		}
 		call := strings.TrimSpace(e.method + " " + cmp.Or(strings.Replace(e.path, graphQL, "/graphql", 1), "any"))
-		row := "| " + call + " | " + answer + " | " + e.why + " |\n"
+		row := "| " + where + " | " + call + " | " + answer + " | " + e.why + " |\n"
 		if !strings.Contains(told, row) {
 			t.Errorf("docs/contracts.md does not say:\n%s", row)
 		}

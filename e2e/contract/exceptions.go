@@ -3,16 +3,21 @@ package contract
 import (
 	"net/http"
 	"path"
+	"slices"
 )
 
 // exception is a call that is not held against the description.
 type exception struct {
+	// only is the edition whose description leaves it out; empty for every edition.
+	only Edition
 	// method is empty for every method.
 	method string
 	// path is a pattern of path.Match, without the API's prefix; empty for every path.
 	path string
 	// status excuses the answer alone, and only with this status; 0 excuses request and answer.
 	status int
+	// unknown excuses with the answer that the description does not know the call.
+	unknown bool
 	// body, if set, is what the request's body is held against instead.
 	body func(body []byte) error
 	// why tells what the description leaves out and where GitHub documents it.
@@ -60,7 +65,15 @@ func exceptions() []exception {
 			method: http.MethodDelete, path: "/repos/*/*/git/refs/heads/*", status: http.StatusForbidden,
 			why: "a token that may not write is answered so; the description tells of conflicts and of what is not valid alone",
 		},
+		{
+			only: GHES310, method: http.MethodGet, path: "/repos/*/*/rules/branches/*", status: http.StatusNotFound, unknown: true,
+			why: "this server has no rulesets, and does not know that they can be asked for",
+		},
 	}
+}
+
+func exceptionsOf(edition Edition) []exception {
+	return slices.DeleteFunc(exceptions(), func(e exception) bool { return e.only != "" && e.only != edition })
 }
 
 // excused answers the exception for a call, if there is one.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts GitHub's OpenAPI description and the schemas of its webhooks into the cache. Quick when they are there.
+# Puts GitHub's OpenAPI descriptions and the schemas of its webhooks into the cache. Quick when they are there.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 dir="${TIDEGATE_CACHE:-$root/.cache}/contract"
@@ -30,6 +30,10 @@ fetch() {
 
 fetch api.github.com.json 829b4bebb19a53133289f7b0bc819f4f1118115821db2ca9f25e9ee995a7da2a \
   @octokit/openapi@23.0.2 generated/api.github.com.json
+fetch ghes-3.10.json d28f9c89e55ea708b5dddc3575c29babbe55a53cac0a3fc857253561dc69b093 \
+  @octokit/openapi@16.0.0 generated/ghes-3.10.json
+fetch ghes-3.19.json 8c852cf1bde4d40ee19dffd9cdd18650bfad09f9dd0cd5039b9d775056104139 \
+  @octokit/openapi@23.0.2 generated/ghes-3.19.json
 fetch webhooks.json ff15ae017ba3b877a44f636806155f986f7b707b31aa7eebde6da1d3366f2840 \
   @octokit/webhooks-schemas@7.6.1 schema.json
 for from in "api.github.com api.github.com 09d8f0c617876ae9dad22e26fea5510bfcaad50ee7e602659f6db25b87b25815" \

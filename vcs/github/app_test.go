@@ -25,6 +25,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tidegate/tidegate/e2e/contract"
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/devforge"
 	"github.com/tidegate/tidegate/vcs/github"
@@ -160,10 +161,13 @@ func (d *dev) makeApp(t *testing.T) *github.App {
 
 func TestExerciseApp(t *testing.T) {
 	t.Parallel()
-	d := newDev(t)
-	k := d.kit(t)
-	k.Forge, k.Bot = appClient(t, github.Config{APIURL: d.url + "/api/v3", App: d.makeApp(t)}), appLogin
-	vcstest.Exercise(t, k)
+	eachEdition(t, func(t *testing.T, edition contract.Edition) {
+		t.Helper()
+		d := newEdition(t, edition)
+		k := d.kit(t)
+		k.Forge, k.Bot = appClient(t, github.Config{APIURL: d.url + "/api/v3", App: d.makeApp(t)}), appLogin
+		vcstest.Exercise(t, k)
+	})
 }
 
 // TestInstallations: each repository is asked about with the token of its own installation, which is found once.

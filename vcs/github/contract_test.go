@@ -14,22 +14,48 @@ import (
 	"github.com/tidegate/tidegate/vcs/github"
 )
 
-// published is what GitHub publishes of its API. It is read once.
-func published(tb testing.TB) *contract.Contract {
+// published is what GitHub publishes of an edition's API. Each is read once.
+func published(tb testing.TB, edition contract.Edition) *contract.Contract {
 	tb.Helper()
-	c, err := readContract()
+	readers.Lock()
+	read := readers.of[edition]
+	if read == nil {
+		read = sync.OnceValues(func() (*contract.Contract, error) {
+			return contract.Load(filepath.Join(cmp.Or(os.Getenv("TIDEGATE_CACHE"), filepath.Join("..", "..", ".cache")), "contract"), edition)
+		})
+		readers.of[edition] = read
+	}
+	readers.Unlock()
+	c, err := read()
 	must(tb, err)
 	return c
 }
 
-var readContract = sync.OnceValues(func() (*contract.Contract, error) { //nolint:gochecknoglobals // 12 MB are read once
-	return contract.Load(filepath.Join(cmp.Or(os.Getenv("TIDEGATE_CACHE"), filepath.Join("..", "..", ".cache")), "contract"))
-})
+var readers = struct { //nolint:gochecknoglobals // 12 MB of each are read once
+	sync.Mutex
+	of map[contract.Edition]func() (*contract.Contract, error)
+}{of: map[contract.Edition]func() (*contract.Contract, error){}}
 
-// TestAppContract: what an App asks, and what devforge answers, is what GitHub's own description has.
+// eachEdition runs a test against GitHub and against each Enterprise Server.
+func eachEdition(t *testing.T, test func(*testing.T, contract.Edition)) {
+	t.Helper()
+	for _, edition := range contract.Editions() {
+		t.Run(string(edition), func(t *testing.T) {
+			t.Parallel()
+			test(t, edition)
+		})
+	}
+}
+
+// TestAppContract: what an App asks, and what devforge answers, is what GitHub's own descriptions have.
 func TestAppContract(t *testing.T) {
 	t.Parallel()
-	c := published(t)
+	eachEdition(t, testAppContract)
+}
+
+func testAppContract(t *testing.T, edition contract.Edition) {
+	t.Helper()
+	c := published(t, edition)
 	g := newGrounds(t, "acme/infra", "beta/infra")
 	var calls []string
 	checked := c.Front(g.handler, "/api/v3", func(err error) { t.Error(err) })

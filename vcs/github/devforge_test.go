@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/e2e/contract"
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/devforge"
 	"github.com/tidegate/tidegate/vcs/github"
@@ -25,24 +26,31 @@ import (
 // dev is a devforge with one repository and one pull request from a branch of it.
 type dev struct {
 	*devforge.Forge
-	url  string
-	tree string // a clone
-	head string
+	url     string
+	tree    string // a clone
+	head    string
+	edition contract.Edition
 	// branches are how many were made for pull requests of their own.
 	branches int
 }
 
 func newDev(t *testing.T) *dev {
 	t.Helper()
+	return newEdition(t, contract.DotCom)
+}
+
+// newEdition holds each call against what GitHub publishes of the edition.
+func newEdition(t *testing.T, edition contract.Edition) *dev {
+	t.Helper()
 	f, err := devforge.New(devforge.Config{Dir: t.TempDir()})
 	must(t, err)
-	srv := httptest.NewServer(published(t).Front(f.Handler(), "/api/v3", func(err error) { t.Error(err) }))
+	srv := httptest.NewServer(published(t, edition).Front(asServed(edition, f.Handler()), "/api/v3", func(err error) { t.Error(err) }))
 	t.Cleanup(func() {
 		srv.Close()
 		f.Close()
 	})
 	f.SetURL(srv.URL)
-	d := &dev{Forge: f, url: srv.URL, tree: filepath.Join(t.TempDir(), "tree")}
+	d := &dev{Forge: f, edition: edition, url: srv.URL, tree: filepath.Join(t.TempDir(), "tree")}
 	members := []devforge.Member{{Login: bot, Password: "bot-password", Token: botToken, Permission: "write"}}
 	for user, may := range map[string]string{"acme": "admin", "ana": "write", "raj": "write", "root": "admin", "eve": "read"} {
 		members = append(members, devforge.Member{Login: user, Password: user + "-password", Token: user + "-token", Permission: may})
@@ -245,6 +253,9 @@ func (d *dev) kit(t *testing.T) vcstest.Kit {
 		Require: func(tb testing.TB, contexts ...string) {
 			tb.Helper()
 			n := len(contexts) / 2
+			if d.edition == contract.GHES310 {
+				n = len(contexts)
+			}
 			must(tb, d.Protect("acme", "infra", "main", devforge.Protection{Contexts: contexts[:n], RuleContexts: contexts[n:]}))
 		},
 		Clash: func(tb testing.TB, p vcs.Pull) {
@@ -255,9 +266,27 @@ func (d *dev) kit(t *testing.T) vcstest.Kit {
 	}
 }
 
+// TestExerciseDevforge: what the client asks, and what devforge answers, is what GitHub's own descriptions have.
 func TestExerciseDevforge(t *testing.T) {
 	t.Parallel()
-	vcstest.Exercise(t, newDev(t).kit(t))
+	eachEdition(t, func(t *testing.T, edition contract.Edition) {
+		t.Helper()
+		vcstest.Exercise(t, newEdition(t, edition).kit(t))
+	})
+}
+
+// asServed lets a forge know what the edition knows: the older Enterprise Server has no rulesets.
+func asServed(edition contract.Edition, f http.Handler) http.Handler {
+	if edition != contract.GHES310 {
+		return f
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/rules/branches/") {
+			answer(w, http.StatusNotFound, message("Not Found"))
+			return
+		}
+		f.ServeHTTP(w, r)
+	})
 }
 
 // TestDevforgeDeliveries: what devforge sends over HTTP is what the hook reads.

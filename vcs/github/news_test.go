@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidegate/tidegate/e2e/contract"
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/github"
 )
@@ -31,7 +32,12 @@ func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 // that nothing has happened takes two requests that the forge does not count.
 func TestNews(t *testing.T) {
 	t.Parallel()
-	d := newDev(t)
+	eachEdition(t, testNews)
+}
+
+func testNews(t *testing.T, edition contract.Edition) {
+	t.Helper()
+	d := newEdition(t, edition)
 	k := d.kit(t)
 	count := &counting{http.DefaultTransport, map[int]int{}}
 	c := client(t, github.Config{APIURL: d.url + "/api/v3", User: bot, HTTP: count})

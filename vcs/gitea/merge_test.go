@@ -117,6 +117,29 @@ func TestMergeStyle(t *testing.T) {
 	}
 }
 
+// TestForksBranchStays: the branch of another repository is nobody's to delete, and nothing is asked about it.
+func TestForksBranchStays(t *testing.T) {
+	t.Parallel()
+	ofFork := func(state string) forgetest.Step {
+		return forgetest.Reply(http.StatusOK, aPull(func(pull, head, _ map[string]any) { head["repo_id"], pull["merged"] = 8, state == "merged" }))
+	}
+	p := toMerge()
+	p.Head.Repo = vcs.RepoID{Forge: p.Repo.ID.Forge, ID: 8}
+	s := &forgetest.Script{Steps: []forgetest.Step{ofFork("open"), forgetest.Reply(http.StatusOK, ``)}}
+	must(t, client(t, gitea.Config{HTTP: s}).Merge(t.Context(), p, vcs.Merging{DeleteBranch: true}))
+	if got := string(s.Bodies[1]); !strings.Contains(got, `"delete_branch_after_merge":false`) {
+		t.Errorf("what is asked for is %s, want that its branch stays", got)
+	}
+	branch := fmt.Sprintf(`{"name":"grow","commit":{"id":%q}}`, p.Head.SHA)
+	s = &forgetest.Script{Steps: []forgetest.Step{ofFork("merged"), forgetest.Reply(http.StatusOK, branch), forgetest.Reply(http.StatusNoContent, ``)}}
+	must(t, client(t, gitea.Config{HTTP: s}).Merge(t.Context(), p, vcs.Merging{DeleteBranch: true}))
+	for _, req := range s.Requests {
+		if req.Method != http.MethodGet {
+			t.Errorf("%s %s was asked for of what is merged", req.Method, req.URL.Path)
+		}
+	}
+}
+
 // TestMergeableIsPolled: what the forge still works out is asked for again for half a minute.
 func TestMergeableIsPolled(t *testing.T) {
 	t.Parallel()

@@ -145,9 +145,9 @@ func TestSwagger(t *testing.T) {
 		t.Errorf("Mergeable() = %+v, %v, want it blocked", can, err)
 	}
 	w.protect(t)
-	must(t, c.Merge(ctx, other, vcs.Merging{Method: vcs.MergeSquash}))
-	must(t, c.Merge(ctx, other, vcs.Merging{DeleteBranch: true}))
-	must(t, c.Merge(ctx, w.another(t), vcs.Merging{DeleteBranch: true}))
+	w.merge(t, c, other, vcs.Merging{Method: vcs.MergeSquash})
+	w.merge(t, c, other, vcs.Merging{DeleteBranch: true})
+	w.merge(t, c, w.another(t), vcs.Merging{DeleteBranch: true})
 	hooks, err := c.Webhooks(ctx, pull.Repo)
 	must(t, err)
 	must(t, c.SetWebhook(ctx, pull.Repo, hooks[0].ID, "https://y.example.com/", []byte("secret")))

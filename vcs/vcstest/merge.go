@@ -39,7 +39,7 @@ func (s *story) mergesWhatWasRead(m vcs.Merger) {
 			s.Errorf("Merge(another head) = %+v, want that it has moved", moved)
 		}
 		how := vcs.Merging{Method: method, DeleteBranch: method != vcs.DefaultMethod}
-		s.must(m.Merge(s.ctx, p, how))
+		s.merge(m, p, how)
 		got, err := s.Forge.Pull(s.ctx, p.Repo, p.Number)
 		s.must(err)
 		if got.State != vcs.Merged {
@@ -74,8 +74,20 @@ func (s *story) mergesByTheRules(m vcs.Merger) {
 		s.Errorf("merging against the rules: %+v, want a refusal", refused)
 	}
 	set("tidegate/apply", vcs.Success)
-	s.must(m.Merge(s.ctx, p, vcs.Merging{}))
+	s.merge(m, p, vcs.Merging{})
 	s.Require(s.T)
+}
+
+// merge merges, after another look where the forge is still working it out: it may look again after the merge before.
+func (s *story) merge(m vcs.Merger, p vcs.Pull, how vcs.Merging) {
+	s.Helper()
+	err := m.Merge(s.ctx, p, how)
+	var refused *vcs.NotMergedError
+	if errors.As(err, &refused) && refused.Again {
+		s.mergeable(m, p, vcs.MergeReady, "")
+		err = m.Merge(s.ctx, p, how)
+	}
+	s.must(err)
 }
 
 func (s *story) another() vcs.Pull {

@@ -43,6 +43,8 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"branch":    cmdBranch,
 		"check":     cmdCheck,
 		"protect":   cmdProtect,
+		"behind":    cmdBehind,
+		"proxied":   cmdProxied,
 		"get":       cmdGet,
 		"post":      cmdPost,
 		"deliver":   cmdDeliver,
@@ -103,7 +105,7 @@ func need(args []string, n int, usage string) error {
 // server [flags]: starts tidegate server and waits until it is ready.
 func cmdServer(ts *testscript.TestScript, w *world, args []string) error {
 	var env []string
-	for _, k := range []string{"PATH", "HOME", "TMPDIR", "WORK", "STATE", "LEDGER", "HTTP_PROXY", "TF_CLI_ARGS", "AWS_PROFILE", "TIDEGATE_CANARY", "SSH_AUTH_SOCK", "REAL_TERRAFORM"} {
+	for _, k := range []string{"PATH", "HOME", "TMPDIR", "WORK", "STATE", "LEDGER", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_FILE", "TF_CLI_ARGS", "AWS_PROFILE", "TIDEGATE_CANARY", "SSH_AUTH_SOCK", "REAL_TERRAFORM"} {
 		if v := ts.Getenv(k); v != "" {
 			env = append(env, k+"="+v)
 		}

@@ -31,7 +31,9 @@ func cmdCLI(ts *testscript.TestScript, w *world, args []string) error {
 	}
 	argv := slices.Concat(args[1:at], w.flags(addr), args[at:])
 	cmd := exec.Command(w.bin, argv...)
-	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + ts.Getenv("TMPDIR")}
+	for _, k := range []string{"PATH", "HOME", "TMPDIR", "HTTPS_PROXY", "SSL_CERT_FILE"} {
+		cmd.Env = append(cmd.Env, k+"="+ts.Getenv(k))
+	}
 	out, err := cmd.CombinedOutput()
 	ts.Logf("%s", out)
 	return errors.Join(err, os.WriteFile(ts.MkAbs(args[0]), out, 0o600))

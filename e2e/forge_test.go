@@ -79,6 +79,8 @@ type devForge struct {
 	sent  []sentHook
 	calls map[string]int // the bot's, by method and path
 	app   *devApp        // nil: the bot asks with its token
+	// hidden is the name that servers have for it; "" is its address.
+	hidden string
 }
 
 // sentHook is a webhook as it was sent first.
@@ -191,7 +193,7 @@ func (f *devForge) close() {
 }
 
 func (f *devForge) api() string  { return f.http.URL + "/api/v3" }
-func (f *devForge) host() string { return strings.TrimPrefix(f.http.URL, "http://") }
+func (f *devForge) host() string { return cmp.Or(f.hidden, strings.TrimPrefix(f.http.URL, "http://")) }
 
 func (f *devForge) cloneURL(user string) string { return f.cloneOf(user, owner+"/"+name) }
 
@@ -204,7 +206,7 @@ func (f *devForge) found(_ testing.TB, repo string) error {
 }
 
 func (f *devForge) cloneOf(user, repo string) string {
-	u := url.URL{Scheme: "http", Host: f.host(), User: url.UserPassword(user, user+"-password"), Path: "/" + repo + ".git"}
+	u := url.URL{Scheme: "http", Host: strings.TrimPrefix(f.http.URL, "http://"), User: url.UserPassword(user, user+"-password"), Path: "/" + repo + ".git"}
 	return u.String()
 }
 
@@ -226,10 +228,14 @@ func (f *devForge) serving(secrets string) []string {
 	if f.app != nil {
 		return f.app.serving(f.api(), secrets)
 	}
-	return []string{
-		"--gh-api-url", f.api(), "--gh-user", bot,
-		"--gh-token-file", filepath.Join(secrets, "token"), "--gh-webhook-secret-file", filepath.Join(secrets, "webhook"),
+	at := []string{"--gh-api-url", f.api()}
+	if f.hidden != "" {
+		at = []string{"--gh-hostname", f.hidden}
 	}
+	return append(
+		at, "--gh-user", bot,
+		"--gh-token-file", filepath.Join(secrets, "token"), "--gh-webhook-secret-file", filepath.Join(secrets, "webhook"),
+	)
 }
 
 func (f *devForge) target(events string) error {

@@ -19,7 +19,7 @@ import (
 )
 
 // onlyOnDevforge are the commands for which the forge has to be a stand-in: it misbehaves, sends again what it has sent, or counts.
-var onlyOnDevforge = regexp.MustCompile(`(?m)^!? ?(faults|late|redeliver|deliver|lock|permit|calls|fork|hook|cli|app|sshd)( |$)`)
+var onlyOnDevforge = regexp.MustCompile(`(?m)^!? ?(faults|late|redeliver|deliver|lock|permit|calls|fork|hook|cli|app|sshd|behind)( |$)`)
 
 // notOnGitea are the stories that a Gitea can't tell, and why.
 func notOnGitea() map[string]string {

@@ -45,6 +45,7 @@ type world struct {
 	// states serves terraform's http and s3 backends; nil outside of stories.
 	states *states
 	ssh    *sshServer
+	proxy  *tlsProxy // nil: nothing is behind one
 	bin    string
 	// nobody: the server runs as a user without rights.
 	nobody bool

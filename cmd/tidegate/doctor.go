@@ -217,7 +217,7 @@ func (d *doctor) account(ctx context.Context, f client, a account) bool {
 	defer cancel()
 	login, err := in.Login(ctx)
 	if err != nil {
-		d.bad("See that the forge can be reached from here, and that the token is whole and has not ended. "+tokenAdvice(a), "the token was not taken: %v", err)
+		d.bad("See that the forge can be reached from here, and that the token is whole and has not ended. "+tokenAdvice(a), "the forge does not say whose the token is: %v", err)
 		return false
 	}
 	if a.user != "" && !strings.EqualFold(strings.TrimSuffix(login, "[bot]"), a.user) {

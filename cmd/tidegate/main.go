@@ -48,6 +48,7 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "init" {
 		os.Exit(pid1.Main(os.Args[2:]))
 	}
+	shareAuthorities()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := root(os.Stdout, os.Stderr).ExecuteContext(ctx)
 	stop()
@@ -64,6 +65,17 @@ func main() {
 	default:
 		fmt.Fprintln(os.Stderr, "tidegate:", err)
 		os.Exit(1)
+	}
+}
+
+// shareAuthorities gives git, ours and that of jobs, the authorities that we and terraform trust. Go reads SSL_CERT_FILE and
+// SSL_CERT_DIR (https://pkg.go.dev/crypto/x509#SystemCertPool); git has variables of its own, and its libcurl, where it is
+// built with GnuTLS, reads no other.
+func shareAuthorities() {
+	for from, to := range map[string]string{"SSL_CERT_FILE": "GIT_SSL_CAINFO", "SSL_CERT_DIR": "GIT_SSL_CAPATH"} {
+		if path := os.Getenv(from); path != "" && os.Getenv(to) == "" {
+			_ = os.Setenv(to, path) // fails for names that can't be
+		}
 	}
 }
 

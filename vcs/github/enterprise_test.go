@@ -119,7 +119,7 @@ func TestOwnAuthority(t *testing.T) {
 		proxy      []string
 	}{
 		{"its authority", direct, []string{"SSL_CERT_FILE=" + roots}, "tidegate-bot <nil>", []string{good}, nil},
-		{"no authority", direct, nil, "certificate", nil, nil},
+		{"no authority", direct, nil, "trusted if SSL_CERT_FILE names", nil, nil},
 		{"a proxy, not for this machine", direct, []string{"SSL_CERT_FILE=" + roots, "HTTPS_PROXY=" + through.URL}, "tidegate-bot <nil>", []string{good}, nil},
 		{"a proxy", "example.com", []string{"SSL_CERT_FILE=" + roots, "HTTPS_PROXY=" + through.URL}, "tidegate-bot <nil>", []string{good}, []string{"CONNECT example.com:443"}},
 		{"a proxy, not for that host", "forge.invalid", []string{"HTTPS_PROXY=" + through.URL, "NO_PROXY=forge.invalid"}, "no answer", nil, nil},

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -238,7 +239,11 @@ func (c *Client) why(a *Answer, err error) *Failure {
 	if a != nil {
 		return &Failure{Verdict: Fault, Text: fmt.Sprintf("the forge's answer (%d) is not what it should be: %s", a.Status, c.Clean(err.Error()))}
 	}
-	return &Failure{Verdict: Fault, Text: "no answer: " + c.Clean(err.Error())}
+	f := &Failure{Verdict: Fault, Text: "no answer: " + c.Clean(err.Error())}
+	if untrusted := (*tls.CertificateVerificationError)(nil); errors.As(err, &untrusted) {
+		f.Text += "; an authority of your own is trusted if SSL_CERT_FILE names the file of its certificate"
+	}
+	return f
 }
 
 // ByStatus says what an answer that is no success means, with the forge's own words for it, by what HTTP says.

@@ -1,6 +1,7 @@
 package devforge
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -56,28 +57,80 @@ func (f *Forge) createHook(c call) (answer, error) {
 	h := &hook{id: f.nextID(), made: time.Now().UTC()}
 	h.set(s)
 	c.repo.hooks = append(c.repo.hooks, h)
-	f.emitTo(h, "ping", map[string]any{
-		"zen": "Keep it logically awesome.", "hook_id": h.id, "hook": f.hookJSON(c.repo, h), "repository": f.repoJSON(c.repo), "sender": f.userJSON(c.user.login),
-	})
+	f.ping(c, h)
 	return answer{status: http.StatusCreated, body: f.hookJSON(c.repo, h)}, nil
 }
 
 func (f *Forge) editHook(c call) (answer, error) {
-	if err := c.needsAdmin(); err != nil {
+	i, err := c.hook()
+	if err != nil {
 		return answer{}, err
 	}
 	var s hookSettings
 	if err := c.decode(&s); err != nil {
 		return answer{}, err
 	}
-	id, _ := strconv.ParseInt(chi.URLParam(c.req, "id"), 10, 64)
-	for _, h := range c.repo.hooks {
-		if h.id == id {
-			h.set(s)
-			return answer{body: f.hookJSON(c.repo, h)}, nil
-		}
+	h := c.repo.hooks[i]
+	h.set(s)
+	return answer{body: f.hookJSON(c.repo, h)}, nil
+}
+
+// hook finds the webhook that is asked for among the repository's.
+func (c call) hook() (int, error) {
+	if err := c.needsAdmin(); err != nil {
+		return 0, err
 	}
-	return answer{}, errNotFound
+	id, _ := strconv.ParseInt(chi.URLParam(c.req, "id"), 10, 64)
+	i := slices.IndexFunc(c.repo.hooks, func(h *hook) bool { return h.id == id })
+	if i < 0 {
+		return 0, errNotFound
+	}
+	return i, nil
+}
+
+func (f *Forge) deleteHook(c call) (answer, error) {
+	i, err := c.hook()
+	if err != nil {
+		return answer{}, err
+	}
+	c.repo.hooks = slices.Delete(c.repo.hooks, i, i+1)
+	return answer{status: http.StatusNoContent}, nil
+}
+
+func (f *Forge) pingHook(c call) (answer, error) {
+	i, err := c.hook()
+	if err != nil {
+		return answer{}, err
+	}
+	f.ping(c, c.repo.hooks[i])
+	return answer{status: http.StatusNoContent}, nil
+}
+
+func (f *Forge) ping(c call, h *hook) {
+	f.emitTo(h, "ping", map[string]any{
+		"zen": "Keep it logically awesome.", "hook_id": h.id, "hook": f.hookJSON(c.repo, h), "repository": f.repoJSON(c.repo), "sender": f.userJSON(c.user.login),
+	})
+}
+
+// listDeliveries has the newest first. There are no pages: the cursor is GitHub's own matter.
+func (f *Forge) listDeliveries(c call) (answer, error) {
+	i, err := c.hook()
+	if err != nil {
+		return answer{}, err
+	}
+	out := []any{}
+	for n, d := range slices.Backward(c.repo.hooks[i].done) {
+		var told struct{ Action *string }
+		if err := json.Unmarshal(d.body, &told); err != nil {
+			return answer{}, err
+		}
+		last := lastResponse(d.status)
+		out = append(out, map[string]any{
+			"id": c.repo.hooks[i].id<<20 + int64(n), "guid": d.id, "delivered_at": d.at, "redelivery": false, "duration": 0, "status": last["message"],
+			"status_code": last["code"], "event": d.event, "action": told.Action, "installation_id": nil, "repository_id": c.repo.id,
+		})
+	}
+	return answer{body: out}, nil
 }
 
 // set takes settings over. What is said of where it goes is said as a whole, as on GitHub.

@@ -30,6 +30,7 @@ type hook struct {
 type delivery struct {
 	id, event string
 	body      []byte
+	at        time.Time // when it was answered
 	status    int
 }
 
@@ -149,6 +150,7 @@ func (f *Forge) drain(h *hook) {
 		f.sent(d.event, d.body)
 		d.status = f.deliver(url, secret, d)
 		f.mu.Lock()
+		d.at = now()
 		h.done = append(h.done, d)
 		f.mu.Unlock()
 	}

@@ -267,7 +267,15 @@ func (f *Forge) reviewJSON(r *repository, p *pull, v *review) map[string]any {
 func (f *Forge) statusJSON(r *repository, sha string, s *status) map[string]any {
 	creator := f.userJSON(s.creator)
 	return map[string]any{
-		"id": s.id, "node_id": fmt.Sprintf("SC_%d", s.id), "state": s.State, "context": s.Context, "description": s.Desc, "target_url": s.URL,
+		"id": s.id, "node_id": fmt.Sprintf("SC_%d", s.id), "state": s.State, "context": s.Context, "description": orNull(s.Desc), "target_url": orNull(s.URL),
 		"created_at": s.at, "updated_at": s.at, "creator": creator, "url": f.apiURL(r, "/statuses/%s", sha), "avatar_url": creator["avatar_url"],
 	}
+}
+
+// orNull is how GitHub tells what was not said.
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
 }

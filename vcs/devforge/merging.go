@@ -334,6 +334,18 @@ func (f *Forge) getRules(c call) (answer, error) {
 	return answer{body: some, link: link}, nil
 }
 
+func (f *Forge) getRef(c call) (answer, error) {
+	ref := "refs/heads/" + c.branch()
+	sha := f.sha(c.repo, c.branch())
+	if sha == "" {
+		return answer{}, errNotFound
+	}
+	return answer{body: map[string]any{
+		"ref": ref, "node_id": "REF_" + ref, "url": f.apiURL(c.repo, "/git/%s", ref),
+		"object": map[string]any{"type": "commit", "sha": sha, "url": f.apiURL(c.repo, "/git/commits/%s", sha)},
+	}}, nil
+}
+
 // deleteRef deletes a branch. Open pull requests from it or to it are closed by that.
 func (f *Forge) deleteRef(c call) (answer, error) {
 	if err := c.needsWrite(); err != nil {

@@ -60,11 +60,15 @@ func (f *Forge) userRoutes(r chi.Router) {
 		get("/commits/{sha}/check-runs", f.checkRuns)
 		get("/branches/*", f.getBranch)
 		get("/rules/branches/*", f.getRules)
+		get("/git/ref/heads/*", f.getRef)
 		r.Delete("/git/refs/heads/*", f.handle(f.deleteRef))
 		get("/collaborators/{user}/permission", f.permission)
 		get("/hooks", f.listHooks)
 		post("/hooks", f.createHook)
 		r.Patch("/hooks/{id}", f.handle(f.editHook))
+		r.Delete("/hooks/{id}", f.handle(f.deleteHook))
+		post("/hooks/{id}/pings", f.pingHook)
+		get("/hooks/{id}/deliveries", f.listDeliveries)
 	})
 }
 
@@ -375,6 +379,7 @@ func (f *Forge) createStatus(c call) (answer, error) {
 		State, Context, Description string
 		TargetURL                   string `json:"target_url"`
 	}
+	in.Context = "default"
 	if err := c.decode(&in); err != nil {
 		return answer{}, err
 	}

@@ -120,5 +120,20 @@ func mutants() []mutant {
 			old: `return runner.Result{Summary: runner.Summary{End: runner.Unknown, Evidence`, new: `return runner.Result{Summary: runner.Summary{End: runner.Failed, Evidence`,
 			test: []string{"./server/dispatch", "-run", "Unknown"},
 		},
+		{
+			name: "merge-what-has-moved", file: "server/dispatch/automerge.go",
+			old: `why, err = e.notAsApplied(ctx, s); why != ""`, new: `why, err = e.notAsApplied(ctx, s); why == "never"`,
+			test: []string{"./server/dispatch", "-run", "TestAnApplyMerges"},
+		},
+		{
+			name: "merge-without-statuses", file: "server/dispatch/automerge.go",
+			old: `len(left) > 0 {`, new: `len(left) > len(states) {`,
+			test: []string{"./server/dispatch", "-run", "TestAnApplyMerges"},
+		},
+		{
+			name: "merge-past-the-rules", file: "server/dispatch/automerge.go",
+			old: `case can.State == vcs.MergeBlocked:`, new: `case can.State == "never":`,
+			test: []string{"./server/dispatch", "-run", "TestAnApplyMerges"},
+		},
 	}
 }

@@ -115,7 +115,10 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"no such ssh", enough("--ssh-known-hosts=/no/such", "--ssh-agent=some"), []string{"--ssh-agent:", "--ssh-known-hosts:"}},
 		{"no room for a socket", enough("--write-git-creds", "--data-dir=/"+strings.Repeat("d", 90)), []string{"--write-git-creds and --git-lfs:"}},
 		{"no number", enough("--max-queue-per-pull=-1", "--max-queue-per-repo=few"), []string{"--max-queue-per-pull:", "--max-queue-per-repo:"}},
-		{"no method", enough("--automerge-method=ff"), []string{"--automerge-method: "}},
+		{"no method", enough("--automerge-method=ff"), []string{"--automerge-method: \"ff\" is none of merge, rebase, squash"}},
+		{"a method that a forge does not have", enough("--repo-allowlist=*", "--gitlab-user=bot", "--gitlab-token=tok-hush", "--gitlab-webhook-secret=hook-hush", "--automerge-method=rebase"), []string{
+			"--automerge-method: GitLab does not merge by rebase; it knows merge, squash",
+		}},
 		{"no size", enough("--job-log-limit=much"), []string{"--job-log-limit:"}},
 		{"too little of a log", enough("--job-log-limit=1KiB"), []string{"--job-log-limit:"}},
 		{"too often", enough("--reconcile-interval=10ms"), []string{"--reconcile-interval:"}},

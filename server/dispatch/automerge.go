@@ -242,7 +242,7 @@ func (e *Engine) fitToMerge(ctx context.Context, s scene, m vcs.Merger) (why str
 	case err != nil:
 		return "", 0, err
 	case can.State == vcs.MergeUnknown:
-		return "the forge has not worked out whether it can be merged", triesToMerge, nil
+		return "the forge has not worked out whether it can be merged", 0, nil // it was given its time
 	case can.State == vcs.MergeBlocked:
 		return strings.Join(can.Why, "; "), triesBlocked, nil
 	}

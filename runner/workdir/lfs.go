@@ -80,13 +80,16 @@ func (t *Tree) Pointers(ctx context.Context, in func(path string) bool) ([]Point
 	return found, nil
 }
 
-// usesLFS reports whether any attributes name Git LFS as a filter.
+// usesLFS reports whether any attributes name Git LFS as a filter, or are too much to be looked at.
 func (t *Tree) usesLFS(ctx context.Context) (bool, error) {
 	for _, e := range t.entries {
 		if path.Base(e.path) != ".gitattributes" || e.mode == modeDir || e.mode == modeLink || e.mode == modeSubmodule {
 			continue
 		}
 		text, err := t.mirror.blobs.read(ctx, e.hash, mostBlob)
+		if errors.Is(err, ErrTooLarge) {
+			return true, nil
+		}
 		if err != nil {
 			return false, fmt.Errorf("reading %q: %w", e.path, err)
 		}

@@ -132,6 +132,13 @@ func TestNoLFS(t *testing.T) {
 	if got, err := tree.Pointers(t.Context(), func(string) bool { return true }); err != nil || len(got) > 0 {
 		t.Errorf("Pointers() = %v, %v, want none", got, err)
 	}
+	o.push(t, func(s *source) { s.write(t, ".gitattributes", strings.Repeat("# much\n", mostBlob/4)) })
+	if tree, err = o.Tree(t.Context(), o.src.repo(), o.merge.Tree); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := tree.Pointers(t.Context(), func(string) bool { return true }); err != nil || len(got) != 1 {
+		t.Errorf("Pointers() beside attributes that are too much = %v, %v, want the one", got, err)
+	}
 	if s, err := Open(t.Context(), Config{Data: t.TempDir(), LFS: helpless}); err == nil {
 		t.Errorf("Open() without a git-lfs = nil error, %v", s.Close())
 	} else if !strings.Contains(err.Error(), "--git-lfs") {

@@ -101,6 +101,23 @@ type Webhook struct {
 	Failed string
 }
 
+// Apps is a client that may ask as an application, which has one webhook of its own for all repositories and is given
+// permissions by name.
+type Apps interface {
+	// App is the application that asks. ErrRefused: an account asks.
+	App(ctx context.Context) (App, error)
+	// SetAppWebhook sets where its webhook goes, signed with the secret. What it sends is set by hand.
+	SetAppWebhook(ctx context.Context, url string, secret []byte) error
+}
+
+// App is what a forge says of an application.
+type App struct {
+	// Webhook has no id. Its URL is "" where it has none.
+	Webhook Webhook
+	// May are its permissions by the forge's names, each "read", "write" or "admin".
+	May map[string]string
+}
+
 // Insider is a forge that tells whose token it was asked with.
 type Insider interface {
 	// Login is the name of the account.

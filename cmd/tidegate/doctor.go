@@ -194,6 +194,9 @@ func (d *doctor) forges(ctx context.Context, s settings, also []string) {
 		if !d.account(ctx, f, a) {
 			continue
 		}
+		if a.app() {
+			d.application(ctx, s, f)
+		}
 		if len(repos) == 0 {
 			d.warn("Name one with --repo "+f.Site().Instance+"/OWNER/NAME.", "no repository is named, so none was looked at")
 		}
@@ -231,6 +234,50 @@ func (d *doctor) account(ctx context.Context, f client, a account) bool {
 		}
 	}
 	return true
+}
+
+// application looks at what an App may, and at its webhook.
+func (d *doctor) application(ctx context.Context, s settings, f client) {
+	in, ok := f.(vcs.Apps)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, asked)
+	defer cancel()
+	app, err := in.App(ctx)
+	if err != nil {
+		d.warn("See in the App's settings that it may what docs/forges.md says, and that its webhook goes to "+s.events()+".", "the App's permissions and webhook can't be read: %v", err)
+		return
+	}
+	if lacks := s.lacks(app.May); len(lacks) > 0 {
+		d.bad("Give it these in the App's settings, and accept them where it is installed.", "the App lacks %s", strings.Join(lacks, ", "))
+	} else {
+		d.ok("the App may what is needed")
+	}
+	switch to := s.events(); {
+	case s.polls:
+	case app.Webhook.URL != to:
+		d.bad("Run `tidegate webhook install`, or set --url to where the forge reaches this server.", "the App's webhook goes to %q, and not to %s", app.Webhook.URL, to)
+	default:
+		d.oneWebhook(app.Webhook, to)
+	}
+}
+
+// lacks are the permissions that an App needs and was not given.
+func (s settings) lacks(may map[string]string) []string {
+	contents := "read"
+	if s.automerge {
+		contents = "write"
+	}
+	var out []string
+	for _, need := range []struct{ name, how string }{
+		{"contents", contents}, {"issues", "write"}, {"metadata", "read"}, {"pull_requests", "write"}, {"statuses", "write"},
+	} {
+		if has := may[need.name]; has != need.how && has != "write" && has != "admin" {
+			out = append(out, need.name+": "+need.how)
+		}
+	}
+	return out
 }
 
 // tokenAdvice is what a token must be able to do.

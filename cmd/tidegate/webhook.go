@@ -29,7 +29,8 @@ func installCommand() *cobra.Command {
 		Short: "Make or mend the webhook of each repository",
 		Long: `Takes the flags and the environment of tidegate server. In each repository it makes the webhook that goes
 to --url, with the first line of the webhook secret, or mends the one that goes there already. The token
-must be allowed to administer webhooks; it may be another one than the server's.`,
+must be allowed to administer webhooks; it may be another one than the server's. A GitHub App has one
+webhook for all repositories: that one is set.`,
 	}
 	c.Flags().StringSliceVar(&repos, "repo", nil, "`HOST/OWNER/NAME`, beside those that --repo-allowlist names whole")
 	return withSettings(c, func(c *cobra.Command, s settings, problem error) error {
@@ -54,10 +55,6 @@ func (s *settings) installWebhooks(c *cobra.Command, also []string) error {
 	var errs []error
 	many := 0
 	for i, f := range all {
-		if s.accounts[i].app() {
-			errs = append(errs, errors.New("an App has a webhook of its own, for all repositories: set it in the App's settings, as docs/forges.md says"))
-			continue
-		}
 		h, ok := f.(vcs.Hooker)
 		l, lists := f.(vcs.Lister)
 		if !ok || !lists {
@@ -67,6 +64,11 @@ func (s *settings) installWebhooks(c *cobra.Command, also []string) error {
 		secrets := webhookSecrets(s.accounts[i].secret, slog.New(slog.DiscardHandler))
 		if len(secrets) == 0 {
 			errs = append(errs, fmt.Errorf("--%s-webhook-secret[-file] is needed to sign with", s.accounts[i].flags))
+			continue
+		}
+		if in, ok := f.(vcs.Apps); ok && s.accounts[i].app() {
+			many++
+			errs = append(errs, s.installAppWebhook(c, in, f.Site().Instance, secrets[0]))
 			continue
 		}
 		for _, named := range s.repositories(f, also) {
@@ -84,6 +86,15 @@ func (s *settings) installWebhooks(c *cobra.Command, also []string) error {
 		errs = append(errs, errors.New("no repository is named whole: use --repo HOST/OWNER/NAME"))
 	}
 	return errors.Join(errs...)
+}
+
+// installAppWebhook sets the one webhook of an App, which is for all of its repositories.
+func (s *settings) installAppWebhook(c *cobra.Command, in vcs.Apps, host string, secret []byte) error {
+	if err := in.SetAppWebhook(c.Context(), s.events(), secret); err != nil {
+		return fmt.Errorf("%s: %w", host, err)
+	}
+	_, err := fmt.Fprintf(c.OutOrStdout(), "%s: the App's webhook goes to %s\n", host, s.events())
+	return err
 }
 
 func (s *settings) installWebhook(c *cobra.Command, h vcs.Hooker, r vcs.Repo, secret []byte) error {

@@ -26,6 +26,16 @@ type application struct {
 	slug    string
 	key     *rsa.PublicKey
 	created time.Time
+	// hook is its webhook. It is only kept: what happens goes to the webhooks of repositories.
+	hook appHook
+}
+
+// appHook is the settings of an App's webhook.
+type appHook struct {
+	URL         string `json:"url"`
+	ContentType string `json:"content_type"`
+	Secret      string `json:"secret,omitempty"`
+	InsecureSSL string `json:"insecure_ssl"`
 }
 
 func (a *application) login() string { return a.slug + "[bot]" }
@@ -68,7 +78,7 @@ func (f *Forge) CreateApp(slug string, key *rsa.PublicKey) (id int64, err error)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	a := &application{id: f.nextID(), slug: slug, key: key, created: now()}
+	a := &application{id: f.nextID(), slug: slug, key: key, created: now(), hook: appHook{ContentType: "form", InsecureSSL: "0"}}
 	f.apps = append(f.apps, a)
 	return a.id, nil
 }
@@ -149,6 +159,9 @@ func (f *Forge) beyond(req *http.Request, r *repository) bool {
 // appRoutes are what is asked as an App, and not as one of its installations.
 func (f *Forge) appRoutes(r chi.Router) {
 	r.Get("/app", f.asApp(f.getApp))
+	r.Get("/app/hook/config", f.asApp(getAppHook))
+	r.Patch("/app/hook/config", f.asApp(setAppHook))
+	r.Get("/app/hook/deliveries", f.asApp(func(*application, call) (answer, error) { return answer{body: []any{}}, nil }))
 	r.Get("/repos/{owner}/{repo}/installation", f.asApp(f.getInstallation))
 	r.Post("/app/installations/{id}/access_tokens", f.asApp(f.createToken))
 }
@@ -221,6 +234,21 @@ func (f *Forge) getApp(a *application, _ call) (answer, error) {
 	}}, nil
 }
 
+func getAppHook(a *application, _ call) (answer, error) {
+	shown := a.hook
+	if shown.Secret != "" {
+		shown.Secret = "********"
+	}
+	return answer{body: shown}, nil
+}
+
+func setAppHook(a *application, c call) (answer, error) {
+	if err := c.decode(&a.hook); err != nil {
+		return answer{}, err
+	}
+	return getAppHook(a, c)
+}
+
 func (f *Forge) getInstallation(a *application, c call) (answer, error) {
 	i := slices.IndexFunc(f.installed, func(in *installed) bool { return in.app == a && in.has(c.repo) })
 	if i < 0 {
@@ -278,5 +306,5 @@ func (in *installed) selection() string {
 
 // appMay is what an App may do where it is installed.
 func appMay() map[string]string {
-	return map[string]string{"contents": "read", "issues": "write", "metadata": "read", "pull_requests": "write", "statuses": "write"}
+	return map[string]string{"contents": "write", "issues": "write", "metadata": "read", "pull_requests": "write", "statuses": "write"}
 }

@@ -618,6 +618,34 @@ func TestAppKey(t *testing.T) {
 	}
 }
 
+// TestAppWebhook: what is wrong with an App's webhook is said, whoever sent it where.
+func TestAppWebhook(t *testing.T) {
+	t.Parallel()
+	const (
+		may  = `{"slug":"tidegate","permissions":{"contents":"read"},"events":["pull_request"]}`
+		bare = `{"url":"https://tg.example/events","content_type":"form","insecure_ssl":"1"}`
+	)
+	s := &script{steps: []step{reply(200, may), reply(200, bare), reply(200, `[{"id":1,"status":"Invalid HTTP Response: 502","status_code":502}]`)}}
+	got, err := appClient(t, github.Config{HTTP: s, App: theApp(17)}).App(t.Context())
+	want := vcs.App{May: map[string]string{"contents": "read"}, Webhook: vcs.Webhook{
+		URL: "https://tg.example/events", Failed: "502 Invalid HTTP Response: 502", Wrong: []string{
+			"it does not send issue_comment", "its content type is not application/json", "it has no secret, so nothing is signed",
+			"it does not look at the server's certificate",
+		},
+	}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("App() = %v, and differs (-want +got):\n%s", err, diff)
+	}
+	s = &script{steps: []step{reply(200, `{"slug":"tidegate"}`), reply(200, `{"url":null}`), reply(200, `[null]`)}}
+	if got, err := appClient(t, github.Config{HTTP: s, App: theApp(17)}).App(t.Context()); err != nil || got.Webhook.URL != "" || len(got.Webhook.Wrong) > 0 {
+		t.Errorf("App() without a webhook = %+v, %v", got, err)
+	}
+	account := appClient(t, github.Config{HTTP: &script{}, Token: func() (string, error) { return botToken, nil }})
+	_, err = account.App(t.Context())
+	checkError(t, err, vcs.ErrRefused, "no App")
+	checkError(t, account.SetAppWebhook(t.Context(), "https://tg.example/events", nil), vcs.ErrRefused, "no App")
+}
+
 // TestLogin: who asks is who the forge says, whatever the configuration says.
 func TestLogin(t *testing.T) {
 	t.Parallel()

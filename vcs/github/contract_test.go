@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -68,6 +69,15 @@ func testAppContract(t *testing.T, edition contract.Edition) {
 	if err != nil || login != appLogin {
 		t.Errorf("Account() = %q, %v, want %q", login, err, appLogin)
 	}
+	must(t, app.SetAppWebhook(t.Context(), "https://tidegate.example/events", []byte("secret")))
+	self, err := app.App(t.Context())
+	want := vcs.App{
+		Webhook: vcs.Webhook{URL: "https://tidegate.example/events"},
+		May:     map[string]string{"contents": "write", "issues": "write", "metadata": "read", "pull_requests": "write", "statuses": "write"},
+	}
+	if err != nil || !reflect.DeepEqual(self, want) {
+		t.Errorf("App() = %+v, %v, want %+v", self, err, want)
+	}
 	repo, err := app.Repo(t.Context(), "acme", "infra")
 	must(t, err)
 	_, err = app.CloneCredential(t.Context(), repo)
@@ -78,7 +88,7 @@ func testAppContract(t *testing.T, edition contract.Edition) {
 	one.InstallationID = id
 	checkError(t, reads(t.Context(), appClient(t, github.Config{Hostname: "ghe.example", HTTP: g, App: one}), repo), vcs.ErrRefused, "suspended")
 	checkError(t, reads(t.Context(), g.client(t), repo), vcs.ErrRefused, "suspended")
-	for _, want := range []string{"GET /api/v3/app", "GET /api/v3/repos/acme/infra/installation", "POST /api/v3/app/installations/"} {
+	for _, want := range []string{"GET /api/v3/app", "PATCH /api/v3/app/hook/config", "GET /api/v3/app/hook/deliveries", "GET /api/v3/repos/acme/infra/installation", "POST /api/v3/app/installations/"} {
 		if !strings.Contains(strings.Join(calls, "\n"), want) {
 			t.Errorf("nobody has called %s: %q", want, calls)
 		}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -70,16 +71,18 @@ func OpenFile(path string, timeout time.Duration) (*bbolt.DB, error) {
 
 // check looks through the whole file under a shared lock.
 func check(path string, timeout time.Duration) (err error) {
-	db, err := open(path, bbolt.Options{Timeout: timeout, ReadOnly: true})
+	var f *os.File
+	db, err := open(path, bbolt.Options{Timeout: timeout, ReadOnly: true, OpenFile: func(path string, flag int, mode os.FileMode) (*os.File, error) {
+		f, err = openThere(path, flag, mode)
+		return f, err
+	}})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	f, err := os.Open(path) //nolint:gosec // the operator names the data directory
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
+	defer func() {
+		// bbolt leaves a shared lock to the close: it would last as long as a process has the file that was forked meanwhile.
+		err = errors.Join(err, syscall.Flock(int(f.Fd()), syscall.LOCK_UN), db.Close())
+	}()
 	if err := verify(f, db.Info().PageSize); err != nil {
 		return fmt.Errorf("%s is damaged (%w); it was left as it is: put a backup in its place", path, err)
 	}

@@ -1,10 +1,12 @@
 package journal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -262,4 +264,26 @@ func TestOpenBesideLocks(t *testing.T) {
 	j, err := journal.Open(db)
 	ok(t, err)
 	ok(t, j.Close())
+}
+
+// A process that is forked while the file is looked through holds what was open then until it runs its program.
+func TestAForkHoldsNothing(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "tidegate.db")
+	ctx, stop := context.WithCancel(t.Context())
+	var forks sync.WaitGroup
+	for range 4 {
+		forks.Go(func() {
+			for ctx.Err() == nil {
+				_ = exec.CommandContext(ctx, "true").Run()
+			}
+		})
+	}
+	defer forks.Wait()
+	defer stop()
+	for range 300 {
+		db, err := journal.OpenFile(path, time.Nanosecond)
+		ok(t, err)
+		ok(t, db.Close())
+	}
 }

@@ -69,6 +69,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"app":       cmdApp,
 		"cli":       cmdCLI,
 		"hook":      cmdHook,
+		"ownerhook": cmdOwnerHook,
 		"repo":      cmdRepo,
 		"sshd":      cmdSSHD,
 		"submodule": cmdSubmodule,
@@ -411,13 +412,16 @@ func send(ts *testscript.TestScript, w *world, event string, body []byte, sign, 
 	return nil
 }
 
-// redeliver: every webhook so far comes once more under its own id, and then once more under another.
+// redeliver: every webhook so far comes once more under its own id, and then once more under another. A Gitea sends the last
+// ten of each webhook again, and under others alone.
 func cmdRedeliver(_ *testscript.TestScript, w *world, _ []string) error {
 	for _, newIDs := range []bool{false, true} {
 		if err := w.idle(); err != nil { // one that is under way is not sent again
 			return err
 		}
-		w.dev.RedeliverAll(owner, name, newIDs)
+		if err := w.forge.redeliver(newIDs); err != nil {
+			return err
+		}
 	}
 	return w.idle()
 }

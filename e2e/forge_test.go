@@ -43,6 +43,8 @@ type forge interface {
 	settle() error
 	// undelivered is how many webhooks are under way.
 	undelivered() (int, error)
+	// redeliver sends the webhooks so far once more, under their own ids or under others. What a forge can't do is nothing.
+	redeliver(newIDs bool) error
 	// statuses of a commit, newest first.
 	statuses(as asks, sha string) ([]status, error)
 	merge(as asks, pull string) error
@@ -245,6 +247,11 @@ func (f *devForge) target(events string) error {
 
 func (f *devForge) settle() error             { return nil }
 func (f *devForge) undelivered() (int, error) { return f.Undelivered(), nil }
+
+func (f *devForge) redeliver(newIDs bool) error {
+	f.RedeliverAll(owner, name, newIDs)
+	return nil
+}
 
 func (f *devForge) statuses(as asks, sha string) ([]status, error) {
 	var list []status

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -18,8 +20,8 @@ import (
 	"github.com/tidegate/tidegate/vcs/gitea/giteatest"
 )
 
-// onlyOnDevforge are the commands for which the forge has to be a stand-in: it misbehaves, sends again what it has sent, or counts.
-var onlyOnDevforge = regexp.MustCompile(`(?m)^!? ?(faults|late|redeliver|deliver|lock|permit|calls|fork|hook|cli|app|sshd|behind)( |$)`)
+// onlyOnDevforge are the commands for which the forge has to be a stand-in: it misbehaves, sends what it is told to, or counts.
+var onlyOnDevforge = regexp.MustCompile(`(?m)^!? ?(faults|late|deliver|lock|permit|calls|fork|hook|cli|app|sshd|behind)( |$)`)
 
 // notOnGitea are the stories that a Gitea can't tell, and why.
 func notOnGitea() map[string]string {
@@ -63,6 +65,7 @@ type giteaForge struct {
 	*giteatest.Server
 	tokens map[string]string
 	hook   int64
+	owners int64  // 0: the owner has no webhook
 	secret string // of its webhooks
 }
 
@@ -140,6 +143,40 @@ func (f *giteaForge) settle() error { return f.Settle() }
 
 // undelivered sends what is queued. It does not count.
 func (f *giteaForge) undelivered() (int, error) { return 0, f.Settle() }
+
+// redeliver has a page of a webhook do it, for there is no other way; what it sends has another id.
+func (f *giteaForge) redeliver(newIDs bool) error {
+	if !newIDs {
+		return nil
+	}
+	pages := []string{fmt.Sprintf("/%s/%s/settings/hooks/%d", owner, name, f.hook)}
+	if f.owners != 0 {
+		pages = append(pages, fmt.Sprintf("/user/settings/hooks/%d", f.owners))
+	}
+	for _, page := range pages {
+		if n, err := f.Replay(context.Background(), owner, page); err != nil || n == 0 {
+			return errors.Join(err, fmt.Errorf("%s has sent %d deliveries again", page, n))
+		}
+	}
+	return nil
+}
+
+// ownerhook: the repository's owner has a webhook, too, for all repositories, to the same server and with the same secret. A Gitea
+// holds it as it holds that of an organisation.
+func cmdOwnerHook(ts *testscript.TestScript, w *world, _ []string) error {
+	f, ok := w.forge.(*giteaForge)
+	if !ok {
+		return errors.New("only a Gitea has webhooks of an owner")
+	}
+	status, answer := f.Ask(w.t, owner, http.MethodPost, "/user/hooks", f.hookTo(w.server.url+"/events"))
+	ts.Logf("%d %s", status, answer)
+	var made struct{ ID int64 }
+	if err := json.Unmarshal(answer, &made); err != nil || status != http.StatusCreated {
+		return errors.Join(err, fmt.Errorf("the answer is %d", status))
+	}
+	f.owners = made.ID
+	return nil
+}
 
 func (f *giteaForge) statuses(as asks, sha string) ([]status, error) {
 	var list []struct{ Status, Context, Description string }

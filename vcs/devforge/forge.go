@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tidegate/tidegate/vcs/internal/githttp"
 )
 
 // Config is what a Forge works with.
@@ -37,6 +39,7 @@ type Forge struct {
 	ctx  context.Context
 	wg   sync.WaitGroup
 	sent func(event string, body []byte)
+	bare githttp.Git
 
 	mishaps mishaps
 
@@ -154,6 +157,7 @@ func New(c Config) (*Forge, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &Forge{
 		dir: dir, url: strings.TrimRight(c.URL, "/"), log: c.Log, ctx: ctx, stop: cancel, sent: c.Webhook,
+		bare:  githttp.Git{Home: dir, Name: "devforge", Log: c.Log},
 		users: map[string]*user{}, repos: map[string]*repository{}, grants: map[string]grant{},
 	}
 	f.SetFaults(c.Faults)
@@ -221,13 +225,8 @@ func (f *Forge) createRepo(owner, name string) (*repository, error) {
 		permissions: map[string]string{owner: "admin"}, statuses: map[string][]*status{}, created: now(),
 		methods: []string{"merge", "squash", "rebase"}, protected: map[string]Protection{},
 	}
-	if _, err := f.git(r, "init", "-q", "--bare", "-b", "main", r.dir); err != nil {
+	if err := f.bare.Init(f.ctx, r.dir); err != nil {
 		return nil, err
-	}
-	for k, v := range map[string]string{"uploadpack.allowAnySHA1InWant": "true", "gc.auto": "0", "http.receivepack": "true"} {
-		if _, err := f.git(r, "-C", r.dir, "config", k, v); err != nil {
-			return nil, err
-		}
 	}
 	f.repos[full] = r
 	return r, nil
@@ -315,7 +314,7 @@ func (f *Forge) Fork(owner, name, to string) error {
 		return err
 	}
 	r.fork = src
-	_, err = f.git(r, "-C", r.dir, "fetch", "-q", src.dir, "+refs/heads/*:refs/heads/*")
+	_, err = f.in(r, "fetch", "-q", src.dir, "+refs/heads/*:refs/heads/*")
 	return err
 }
 

@@ -1,46 +1,17 @@
 package devforge
 
 import (
-	"bytes"
-	"compress/gzip"
-	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"strings"
+
+	"github.com/tidegate/tidegate/vcs/internal/githttp"
 )
 
-func (f *Forge) gitEnv() []string {
-	return []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + f.dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TERMINAL_PROMPT=0",
-		"GIT_AUTHOR_NAME=devforge", "GIT_AUTHOR_EMAIL=devforge@localhost", "GIT_COMMITTER_NAME=devforge", "GIT_COMMITTER_EMAIL=devforge@localhost",
-	}
-}
-
-func (f *Forge) git(_ *repository, args ...string) (string, error) {
-	cmd := exec.CommandContext(f.ctx, "git", args...)
-	cmd.Env = f.gitEnv()
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("git %s: %w: %s", args[0], err, strings.TrimSpace(errs.String()))
-	}
-	return strings.TrimRight(out.String(), "\n"), nil
-}
-
 func (f *Forge) in(r *repository, args ...string) (string, error) {
-	return f.git(r, append([]string{"-C", r.dir}, args...)...)
+	return f.bare.In(f.ctx, r.dir, args...)
 }
 
-func (f *Forge) sha(r *repository, branch string) string {
-	s, err := f.in(r, "rev-parse", "-q", "--verify", "refs/heads/"+branch+"^{commit}")
-	if err != nil {
-		return ""
-	}
-	return s
-}
+func (f *Forge) sha(r *repository, branch string) string { return f.bare.Branch(f.ctx, r.dir, branch) }
 
 // serveGit answers the smart HTTP protocol.
 func (f *Forge) serveGit(w http.ResponseWriter, req *http.Request, owner, name, rest string) {
@@ -53,12 +24,8 @@ func (f *Forge) serveGit(w http.ResponseWriter, req *http.Request, owner, name, 
 	}
 	closed := hasAuth || r != nil && r.private
 	f.mu.Unlock()
-	service := req.URL.Query().Get("service")
-	if rest != "info/refs" {
-		service = rest
-	}
-	service = strings.TrimPrefix(service, "git-")
-	if r == nil || (service != "upload-pack" && service != "receive-pack") {
+	service := githttp.Service(req, rest)
+	if r == nil || service == "" {
 		http.NotFound(w, req)
 		return
 	}
@@ -71,38 +38,7 @@ func (f *Forge) serveGit(w http.ResponseWriter, req *http.Request, owner, name, 
 		http.Error(w, "user and password are needed", http.StatusUnauthorized)
 		return
 	}
-	if rest == "info/refs" {
-		w.Header().Set("Content-Type", "application/x-git-"+service+"-advertisement")
-		w.Header().Set("Cache-Control", "no-cache")
-		line := "# service=git-" + service + "\n"
-		_, _ = fmt.Fprintf(w, "%04x%s0000", len(line)+4, line)
-		f.rpc(req.Context(), w, nil, req.Header.Get("Git-Protocol"), service, "--advertise-refs", r.dir)
-		return
-	}
-	body := io.Reader(req.Body)
-	if req.Header.Get("Content-Encoding") == "gzip" {
-		z, err := gzip.NewReader(body)
-		if err != nil {
-			http.Error(w, "bad gzip", http.StatusBadRequest)
-			return
-		}
-		body = z
-	}
-	w.Header().Set("Content-Type", "application/x-git-"+service+"-result")
-	w.Header().Set("Cache-Control", "no-cache")
-	f.rpc(req.Context(), w, body, req.Header.Get("Git-Protocol"), service, r.dir)
-	if service == "receive-pack" {
-		f.pushed(r, u.login)
-	}
-}
-
-func (f *Forge) rpc(ctx context.Context, w io.Writer, body io.Reader, protocol, service string, args ...string) {
-	cmd := exec.CommandContext(ctx, "git", append([]string{service, "--stateless-rpc"}, args...)...)
-	cmd.Env = append(f.gitEnv(), "GIT_PROTOCOL="+protocol)
-	cmd.Stdin, cmd.Stdout = body, w
-	if err := cmd.Run(); err != nil {
-		f.log.Warn("git over http", "service", service, "err", err)
-	}
+	f.bare.Serve(w, req, r.dir, rest, func() { f.pushed(r, u.login) })
 }
 
 // pushed lets the heads of open pull requests follow.
@@ -136,6 +72,5 @@ func (f *Forge) headRefUpdate(base *repository, p *pull) {
 }
 
 func (f *Forge) mergeable(r *repository, p *pull) bool {
-	_, err := f.in(r, "merge-tree", "--write-tree", "refs/heads/"+p.baseRef, p.headSHA)
-	return err == nil
+	return f.bare.CanMerge(f.ctx, r.dir, "refs/heads/"+p.baseRef, p.headSHA)
 }

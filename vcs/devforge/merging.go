@@ -256,16 +256,7 @@ func (f *Forge) rebase(r *repository, p *pull) (string, error) {
 
 // put merges two commits and makes a commit of it.
 func (f *Forge) put(r *repository, one, other, message string, parents ...string) (string, error) {
-	tree, err := f.in(r, "merge-tree", "--write-tree", one, other)
-	if err != nil {
-		return "", err
-	}
-	tree, _, _ = strings.Cut(tree, "\n")
-	args := []string{"commit-tree", tree, "-m", message}
-	for _, p := range parents {
-		args = append(args, "-p", p)
-	}
-	return f.in(r, args...)
+	return f.bare.Merge(f.ctx, r.dir, one, other, message, parents...)
 }
 
 // branch is the name at the end of a path, with its slashes.

@@ -51,6 +51,7 @@ func (s *Server) routes() *http.ServeMux {
 		"POST " + project + "/hooks":                                  (*call).postHook,
 		"PUT " + project + "/hooks/{hook}":                            (*call).putHook,
 		"POST " + project + "/statuses/{sha}":                         (*call).postStatus,
+		"POST " + project + "/merge_requests":                         (*call).postMerge,
 		"GET " + merge:                                                (*call).getMerge,
 		"GET " + merge + "/approvals":                                 (*call).getApprovals,
 		"GET " + merge + "/reviewers":                                 (*call).getReviewers,
@@ -86,7 +87,7 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) *call {
 	c := &call{Server: s, w: w, r: r}
 	p, moved := s.project(r.PathValue("id"))
 	switch {
-	case p == nil || s.level(p.path, who(r).id) == 0:
+	case p == nil || s.level(p.path, who(r).id) == 0 && !p.public:
 		refuse(w, http.StatusNotFound, "404 Project Not Found")
 		return nil
 	case moved && r.Method != http.MethodGet:
@@ -95,7 +96,7 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request) *call {
 	case moved:
 		rest := strings.SplitN(strings.TrimPrefix(r.URL.EscapedPath(), "/api/v4/projects/"), "/", 2)
 		rest[0] = fmt.Sprintf("%s/api/v4/projects/%d", s.URL, p.id)
-		http.Redirect(w, r, strings.Join(rest, "/"), http.StatusMovedPermanently) //nolint:gosec // to this server
+		http.Redirect(w, r, strings.Join(rest, "/"), http.StatusMovedPermanently)
 		return nil
 	}
 	c.p = p
@@ -227,7 +228,14 @@ func (c *call) getNotes() {
 
 func (c *call) postNote() {
 	if body, ok := c.body(); ok {
+		if who(c.r).person {
+			if body = c.m.act(body, who(c.r)); body == "" {
+				write(c.w, http.StatusAccepted, document{"commands_changes": document{}, "summary": []string{"Done."}})
+				return
+			}
+		}
 		n := c.m.addNote(who(c.r).name, body, false)
+		c.m.emitNote(n, "create", who(c.r))
 		write(c.w, http.StatusCreated, c.noteDocument(c.m, n))
 	}
 }
@@ -242,6 +250,8 @@ func (c *call) body() (string, bool) {
 		write(c.w, http.StatusBadRequest, document{"message": document{"note": []string{"can't be blank"}}})
 	case utf8.RuneCountInString(body) > maxNote:
 		write(c.w, http.StatusBadRequest, document{"message": document{"note": []string{"is too long (maximum is 1000000 characters)"}}})
+	case who(c.r).person:
+		return body, true
 	case strings.HasPrefix(seen, "/") || strings.Contains(seen, "\n/"):
 		c.tb.Errorf("gitlabtest: a note has a line that can be a quick action: %.200q", body)
 		return body, true
@@ -263,6 +273,7 @@ func (c *call) putNote() {
 	if body, ok := c.body(); ok {
 		c.n.body = body
 		_, c.n.updated = c.tick()
+		c.m.emitNote(c.n, "update", who(c.r))
 		write(c.w, http.StatusOK, c.noteDocument(c.m, c.n))
 	}
 }
@@ -300,6 +311,7 @@ func (c *call) postApprove() {
 	if me := who(c.r).name; !slices.Contains(c.m.approvedBy, me) {
 		c.m.approvedBy = append(c.m.approvedBy, me)
 		c.m.reviewers[me] = "approved"
+		c.m.emit("approved", who(c.r), nil, nil)
 		write(c.w, http.StatusCreated, c.approvalsDocument(c.m))
 		return
 	}
@@ -345,7 +357,7 @@ func (c *call) postStatus() {
 	if !c.may(30) {
 		return
 	}
-	if c.p.results[sha] == nil && !slices.ContainsFunc(c.p.merges, func(m *Merge) bool { return slices.Contains(m.heads, sha) }) {
+	if !c.p.known(sha) {
 		refuse(c.w, http.StatusNotFound, "404 Commit Not Found")
 		return
 	}

@@ -23,7 +23,7 @@ func (s *Server) memberDocument(u *user, level int) document {
 func (s *Server) projectDocument(p *Project) document {
 	return document{
 		"id": p.id, "description": "", "name": path.Base(p.path), "path": path.Base(p.path), "path_with_namespace": p.path,
-		"name_with_namespace": strings.ReplaceAll(p.path, "/", " / "), "default_branch": "main", "visibility": "private",
+		"name_with_namespace": strings.ReplaceAll(p.path, "/", " / "), "default_branch": "main", "visibility": map[bool]string{true: "public", false: "private"}[p.public],
 		"http_url_to_repo": s.URL + "/" + p.path + ".git", "ssh_url_to_repo": "git@127.0.0.1:" + p.path + ".git", "web_url": s.URL + "/" + p.path,
 		"squash_option": cmp.Or(p.rules.Squash, "default_off"), "merge_trains_enabled": p.rules.Trains, "only_allow_merge_if_pipeline_succeeds": p.rules.Pipeline,
 	}
@@ -42,14 +42,14 @@ func (s *Server) mergeInList(m *Merge) document {
 		from = m.sourceProject
 	}
 	return document{
-		"id": m.id, "iid": m.iid, "project_id": m.p.id, "title": m.title, "description": "", "state": m.state,
+		"id": m.id, "iid": m.iid, "project_id": m.p.id, "title": m.title, "description": m.text, "state": m.state,
 		"created_at": stamp(m.made), "updated_at": stamp(m.updated), "merged_by": nil, "merged_at": nil, "closed_by": nil, "closed_at": nil,
 		"target_branch": m.target, "source_branch": m.source, "user_notes_count": people, "upvotes": 0, "downvotes": 0,
 		"assignee": nil, "author": s.userDocument(s.user(m.author)), "assignees": []any{}, "reviewers": []any{},
 		"source_project_id": from, "target_project_id": m.p.id, "labels": []string{}, "work_in_progress": m.draft, "draft": m.draft,
 		"milestone": nil, "merge_when_pipeline_succeeds": false, "detailed_merge_status": m.mergeStatus(), "merge_status": m.oldStatus(),
 		"sha": m.heads[len(m.heads)-1], "merge_commit_sha": nil, "discussion_locked": nil, "should_remove_source_branch": nil,
-		"force_remove_source_branch": false, "reference": fmt.Sprintf("!%d", m.iid), "web_url": m.page(), "squash": m.squash, "has_conflicts": m.conflicts,
+		"force_remove_source_branch": false, "reference": fmt.Sprintf("!%d", m.iid), "web_url": m.page(), "squash": m.squash, "has_conflicts": m.clashes(),
 	}
 }
 

@@ -68,6 +68,9 @@ func (m *Merge) At(sha string) {
 }
 
 func (p *Project) branch(name string) string {
+	if p.dir != "" {
+		return p.s.git.Branch(p.s.ctx, p.dir, name)
+	}
 	if sha := p.moved[name]; sha != "" && !slices.Contains(p.gone, name) {
 		return sha
 	}
@@ -155,7 +158,7 @@ func (m *Merge) mergeStatus() string {
 		return "not_open"
 	case m.draft:
 		return "draft_status"
-	case m.conflicts:
+	case m.clashes():
 		return "conflict"
 	case m.approvalsLeft > 0:
 		return "not_approved"
@@ -179,7 +182,7 @@ func (m *Merge) oldStatus() string {
 	switch {
 	case m.unchecked > 0:
 		return "checking"
-	case m.conflicts:
+	case m.clashes():
 		return "cannot_be_merged"
 	}
 	return "can_be_merged"
@@ -188,12 +191,16 @@ func (m *Merge) oldStatus() string {
 // isTrue reads a yes as clients write it.
 func isTrue(s string) bool { return strings.EqualFold(s, "true") }
 
-// putMerge changes whether commits are squashed, and nothing else.
+// putMerge changes what was sent.
 func (c *call) putMerge() {
 	if !c.may(30) {
 		return
 	}
-	c.m.squash = isTrue(c.read()["squash"])
+	in := c.read()
+	if squash, ok := in["squash"]; ok {
+		c.m.squash = isTrue(squash)
+	}
+	c.m.edit(in, who(c.r))
 	write(c.w, http.StatusOK, c.mergeDocument(c.m, who(c.r)))
 }
 
@@ -212,10 +219,18 @@ func (c *call) putMerged() {
 		if isTrue(body["squash"]) { // false is not looked at
 			c.m.squash = true
 		}
+		if err := c.m.carryOut(); err != nil {
+			refuse(c.w, http.StatusUnprocessableEntity, "Branch cannot be merged")
+			return
+		}
 		c.m.state = "merged"
 		_, c.m.updated = c.tick()
 		if isTrue(body["should_remove_source_branch"]) && !slices.Contains(c.p.rules.Protected, c.m.source) {
-			c.p.gone = append(c.p.gone, c.m.source)
+			c.p.drop(c.m.source)
+		}
+		c.m.emit("merge", who(c.r), nil, nil)
+		if c.p.dir != "" {
+			c.p.pushed(who(c.r))
 		}
 		write(c.w, http.StatusOK, c.mergeDocument(c.m, who(c.r)))
 	}
@@ -241,7 +256,7 @@ func (c *call) deleteBranch() {
 	switch {
 	case sha == "" || !c.may(30) || protected && !c.may(40):
 	default:
-		c.p.gone = append(c.p.gone, name)
+		c.p.drop(name)
 		c.w.WriteHeader(http.StatusNoContent)
 	}
 }

@@ -1,7 +1,7 @@
 package gitlabtest
 
 import (
-	"crypto/sha1" //nolint:gosec // commit ids are made of it
+	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
 	"net/url"
@@ -25,6 +25,13 @@ type Project struct {
 	moved map[string]string
 	// results are the parents of commits that are the result of a merge.
 	results map[string][]string
+
+	public bool
+	// dir is the repository's, "" where there is none; tips are where its branches stood when it was looked last.
+	dir  string
+	tips map[string]string
+	// jobs are those of the pipelines that pushes make, by their state.
+	jobs map[string][]string
 }
 
 // Merge is a merge request.
@@ -33,6 +40,7 @@ type Merge struct {
 	id             int64
 	iid            int
 	title, author  string
+	text, labels   string // labels with commas between them
 	source, target string
 	sourceProject  int64
 	draft          bool
@@ -80,6 +88,7 @@ func (s *Server) AddProject(path string) *Project {
 	defer s.mu.Unlock()
 	p := &Project{s: s, id: s.id(), path: path}
 	s.projects = append(s.projects, p)
+	p.found()
 	return p
 }
 
@@ -99,16 +108,21 @@ func (p *Project) Rename(path string) {
 	p.old, p.path = append(p.old, p.path), path
 }
 
-// AddMerge opens a merge request of a branch.
+// AddMerge opens a merge request of a branch that is nowhere else. A project with a repository is asked by its API.
 func (p *Project) AddMerge(author, title, source, target string) *Merge {
 	p.s.mu.Lock()
 	defer p.s.mu.Unlock()
+	m := p.addMerge(author, title, source, target, sha(p.path, len(p.merges)+1, 0))
+	m.base = sha("base of ", p.path)
+	return m
+}
+
+func (p *Project) addMerge(author, title, source, target, head string) *Merge {
 	id, now := p.s.tick()
 	m := &Merge{
 		p: p, id: id, iid: len(p.merges) + 1, title: title, author: author, source: source, target: target,
-		sourceProject: p.id, state: "opened", made: now, updated: now, base: sha("base of ", p.path), reviewers: map[string]string{},
+		sourceProject: p.id, state: "opened", made: now, updated: now, heads: []string{head}, reviewers: map[string]string{},
 	}
-	m.heads = []string{sha(p.path, m.iid, len(m.heads))}
 	p.merges = append(p.merges, m)
 	return m
 }
@@ -269,7 +283,7 @@ func (m *Merge) page() string {
 
 // sha is a commit id that is made of something.
 func sha(of ...any) string {
-	sum := sha1.Sum([]byte(fmt.Sprint(of...))) //nolint:gosec // as git does
+	sum := sha1.Sum([]byte(fmt.Sprint(of...)))
 	return hex.EncodeToString(sum[:])
 }
 

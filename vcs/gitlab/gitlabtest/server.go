@@ -2,12 +2,11 @@
 // notes, approvals, pipelines and statuses. It answers what the REST API of a real one answers, in the form of
 // go-gitlab's recordings, and refuses what a real one refuses.
 //
-// It holds no repository: nothing can be cloned from it.
-//
-// Start with New.
+// Made with New it holds no repository and sends no webhook; made with NewWithGit it does both.
 package gitlabtest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidegate/tidegate/vcs/internal/githttp"
 )
 
 // Server is a GitLab. Its methods may be called while it serves.
@@ -35,6 +36,14 @@ type Server struct {
 	projects []*Project
 	faults   []Fault
 	asked    []string
+
+	web      *httptest.Server
+	git      *githttp.Git // nil: there are no repositories
+	dir      string
+	ctx      context.Context
+	stop     context.CancelFunc
+	sending  sync.WaitGroup
+	outboxes map[int64]*outbox
 }
 
 // Fault is what happens to a request instead of an answer.
@@ -52,6 +61,8 @@ type Fault struct {
 type user struct {
 	id          int64
 	name, state string
+	// person: what its notes ask GitLab for is done.
+	person bool
 }
 
 // New starts a server that lives as long as the test.
@@ -59,12 +70,13 @@ func New(tb testing.TB) *Server {
 	tb.Helper()
 	s := &Server{
 		tb: tb, now: time.Date(2026, 3, 1, 12, 0, 0, 345_000_000, time.UTC), last: 100,
-		tokens: map[string]*user{}, groups: map[string]map[int64]int{},
+		tokens: map[string]*user{}, groups: map[string]map[int64]int{}, outboxes: map[int64]*outbox{},
 	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.mux = s.routes()
-	srv := httptest.NewServer(http.HandlerFunc(s.serve))
-	tb.Cleanup(srv.Close)
-	s.URL = srv.URL
+	s.web = httptest.NewServer(http.HandlerFunc(s.serve))
+	tb.Cleanup(s.Close)
+	s.URL = s.web.URL
 	return s
 }
 
@@ -135,9 +147,9 @@ func (s *Server) id() int64 {
 	return s.last
 }
 
-// tick is a new id and the time now. Several things happen within a second.
+// tick is a new id and the time now.
 func (s *Server) tick() (int64, time.Time) {
-	s.now = s.now.Add(400 * time.Millisecond)
+	s.now = s.clock()
 	return s.id(), s.now
 }
 
@@ -158,6 +170,10 @@ func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // serve keeps a token that is not known out, and carries faults out.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if s.repositories() && strings.Contains(r.URL.Path, ".git/") {
+		s.serveGit(w, r)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, r.Method+" "+strings.TrimPrefix(r.URL.RequestURI(), "/api/v4"))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -271,23 +272,37 @@ func TestExerciseDevforge(t *testing.T) {
 	t.Parallel()
 	eachEdition(t, func(t *testing.T, edition contract.Edition) {
 		t.Helper()
-		vcstest.Exercise(t, newEdition(t, edition).kit(t))
+		k := newEdition(t, edition).kit(t)
+		vcstest.Exercise(t, k)
+		if _, told := k.Forge.(*github.Client).RequestsLeft(); told != (edition == contract.DotCom) {
+			t.Errorf("RequestsLeft() is told: %v", told)
+		}
 	})
 }
 
-// asServed lets a forge know what the edition knows: the older Enterprise Server has no rulesets.
+// asServed lets a forge know what the edition knows: an Enterprise Server tells of no rate limit, and the older one has no rulesets.
 func asServed(edition contract.Edition, f http.Handler) http.Handler {
-	if edition != contract.GHES310 {
+	if edition == contract.DotCom {
 		return f
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.URL.Path, "/rules/branches/") {
+		if edition == contract.GHES310 && strings.Contains(r.URL.Path, "/rules/branches/") {
 			answer(w, http.StatusNotFound, message("Not Found"))
 			return
 		}
-		f.ServeHTTP(w, r)
+		f.ServeHTTP(unlimited{w}, r)
 	})
 }
+
+// unlimited leaves out what is told of a rate limit.
+type unlimited struct{ http.ResponseWriter }
+
+func (u unlimited) WriteHeader(status int) {
+	maps.DeleteFunc(u.Header(), func(name string, _ []string) bool { return strings.HasPrefix(name, "X-Ratelimit-") })
+	u.ResponseWriter.WriteHeader(status)
+}
+
+func (u unlimited) Unwrap() http.ResponseWriter { return u.ResponseWriter }
 
 // TestDevforgeDeliveries: what devforge sends over HTTP is what the hook reads.
 func TestDevforgeDeliveries(t *testing.T) {

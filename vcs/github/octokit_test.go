@@ -9,23 +9,32 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/github"
 )
+
+// installed is where make test-tools puts what testdata/octokit asks for.
+func installed(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join(cmp.Or(os.Getenv("TIDEGATE_CACHE"), filepath.Join("..", "..", ".cache")), "octokit"))
+	must(t, err)
+	return dir
+}
 
 // octokit starts GitHub's own library for webhooks. It ends with the test.
 func octokit(t *testing.T, what string, input any) io.Reader {
 	t.Helper()
 	in, err := json.Marshal(input)
 	must(t, err)
-	cache, err := filepath.Abs(cmp.Or(os.Getenv("TIDEGATE_CACHE"), filepath.Join("..", "..", ".cache")))
-	must(t, err)
-	cmd := exec.CommandContext(t.Context(), "node", filepath.Join("testdata", "octokit", "client.mjs"), filepath.Join(cache, "octokit"), what)
+	cmd := exec.CommandContext(t.Context(), "node", filepath.Join("testdata", "octokit", "client.mjs"), installed(t), what)
 	var complaints bytes.Buffer
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), &complaints
 	out, err := cmd.StdoutPipe()
@@ -82,6 +91,71 @@ func TestOctokitReads(t *testing.T) {
 	next(told{Error: refused})
 	k.Comment(t, "raj", text)
 	next(told{Error: refused})
+}
+
+// TestOctokitTypes: what devforge sends is of the types that GitHub's own library has for it.
+func TestOctokitTypes(t *testing.T) {
+	t.Parallel()
+	d := newDev(t)
+	k := d.kit(t)
+	sent := make(chan string, 100)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var payload map[string]any
+		if err := json.NewDecoder(r.Body).Decode(&payload); err != nil {
+			sent <- err.Error()
+			return
+		}
+		event := r.Header.Get("X-GitHub-Event")
+		if action, ok := payload["action"]; ok {
+			event = fmt.Sprint(event, ".", action)
+		}
+		withoutProperties(payload)
+		raw, err := json.Marshal(payload)
+		sent <- fmt.Sprintf("EmitterWebhookEvent<%q>[\"payload\"] = %s; // %v\n", event, raw, err)
+	}))
+	t.Cleanup(receiver.Close)
+	d.call(t, "root", http.MethodPost, "/hooks", map[string]any{
+		"name": "web", "events": []string{"pull_request", "issue_comment"}, "config": map[string]string{"url": receiver.URL, "content_type": "json"},
+	}, nil)
+	comment := fmt.Sprintf("/issues/comments/%d", k.Comment(t, "raj", "plan"))
+	d.call(t, "raj", http.MethodPatch, comment, map[string]any{"body": "apply"}, nil)
+	d.call(t, "raj", http.MethodDelete, comment, nil, nil)
+	k.Push(t)
+	for _, change := range []map[string]any{{"title": "Another"}, {"state": "closed"}, {"state": "open"}} {
+		d.call(t, "ana", http.MethodPatch, "/pulls/1", change, nil)
+	}
+	must(t, d.SetDraft("acme", "infra", 1, false))
+	must(t, d.SetDraft("acme", "infra", 1, true))
+	more := k.Another(t)
+	must(t, k.Forge.(vcs.Merger).Merge(t.Context(), more, vcs.Merging{}))
+
+	var source strings.Builder
+	fmt.Fprintf(&source, "import type { EmitterWebhookEvent } from %q;\n", filepath.Join(installed(t), "node_modules/@octokit/webhooks/dist-types/types.js"))
+	for i := range 12 {
+		select {
+		case line := <-sent:
+			fmt.Fprintf(&source, "export const payload%d: %s", i, line)
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%d deliveries came, want 12", i)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "payloads.ts")
+	must(t, os.WriteFile(file, []byte(source.String()), 0o600))
+	cmd := exec.CommandContext(t.Context(), "node", filepath.Join(installed(t), "node_modules", "typescript", "bin", "tsc"),
+		"--noEmit", "--strict", "--skipLibCheck", "--target", "es2022", "--module", "nodenext", file)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("the types of @octokit/webhooks, which make test-tools installs: %v\n%s", err, out)
+	}
+}
+
+// withoutProperties takes out what GitHub's schemas of webhooks want in a pull request's repositories, and these types do not know.
+func withoutProperties(payload map[string]any) {
+	pull, _ := payload["pull_request"].(map[string]any)
+	for _, side := range []string{"head", "base"} {
+		branch, _ := pull[side].(map[string]any)
+		repo, _ := branch["repo"].(map[string]any)
+		delete(repo, "custom_properties")
+	}
 }
 
 // TestOctokitSigns: what GitHub's own library signs is verified, with the secret that it was signed with alone, and so is

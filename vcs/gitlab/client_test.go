@@ -302,11 +302,12 @@ func statusOn(t *testing.T, s *stand, pipes [][2]string, want int) {
 	for _, p := range pipes {
 		ids = append(ids, s.project.AddPipeline(sha, p[1], p[0]))
 	}
-	for _, state := range []vcs.StatusState{vcs.Pending, vcs.Pending, vcs.Success, vcs.Pending, vcs.Failure} {
-		must(t, c.SetStatus(t.Context(), s.pull(t).Repo, sha, vcs.Status{Context: "tidegate/plan", State: state, Description: string(state)}))
-		got := s.project.Statuses(sha)["tidegate/plan"]
-		if said := map[vcs.StatusState]string{vcs.Pending: "pending", vcs.Success: "success", vcs.Failure: "failed"}[state]; got.Pipeline != ids[want] || got.Ref != pipes[want][1] || got.State != said {
-			t.Errorf("after %q the status is %+v, want it on pipeline %d of %v", state, got, ids[want], ids)
+	// What is pending is told of in other words again and again.
+	for i, said := range []string{"pending", "running", "pending", "running", "success", "pending", "failed"} {
+		state, text := statesOf[said], fmt.Sprint("text ", i)
+		must(t, c.SetStatus(t.Context(), s.pull(t).Repo, sha, vcs.Status{Context: "tidegate/plan", State: state, Description: text}))
+		if got := s.project.Statuses(sha)["tidegate/plan"]; got.Pipeline != ids[want] || got.Ref != pipes[want][1] || got.State != said || got.Description != text {
+			t.Errorf("after %q and %q the status is %+v, want it %s on pipeline %d of %v", state, text, got, said, ids[want], ids)
 		}
 	}
 	lists := 0

@@ -120,11 +120,13 @@ func (s *stand) conversation(testing.TB) []vcstest.Remark {
 	return all
 }
 
+// statesOf are GitLab's states in our words.
+var statesOf = map[string]vcs.StatusState{"pending": vcs.Pending, "running": vcs.Pending, "success": vcs.Success, "failed": vcs.Failure} //nolint:gochecknoglobals // a constant table
+
 func (s *stand) statuses(_ testing.TB, sha string) map[string]vcs.Status {
 	all := map[string]vcs.Status{}
 	for name, st := range s.project.Statuses(sha) {
-		state := map[string]vcs.StatusState{"pending": vcs.Pending, "success": vcs.Success, "failed": vcs.Failure}[st.State]
-		all[name] = vcs.Status{Context: name, State: state, Description: st.Description, URL: st.URL}
+		all[name] = vcs.Status{Context: name, State: statesOf[st.State], Description: st.Description, URL: st.URL}
 	}
 	return all
 }

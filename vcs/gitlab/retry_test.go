@@ -69,6 +69,8 @@ func TestRetry(t *testing.T) {
 	pipes := ft.Reply(200, `[{"id":9,"sha":"`+someSHA+`","ref":"grow","source":"push"}]`)
 	lock := ft.Reply(409, `{"message":"409 Conflict: Resource lock"}`)
 	already := ft.Reply(400, `{"message":"Cannot transition status via :enqueue from :pending (Reason(s): Status cannot transition via \"enqueue\")"}`)
+	runs := ft.Reply(400, `{"message":"Cannot transition status via :run from :running (Reason(s): Status cannot transition via \"run\")"}`)
+	set := ft.Reply(201, `{}`)
 	for _, tt := range []struct {
 		do call
 		ft.Try
@@ -114,7 +116,9 @@ func TestRetry(t *testing.T) {
 
 		{setStatus, ft.Try{Name: "a status is sent again", Steps: []ft.Step{pipes, ft.Reply(503, ``), ft.Reply(201, `{}`)}, Want: []int{0, 0}}},
 		{setStatus, ft.Try{Name: "a status, a lock", Steps: []ft.Step{pipes, lock, lock, lock, ft.Reply(201, `{}`)}, Want: []int{0, 0, 1, 2}}},
-		{setStatus, ft.Try{Name: "a status that is pending already", Steps: []ft.Step{pipes, already}, Want: []int{0}}},
+		{setStatus, ft.Try{Name: "a status that is pending already", Steps: []ft.Step{pipes, already, set}, Want: []int{0, 0}}},
+		{setStatus, ft.Try{Name: "a status that runs already", Steps: []ft.Step{pipes, already, runs, set, set}, Want: []int{0, 0, 0, 0}}},
+		{setStatus, ft.Try{Name: "a status that ends meanwhile", Steps: []ft.Step{pipes, already, ft.Reply(403, `{"message":"403 Forbidden"}`)}, Want: []int{0, 0}, Err: vcs.ErrRefused}},
 		{setStatus, ft.Try{Name: "a status that is refused", Steps: []ft.Step{pipes, ft.Reply(400, `{"message":"Cannot transition status via :run from :success"}`)}, Want: []int{0}, Err: vcs.ErrRefused, Text: "Cannot transition"}},
 		{setStatus, ft.Try{Name: "a status, no such commit", Steps: []ft.Step{ok, ft.Reply(404, `{}`)}, Want: []int{0}, Err: vcs.ErrNotFound}},
 		{setStatus, ft.Try{Name: "a status whose pipeline is waited for", Steps: []ft.Step{ok, ok, ok, pipes, ft.Reply(201, `{}`)}, Want: []int{0, 2, 2, 0}}},

@@ -88,20 +88,40 @@ func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, s vcs
 func (c *Client) postStatus(ctx context.Context, op string, repo vcs.Repo, sha string, body status, to target) error {
 	body.Ref, body.PipelineID = to.ref, to.pipeline
 	path := fmt.Sprintf("%s/statuses/%s", projectPath(repo), url.PathEscape(cmp.Or(to.result, sha)))
-	return c.rest.Write(ctx, op, repo.ID, rest.Same, func(ctx context.Context) (*rest.Answer, error) {
-		resp, err := c.once(ctx, http.MethodPost, path, body, nil)
-		if isPendingAlready(err) {
-			err = nil
-		}
-		return answerOf(resp), err
-	})
+	post := func(state string) (stands bool, err error) {
+		body.State = state
+		err = c.rest.Write(ctx, op, repo.ID, rest.Same, func(ctx context.Context) (*rest.Answer, error) {
+			resp, err := c.once(ctx, http.MethodPost, path, body, nil)
+			if stands = isStanding(err); stands {
+				err = nil
+			}
+			return answerOf(resp), err
+		})
+		return stands, err
+	}
+	stands, err := post(body.State)
+	if err != nil || !stands {
+		return err
+	}
+	// What is pending takes no new description, unless it begins to run; what runs takes none but with an end, after which there
+	// is another one of that name.
+	if stands, err = post("running"); err != nil || !stands {
+		return err
+	}
+	if _, err = post("canceled"); err != nil {
+		return err
+	}
+	_, err = post("pending")
+	return err
 }
 
-// isPendingAlready reports whether GitLab refuses to make pending what is pending.
-func isPendingAlready(err error) bool {
+// isStanding reports whether GitLab refuses to make pending or running what is that already.
+func isStanding(err error) bool {
 	var answer *gl.ErrorResponse
-	return errors.As(err, &answer) && answer.Response.StatusCode == http.StatusBadRequest &&
-		strings.Contains(answer.Message, "Cannot transition status via :enqueue from :")
+	if !errors.As(err, &answer) || answer.Response.StatusCode != http.StatusBadRequest {
+		return false
+	}
+	return strings.Contains(answer.Message, "Cannot transition status via :enqueue from :") || strings.Contains(answer.Message, "Cannot transition status via :run from :running")
 }
 
 // target finds where a commit's statuses go. Without a reference GitLab would take any branch that has the commit;

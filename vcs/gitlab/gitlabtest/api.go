@@ -383,8 +383,9 @@ func (c *call) postStatus() {
 		one = &status{id: id, sha: sha, ref: pipe.ref, name: body["name"], state: "created", author: who(c.r).name, pipeline: pipe.id, made: now}
 	}
 	switch state := body["state"]; {
-	case state == "pending" && one.state != "created":
-		refuse(c.w, http.StatusBadRequest, fmt.Sprintf(`Cannot transition status via :enqueue from :%s (Reason(s): Status cannot transition via "enqueue")`, one.state))
+	case state == "pending" && one.state != "created", state == "running" && one.state == "running":
+		event := map[string]string{"pending": "enqueue", "running": "run"}[state]
+		refuse(c.w, http.StatusBadRequest, fmt.Sprintf(`Cannot transition status via :%s from :%s (Reason(s): Status cannot transition via %[1]q)`, event, one.state))
 		return
 	case slices.Contains([]string{"pending", "running", "success", "failed", "canceled"}, state):
 		one.state = state

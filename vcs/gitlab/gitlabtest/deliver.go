@@ -17,13 +17,33 @@ const hookTimeout = 10 * time.Second
 
 // outbox is what is still to be sent to a webhook, one after the other.
 type outbox struct {
-	queue []delivery
-	busy  bool
+	queue, done []delivery
+	busy        bool
 }
 
 type delivery struct {
-	event string
-	body  []byte
+	id, event string
+	body      []byte
+}
+
+// Redeliver sends a project's webhooks so far once more, under the same ids or under others.
+func (p *Project) Redeliver(newIDs bool) {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	for _, h := range p.hooks {
+		box := p.s.outboxes[h.ID]
+		if box == nil {
+			continue
+		}
+		done := box.done
+		box.done = nil
+		for _, d := range done {
+			if newIDs {
+				d.id = uuid()
+			}
+			p.enqueue(h.ID, box, d)
+		}
+	}
 }
 
 // Undelivered counts webhooks that are under way.
@@ -59,11 +79,15 @@ func (p *Project) send(event string, body document) {
 			box = &outbox{}
 			p.s.outboxes[h.ID] = box
 		}
-		box.queue = append(box.queue, delivery{event, raw})
-		if !box.busy {
-			box.busy = true
-			p.s.sending.Go(func() { p.drain(h.ID, box) })
-		}
+		p.enqueue(h.ID, box, delivery{uuid(), event, raw})
+	}
+}
+
+func (p *Project) enqueue(hook int64, box *outbox, d delivery) {
+	box.queue = append(box.queue, d)
+	if !box.busy {
+		box.busy = true
+		p.s.sending.Go(func() { p.drain(hook, box) })
 	}
 }
 
@@ -76,7 +100,7 @@ func (p *Project) drain(id int64, box *outbox) {
 			return
 		}
 		d, to := box.queue[0], Webhook{}
-		box.queue = box.queue[1:]
+		box.queue, box.done = box.queue[1:], append(box.done, d)
 		for _, h := range p.hooks {
 			if h.ID == id {
 				to = h
@@ -97,7 +121,7 @@ func (s *Server) deliver(to Webhook, d delivery) {
 	}
 	for k, v := range map[string]string{
 		"Content-Type": "application/json", "User-Agent": "GitLab/17.0.0", "X-Gitlab-Event": d.event, "X-Gitlab-Instance": s.URL,
-		"X-Gitlab-Event-UUID": uuid(), "X-Gitlab-Webhook-UUID": uuid(), "X-Gitlab-Token": to.Token,
+		"X-Gitlab-Event-UUID": d.id, "X-Gitlab-Webhook-UUID": uuid(), "X-Gitlab-Token": to.Token,
 	} {
 		req.Header.Set(k, v)
 	}

@@ -44,6 +44,8 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"check":     cmdCheck,
 		"protect":   cmdProtect,
 		"behind":    cmdBehind,
+		"gone":      cmdGone,
+		"force":     cmdForce,
 		"proxied":   cmdProxied,
 		"get":       cmdGet,
 		"post":      cmdPost,

@@ -49,8 +49,12 @@ func cmdAPI(ts *testscript.TestScript, w *world, args []string) error {
 		body = json.RawMessage(args[3])
 	}
 	var made any
-	status, err := w.api(args[0], args[1], repoPath("%s", args[2]), body, &made)
-	if status == http.StatusNoContent {
+	path, root := strings.CutPrefix(args[2], "~")
+	if !root {
+		path = repoPath("%s", args[2])
+	}
+	status, err := w.api(args[0], args[1], path, body, &made)
+	if status/100 == 2 && made == nil { // there is nothing in it
 		err = nil
 	}
 	if m, ok := made.(map[string]any); ok {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -85,4 +86,28 @@ func (f *giteaForge) protect(branch string, contexts []string) error {
 	return as(http.MethodPost, repoPath("/branch_protections"), map[string]any{
 		"rule_name": branch, "enable_status_check": true, "status_check_contexts": contexts, "enable_push": true,
 	}, nil)
+}
+
+// gone BRANCH: deletes a branch, as git does.
+func cmdGone(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 1, "gone BRANCH"); err != nil {
+		return err
+	}
+	return w.pushSpec(":refs/heads/" + args[0])
+}
+
+// force BRANCH N: takes a branch back by so many commits.
+func cmdForce(_ *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 2, "force BRANCH N"); err != nil {
+		return err
+	}
+	return w.pushSpec("+origin/" + args[0] + "~" + args[1] + ":refs/heads/" + args[0])
+}
+
+// pushSpec pushes from the clone that an earlier push has made.
+func (w *world) pushSpec(spec string) error {
+	if _, err := w.git(filepath.Join(w.dir, "clone"), "push", "-q", "origin", spec); err != nil {
+		return err
+	}
+	return w.forge.settle()
 }

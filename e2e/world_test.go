@@ -328,7 +328,7 @@ func (w *world) push(branch, from, message string) (string, error) {
 			return "", err
 		}
 	}
-	if _, err := w.git(clone, "fetch", "-q", "origin"); err != nil {
+	if _, err := w.git(clone, "fetch", "-q", "--prune", "origin"); err != nil {
 		return "", err
 	}
 	base := "origin/main"

@@ -77,6 +77,9 @@ func loadAPI(path string) (routers.Router, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading GitHub's description: %w", err)
 	}
+	if raw, err = prune(raw); err != nil {
+		return nil, fmt.Errorf("reading GitHub's description: %w", err)
+	}
 	doc, err := openapi3.NewLoader().LoadFromData(raw)
 	if err != nil {
 		return nil, fmt.Errorf("reading GitHub's description: %w", err)

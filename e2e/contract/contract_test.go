@@ -168,6 +168,27 @@ func TestExceptionsOf(t *testing.T) {
 	}
 }
 
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	got, err := prune([]byte(`{"openapi": "3.0.3", "info": {}, "tags": [], "paths": {
+		"/user": {"get": {"$ref": "#/components/schemas/one"}}, "/users": {"$ref": "#/components/schemas/other"},
+		"/repos/{owner}/{repo}/pulls/{pull_number}": {}, "/repos/{owner}/{repo}/actions/runs": {}
+	}, "components": {"schemas": {"one": {"$ref": "#/components/parameters/two"}, "other": {}}, "parameters": {"two": {"$ref": "#/components/schemas/one"}}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"components":{"parameters":{"two":{"$ref":"#/components/schemas/one"}},"schemas":{"one":{"$ref":"#/components/parameters/two"}}},` +
+		`"info":{},"openapi":"3.0.3","paths":{"/repos/{owner}/{repo}/pulls/{pull_number}":{},"/user":{"get":{"$ref":"#/components/schemas/one"}}}}`
+	if string(got) != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	for _, wrong := range []string{``, `{}`, `{"paths": []}`, `{"paths": {}, "components": 7}`} {
+		if _, err := prune([]byte(wrong)); err == nil {
+			t.Errorf("%q passed", wrong)
+		}
+	}
+}
+
 func TestLoadWithoutFiles(t *testing.T) {
 	t.Parallel()
 	if _, err := Load(t.TempDir(), DotCom); err == nil || !strings.Contains(err.Error(), "make test") {

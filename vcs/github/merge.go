@@ -8,16 +8,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	gh "github.com/google/go-github/v60/github"
 
 	"github.com/tidegate/tidegate/vcs"
 	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
-
-// tidyTime is how long a branch that is not needed any more may take to go.
-const tidyTime = 30 * time.Second
 
 // MergeMethods are all: a repository, or a rule for a branch, may allow fewer.
 func (c *Client) MergeMethods() []vcs.MergeMethod {
@@ -152,22 +148,28 @@ func (c *Client) whyNot(ctx context.Context, op string, pull vcs.Pull, said *gh.
 		no.Reason = fmt.Sprintf("%s is merged by its merge queue: add the pull request to the queue on its page", rest.Quote(now.Base.Ref))
 	case strings.HasPrefix(words, "base branch was modified"), strings.HasPrefix(words, "merge already in progress"):
 		no.Again = true
-	case status == http.StatusConflict:
-		no.Reason, no.Moved = hasMoved(pull), true
 	case raw.Mergeable != nil && !raw.GetMergeable():
 		no.Reason = conflicts(now)
-	case raw.Mergeable == nil && strings.Contains(words, "not mergeable"):
+	case raw.Mergeable == nil && isNotMergeable(words):
 		no.Reason, no.Again = isUnknown, true
+	case status == http.StatusConflict, isNotMergeable(words):
+		// It is what it was when it was read, and what was in the way is gone.
+		no.Again = true
 	case status == http.StatusForbidden, status == http.StatusNotFound:
 		no.Reason = "the account may not merge here; " + no.Reason
 	}
 	return no
 }
 
+// isNotMergeable: GitHub says so of conflicts, and while it has not looked for them.
+func isNotMergeable(words string) bool {
+	return strings.HasPrefix(words, "pull request is not mergeable")
+}
+
 // tidy deletes the branch of a pull request that is merged. Whatever keeps it from that keeps the branch.
 func (c *Client) tidy(ctx context.Context, pull vcs.Pull) {
 	const op = "deleting a merged branch"
-	ctx, cancel := context.WithTimeout(ctx, tidyTime)
+	ctx, cancel := context.WithTimeout(ctx, rest.TidyTime)
 	defer cancel()
 	needed, err := c.needed(ctx, op, pull)
 	if err == nil && !needed {

@@ -134,6 +134,24 @@ func (tt Try) Run(t *testing.T, call func(ctx context.Context, transport http.Ro
 	})
 }
 
+// Answers answers by what is asked.
+type Answers func(req *http.Request) (*http.Response, error)
+
+// RoundTrip is the answer.
+func (a Answers) RoundTrip(req *http.Request) (*http.Response, error) { return a(req) }
+
+// InTime carries a call out in fake time that must come to an end without an error within limit.
+func InTime(t *testing.T, limit time.Duration, call func(ctx context.Context) error) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		CheckError(t, call(t.Context()), nil, "")
+		if took := time.Since(began); took > limit {
+			t.Errorf("it took %s, want at most %s", took, limit)
+		}
+	})
+}
+
 // CheckError compares an error with the one that is wanted; see Try.
 func CheckError(tb testing.TB, err, want error, text string) {
 	tb.Helper()

@@ -265,27 +265,24 @@ func (s pipelineStatus) bad() bool {
 	return true
 }
 
-// pipelineStatuses are the newest of each name in a pipeline, in the order in which they were made.
+// pipelineStatuses are all of a pipeline that GitLab counts, in the order in which they were made. It leaves out what was
+// tried again. Of two with one name both count: a status that anybody sets may have the name of a job.
 func (c *Client) pipelineStatuses(ctx context.Context, op string, p headPipeline) ([]pipelineStatus, error) {
 	opts := &struct {
 		gl.ListOptions
 		Pipeline int64 `url:"pipeline_id"`
 	}{Pipeline: p.ID}
 	var all []pipelineStatus
-	at := map[string]int{}
+	seen := map[int64]bool{}
 	path := fmt.Sprintf("projects/%d/repository/commits/%s/statuses", p.Project, url.PathEscape(p.SHA))
 	err := pages(op, &opts.ListOptions, func() (*gl.Response, error) {
 		var some []pipelineStatus
 		resp, err := c.readPage(ctx, op, path, opts, &some)
 		for _, s := range some {
-			i, known := at[s.Name]
-			switch {
-			case s.Pipeline != 0 && s.Pipeline != p.ID: // an older server tells those of all pipelines
-			case !known:
-				at[s.Name] = len(all)
+			another := s.Pipeline != 0 && s.Pipeline != p.ID // an older server tells those of all pipelines
+			if !another && !seen[s.ID] {
+				seen[s.ID] = true
 				all = append(all, s)
-			case all[i].ID < s.ID:
-				all[i] = s
 			}
 		}
 		return resp, err
@@ -347,8 +344,8 @@ func (c *Client) settled(ctx context.Context, op string, pull vcs.Pull, how vcs.
 type accept struct {
 	SHA    string `json:"sha"`
 	Squash *bool  `json:"squash,omitempty"`
-	// Remove is left out where the merge request itself says what becomes of its branch.
-	Remove *bool `json:"should_remove_source_branch,omitempty"`
+	// Remove is sent even where it is false: what the merge request itself is set to would hold otherwise.
+	Remove bool `json:"should_remove_source_branch"`
 }
 
 // howToMerge makes the request of what is wanted, or says that it can't be had here.
@@ -380,10 +377,7 @@ func (c *Client) howToMerge(ctx context.Context, op string, pull vcs.Pull, m mer
 			return accept{}, err
 		}
 	}
-	if how.DeleteBranch {
-		remove := c.useless(ctx, op, pull)
-		body.Remove = &remove
-	}
+	body.Remove = how.DeleteBranch && c.useless(ctx, op, pull)
 	return body, nil
 }
 
@@ -436,32 +430,49 @@ func (c *Client) useless(ctx context.Context, op string, pull vcs.Pull) bool {
 	if pull.Fork() || pull.Head.Ref == pull.Base.Ref {
 		return false
 	}
-	for _, opts := range []any{
-		struct {
-			State  string `url:"state"`
-			Target string `url:"target_branch"`
-		}{"opened", pull.Head.Ref},
-		struct {
-			State  string `url:"state"`
-			Source string `url:"source_branch"`
-		}{"opened", pull.Head.Ref},
-	} {
-		var some []mergeRequest
-		if err := c.get(ctx, op, projectPath(pull.Repo)+"/merge_requests", opts, &some); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, rest.TidyTime)
+	defer cancel()
+	for _, some := range []openMerges{{Target: pull.Head.Ref}, {Source: pull.Head.Ref}} {
+		if needed, err := c.needed(ctx, op, pull, some); needed || err != nil {
 			return false
-		}
-		for _, m := range some {
-			if m.IID != int64(pull.Number) && (m.TargetBranch == pull.Head.Ref || m.SourceProjectID == pull.Repo.ID.ID) {
-				return false
-			}
 		}
 	}
 	return true
 }
 
+// openMerges asks for merge requests that are open, into a branch or from branches of that name, which may be forks'.
+type openMerges struct {
+	gl.ListOptions
+	State  string `url:"state"`
+	Target string `url:"target_branch,omitempty"`
+	Source string `url:"source_branch,omitempty"`
+}
+
+// needed reports whether another merge request than that one is among some, and needs its branch.
+func (c *Client) needed(ctx context.Context, op string, pull vcs.Pull, some openMerges) (needed bool, err error) {
+	some.State = "opened"
+	err = pages(op, &some.ListOptions, func() (*gl.Response, error) {
+		var page []mergeRequest
+		resp, err := c.readPage(ctx, op, projectPath(pull.Repo)+"/merge_requests", &some, &page)
+		if err != nil {
+			return nil, err
+		}
+		needed = slices.ContainsFunc(page, func(m mergeRequest) bool {
+			return m.IID != int64(pull.Number) && (m.TargetBranch == pull.Head.Ref || m.SourceProjectID == pull.Repo.ID.ID)
+		})
+		if needed {
+			return last(resp), nil
+		}
+		return resp, nil
+	})
+	return needed, err
+}
+
 // deleteBranch deletes the source branch of what is merged already. That it can't is no error.
 func (c *Client) deleteBranch(ctx context.Context, pull vcs.Pull) {
 	const op = "deleting the branch of what is merged"
+	ctx, cancel := context.WithTimeout(ctx, rest.TidyTime)
+	defer cancel()
 	path := projectPath(pull.Repo) + "/repository/branches/" + gl.PathEscape(pull.Head.Ref)
 	var branch struct {
 		Commit struct {

@@ -1,6 +1,7 @@
 package gitlab_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -102,7 +104,11 @@ func TestMergeable(t *testing.T) {
 			want:  no("`build` in its pipeline is `running`", "`lint` in its pipeline is `created`"),
 		},
 		"a pipeline that failed": {
-			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(`[{"id":1,"name":"build","status":"failed"},{"id":3,"name":"try","status":"failed","allow_failure":true},{"id":5,"name":"lint","status":"success"},{"id":4,"name":"lint","status":"failed"},{"id":6,"name":"other","status":"failed","pipeline_id":8}]`)},
+			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(`[{"id":1,"name":"build","status":"failed"},{"id":3,"name":"try","status":"failed","allow_failure":true},{"id":5,"name":"lint","status":"success"},{"id":6,"name":"other","status":"failed","pipeline_id":8}]`)},
+			want:  no("`build` in its pipeline is `failed`"),
+		},
+		"a pipeline that failed, and a status in the name of its job": {
+			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(`[{"id":1,"name":"build","status":"failed"},{"id":9,"name":"build","status":"success"},{"id":1,"name":"build","status":"failed"},{"id":2,"name":"tidegate/apply","status":"pending"}]`)},
 			want:  no("`build` in its pipeline is `failed`"),
 		},
 		"a pipeline of which GitLab thinks still": {
@@ -257,7 +263,7 @@ func TestMergeBody(t *testing.T) {
 		must(t, err)
 		got := map[string]any{}
 		must(t, json.Unmarshal(s.Bodies[len(s.Bodies)-1], &got))
-		tt.want["sha"] = someSHA
+		tt.want["sha"], tt.want["should_remove_source_branch"] = someSHA, false
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s: what is asked for differs (-want +got):\n%s", name, diff)
 		}
@@ -281,6 +287,28 @@ func TestMergePipelineCost(t *testing.T) {
 	asked := s.Asked()[before:]
 	if len(asked) != 2 || !strings.Contains(asked[1], "/statuses?page=1&per_page=100&pipeline_id=") {
 		t.Errorf("it asks for %q", asked)
+	}
+}
+
+// TestMergeTidiesInTime: a forge that does not tell who needs a branch holds nobody up.
+func TestMergeTidiesInTime(t *testing.T) {
+	t.Parallel()
+	for name, state := range map[string]string{"merged": "opened", "merged before": "merged"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ft.InTime(t, 30*time.Second, func(ctx context.Context) error {
+				answers := ft.Answers(func(req *http.Request) (*http.Response, error) {
+					switch path := req.URL.Path; {
+					case strings.HasSuffix(path, "/merge_requests/12"):
+						return merging(t, "state", state)(req)
+					case strings.HasSuffix(path, "/projects/7"), req.Method == http.MethodPut:
+						return ft.Reply(http.StatusOK, `{"id":7}`)(req)
+					}
+					return ft.Reply(http.StatusTooManyRequests, "", "Retry-After", "20")(req)
+				})
+				return client(t, gitlab.Config{HTTP: answers}).Merge(ctx, toMerge(), vcs.Merging{DeleteBranch: true})
+			})
+		})
 	}
 }
 
@@ -311,6 +339,16 @@ func TestBranchStays(t *testing.T) {
 	}
 	s := newStand(t)
 	p := s.another(t)
+	s.project.AddMerge("ana", "near", p.Head.Ref, "release").At(p.Head.SHA)
+	for range 120 { // more than a page of forks' branches with its name, which are newer
+		m := s.project.AddMerge("ana", "far", p.Head.Ref, "main")
+		m.Set(func(f *gitlabtest.Facts) { f.SourceProject = 9999 })
+	}
+	must(t, s.client.Merge(t.Context(), p, how))
+	if got := s.project.Branch(p.Head.Ref); got != p.Head.SHA {
+		t.Errorf("a branch that is needed, as the second page says, is at %q", got)
+	}
+	p = s.another(t)
 	must(t, s.client.Merge(t.Context(), p, vcs.Merging{}))
 	s.project.MoveBranch(p.Head.Ref, someSHA)
 	must(t, s.client.Merge(t.Context(), p, how))

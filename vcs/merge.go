@@ -33,7 +33,9 @@ type Merger interface {
 type Merging struct {
 	Method MergeMethod
 	// DeleteBranch deletes the head's branch after it, unless it has moved on, is in another repository, is protected, or
-	// is what an open pull request is based on. That it could not be deleted is no error.
+	// is what an open pull request is based on. That it could not be deleted is no error. Without it the branch stays,
+	// whatever the repository or the pull request are set to; but GitHub's "Automatically delete head branches" can't be
+	// overruled.
 	DeleteBranch bool
 }
 

@@ -32,6 +32,8 @@ const (
 	descriptionLimit = 140
 	// usualPageSize is the most that a server gives at once by its own defaults.
 	usualPageSize = 50
+	// pollTime is short: what has conflicts is all that the forge goes on about.
+	pollTime = 10 * time.Second
 	// maxPages ends a list that never ends.
 	maxPages = 1000
 )
@@ -104,7 +106,7 @@ func New(c Config) (*Client, error) {
 	}
 	cl := &Client{
 		kin:  rest.Kin{Web: web, Instance: web.Host, IsLogin: rest.IsName},
-		user: c.User, secrets: c.WebhookSecrets, pageSize: c.PageSize, pollTime: rest.PollTime,
+		user: c.User, secrets: c.WebhookSecrets, pageSize: c.PageSize, pollTime: pollTime,
 	}
 	cl.rest, err = rest.New(rest.Config{
 		API: web, Token: c.Token, HTTP: mover{c.HTTP}, Log: c.Log, Judge: cl.judge,

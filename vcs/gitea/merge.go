@@ -71,8 +71,7 @@ func standsStill(now, read vcs.Pull) *vcs.NotMergedError {
 	return nil
 }
 
-// Merge merges, by the repository's own default style unless a method is asked for. The repository's own setting decides
-// about the branch where nothing is said about it.
+// Merge merges, by the repository's own default style unless a method is asked for.
 func (c *Client) Merge(ctx context.Context, pull vcs.Pull, how vcs.Merging) error {
 	const op = "merging a pull request"
 	if err := c.kin.Ours(pull.Repo); err != nil {
@@ -84,9 +83,10 @@ func (c *Client) Merge(ctx context.Context, pull vcs.Pull, how vcs.Merging) erro
 	}
 	// The SDK's own options always send what is not asked for, and its call leaves out why the forge refuses. Its name of
 	// the style is the one that servers of all ages take.
-	body := map[string]any{"Do": style(raw.Base.Repository, how.Method), "head_commit_id": pull.Head.SHA}
-	if how.DeleteBranch {
-		body["delete_branch_after_merge"] = c.useless(ctx, pull)
+	// What becomes of the branch is always said: the repository's own setting would hold otherwise.
+	body := map[string]any{
+		"Do": style(raw.Base.Repository, how.Method), "head_commit_id": pull.Head.SHA,
+		"delete_branch_after_merge": how.DeleteBranch && c.useless(ctx, pull),
 	}
 	refused, err := c.merge(ctx, op, pull, body)
 	if refused == nil {
@@ -211,6 +211,8 @@ func (c *Client) useless(ctx context.Context, pull vcs.Pull) bool {
 	if pull.Fork() || pull.Head.Ref == pull.Base.Ref {
 		return false
 	}
+	ctx, cancel := context.WithTimeout(ctx, rest.TidyTime)
+	defer cancel()
 	open, err := c.News(ctx, pull.Repo, time.Time{}, nil)
 	return err == nil && !slices.ContainsFunc(open.Pulls, func(p vcs.Pull) bool {
 		return p.Number != pull.Number && (p.Base.Ref == pull.Head.Ref || !p.Fork() && p.Head.Ref == pull.Head.Ref)
@@ -223,6 +225,8 @@ func (c *Client) finish(ctx context.Context, pull vcs.Pull, how vcs.Merging) {
 	if !how.DeleteBranch {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, rest.TidyTime)
+	defer cancel()
 	var branch *sdk.Branch
 	err := c.do(ctx, op, func(api *sdk.Client) (resp *sdk.Response, err error) {
 		branch, resp, err = api.GetRepoBranch(pull.Repo.Owner, pull.Repo.Name, pull.Head.Ref)

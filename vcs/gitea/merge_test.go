@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,7 +21,7 @@ func oursAlone(name string) bool { return strings.HasPrefix(name, "tidegate/") }
 // toMerge is the pull request of aPull.
 func toMerge() vcs.Pull {
 	p := somePull()
-	p.Head.SHA, p.Base.Ref = strings.Repeat("a", 40), "main"
+	p.Head, p.Base.Ref = vcs.Branch{Ref: "grow", SHA: strings.Repeat("a", 40), Repo: p.Repo.ID}, "main"
 	return p
 }
 
@@ -110,7 +111,7 @@ func TestMergeStyle(t *testing.T) {
 			forgetest.Reply(http.StatusOK, ``),
 		}}
 		must(t, client(t, gitea.Config{HTTP: s}).Merge(t.Context(), toMerge(), vcs.Merging{Method: tt.how}))
-		want := fmt.Sprintf(`{"Do":%q,"head_commit_id":%q}`, tt.want, strings.Repeat("a", 40))
+		want := fmt.Sprintf(`{"Do":%q,"delete_branch_after_merge":false,"head_commit_id":%q}`, tt.want, strings.Repeat("a", 40))
 		if got := string(s.Bodies[1]); got != want {
 			t.Errorf("%s: what is asked for is %s, want %s", name, got, want)
 		}
@@ -140,7 +141,29 @@ func TestForksBranchStays(t *testing.T) {
 	}
 }
 
-// TestMergeableIsPolled: what the forge still works out is asked for again for half a minute.
+// TestMergeTidiesInTime: a forge that does not tell who needs a branch holds nobody up.
+func TestMergeTidiesInTime(t *testing.T) {
+	t.Parallel()
+	for name, merged := range map[string]bool{"merged": false, "merged before": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			forgetest.InTime(t, 30*time.Second, func(ctx context.Context) error {
+				answers := forgetest.Answers(func(req *http.Request) (*http.Response, error) {
+					switch path := req.URL.Path; {
+					case strings.HasSuffix(path, "/pulls/12"):
+						return forgetest.Reply(http.StatusOK, aPull(func(pull, _, _ map[string]any) { pull["merged"] = merged }))(req)
+					case strings.HasSuffix(path, "/merge"):
+						return forgetest.Reply(http.StatusOK, ``)(req)
+					}
+					return forgetest.Reply(http.StatusTooManyRequests, "", "Retry-After", "20")(req)
+				})
+				return client(t, gitea.Config{HTTP: answers}).Merge(ctx, toMerge(), vcs.Merging{DeleteBranch: true})
+			})
+		})
+	}
+}
+
+// TestMergeableIsPolled: what the forge may still work out is asked for again for ten seconds.
 func TestMergeableIsPolled(t *testing.T) {
 	t.Parallel()
 	mergeable := forgetest.Reply(http.StatusOK, aPull(func(pull, _, _ map[string]any) { pull["mergeable"] = true }))
@@ -159,7 +182,7 @@ func TestMergeableIsPolled(t *testing.T) {
 	for want, tt := range map[string]forgetest.Try{
 		"ready []": {Name: "after a while", Steps: []forgetest.Step{not, not, not, mergeable, branch, none}, Want: []int{0, 1, 2, 0, 0}},
 		"blocked [it has conflicts with `main`, or the forge could not look for them]": {
-			Name: "never", Steps: append(forgetest.Times(8, not), branch, none), Want: []int{0, 1, 2, 4, 8, 8, 6, 0, 0},
+			Name: "never", Steps: append(forgetest.Times(6, not), branch, none), Want: []int{0, 1, 2, 4, 2, 0, 0},
 		},
 		"": {Name: "a fault in between", Steps: []forgetest.Step{not, none}, Want: []int{0}, Err: vcs.ErrNotFound},
 	} {

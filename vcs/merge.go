@@ -53,13 +53,14 @@ const (
 type Mergeable struct {
 	State MergeState
 	// Why is what is in the way, each in words for people that begin in lower case and end without a full stop. What they
-	// quote of the forge (a name, its own words) stands between backticks and has none itself.
+	// quote of the forge (a name, its own words) stands between backticks and has none itself. There are at most 10 and one
+	// that says how many more, of at most 300 bytes each.
 	Why []string
 }
 
 // NotMergedError is why a forge has not merged. It wraps ErrRefused unless Again.
 type NotMergedError struct {
-	// Reason is in words for people, as Mergeable.Why.
+	// Reason is in words for people, as Mergeable.Why, of at most 4 KiB.
 	Reason string
 	// Again: it may go through soon, when the pull request was read again. The forge is still working it out, or the base
 	// has moved meanwhile.

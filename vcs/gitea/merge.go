@@ -40,9 +40,9 @@ func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context
 	why := standsStill(now, pull)
 	switch {
 	case why != nil:
-		return vcs.Mergeable{State: vcs.MergeBlocked, Why: []string{why.Reason}}, nil
+		return rest.Blocked(why.Reason), nil
 	case now.State == vcs.Merged:
-		return vcs.Mergeable{State: vcs.MergeBlocked, Why: []string{"it is merged already"}}, nil
+		return rest.Blocked("it is merged already"), nil
 	}
 	q := question{Client: c, op: op, raw: raw, pull: now, ours: ours}
 	switch {
@@ -55,7 +55,7 @@ func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context
 		return vcs.Mergeable{}, err
 	}
 	if len(q.why) > 0 {
-		return vcs.Mergeable{State: vcs.MergeBlocked, Why: q.why}, nil
+		return rest.Blocked(q.why...), nil
 	}
 	return vcs.Mergeable{State: vcs.MergeReady}, nil
 }

@@ -41,7 +41,7 @@ func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context
 		return vcs.Mergeable{}, err
 	}
 	blocked := func(why string) (vcs.Mergeable, error) {
-		return vcs.Mergeable{State: vcs.MergeBlocked, Why: []string{why}}, nil
+		return rest.Blocked(why), nil
 	}
 	switch state := raw.GetMergeableState(); {
 	case now.Head.SHA != pull.Head.SHA:
@@ -107,11 +107,11 @@ func (c *Client) blocked(ctx context.Context, op string, pull vcs.Pull, ours fun
 	why = append(append(why, unmet...), review...)
 	switch {
 	case len(why) > 0:
-		return vcs.Mergeable{State: vcs.MergeBlocked, Why: why}, nil
+		return rest.Blocked(why...), nil
 	case own:
 		return vcs.Mergeable{State: vcs.MergeReady}, nil
 	}
-	return vcs.Mergeable{State: vcs.MergeBlocked, Why: []string{untold(pull, rules)}}, nil
+	return rest.Blocked(untold(pull, rules)), nil
 }
 
 // untold is the reason where GitHub tells none.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -141,6 +142,10 @@ func TestMergeableBlocked(t *testing.T) {
 		untold                     = "the forge does not tell why it would not merge it into `main`"
 	)
 	status, check := "/commits/"+sha("head")+"/status", "/commits/"+sha("head")+"/check-runs"
+	var many []string
+	for i := range 300 {
+		many = append(many, strings.Repeat("c", 252)+fmt.Sprint(100+i))
+	}
 	for name, tt := range map[string]struct {
 		site site
 		want vcs.Mergeable
@@ -152,12 +157,16 @@ func TestMergeableBlocked(t *testing.T) {
 		"one of both":            {site{branch: protected("ci/lint"), rules: ruled("required_status_checks", checking), status: statuses("ci/lint", "failure"), check: runs()}, inTheWay("`ci/lint` is required and has failed")},
 		"an error":               {site{branch: protected("ci/lint"), status: statuses("ci/lint", "error"), check: runs()}, inTheWay("`ci/lint` is required and has failed")},
 		"a strange name":         {site{branch: protected("a`b\n c"), status: statuses(), check: runs()}, inTheWay("`a'b c` is required and has not been reported")},
-		"a check run":            {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses(), check: runs("ci/lint", "success")}, ready},
-		"a skipped check run":    {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses(), check: runs("ci/lint", "skipped")}, ready},
-		"a check run that runs":  {site{branch: protected("ci/lint"), status: statuses(), check: runs("ci/lint", nil)}, inTheWay("`ci/lint` is required and is not done yet")},
-		"a cancelled check run":  {site{branch: protected("ci/lint"), status: statuses(), check: runs("ci/lint", "cancelled")}, inTheWay("`ci/lint` is required and has failed")},
-		"two of a name":          {site{branch: protected("ci/lint"), status: statuses("ci/lint", "success"), check: runs("ci/lint", "failure")}, inTheWay("`ci/lint` is required and has failed")},
-		"two of a name, ours":    {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses("ci/lint", "failure"), check: runs("ci/lint", "success")}, inTheWay("`ci/lint` is required and has failed")},
+		"too many to read": {
+			site{branch: protected(many...), status: statuses(), check: runs()},
+			inTheWay(append(slices.Repeat([]string{"`" + strings.Repeat("c", 197) + "…` is required and has not been reported"}, 10), "and 290 more")...),
+		},
+		"a check run":           {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses(), check: runs("ci/lint", "success")}, ready},
+		"a skipped check run":   {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses(), check: runs("ci/lint", "skipped")}, ready},
+		"a check run that runs": {site{branch: protected("ci/lint"), status: statuses(), check: runs("ci/lint", nil)}, inTheWay("`ci/lint` is required and is not done yet")},
+		"a cancelled check run": {site{branch: protected("ci/lint"), status: statuses(), check: runs("ci/lint", "cancelled")}, inTheWay("`ci/lint` is required and has failed")},
+		"two of a name":         {site{branch: protected("ci/lint"), status: statuses("ci/lint", "success"), check: runs("ci/lint", "failure")}, inTheWay("`ci/lint` is required and has failed")},
+		"two of a name, ours":   {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses("ci/lint", "failure"), check: runs("ci/lint", "success")}, inTheWay("`ci/lint` is required and has failed")},
 		"second pages": {
 			site{
 				rules: paged(rules, ruled("required_signatures", "null")), rules + "?page=2": ruled("required_status_checks", checking),

@@ -108,7 +108,7 @@ func (c *Client) read(ctx context.Context, op string, repo vcs.Repo, number int)
 // judgeMerge says what an answer means. It is vcs.MergeUnknown where another one may say more.
 func (c *Client) judgeMerge(ctx context.Context, op string, m merging, now, read vcs.Pull, ours func(string) bool) (vcs.Mergeable, error) {
 	no := func(why ...string) (vcs.Mergeable, error) {
-		return vcs.Mergeable{State: vcs.MergeBlocked, Why: why}, nil
+		return rest.Blocked(why...), nil
 	}
 	if why := standsStill(now, read); why != nil {
 		return no(why.Reason)
@@ -218,7 +218,7 @@ func (c *Client) judgePipeline(ctx context.Context, op string, m merging, ours f
 	case err != nil:
 		return vcs.Mergeable{}, err
 	case !of:
-		return vcs.Mergeable{State: vcs.MergeBlocked, Why: []string{"its head has no pipeline, and the project wants one that has succeeded"}}, nil
+		return rest.Blocked("its head has no pipeline, and the project wants one that has succeeded"), nil
 	}
 	all, err := c.pipelineStatuses(ctx, op, *m.Pipeline)
 	if err != nil {
@@ -237,7 +237,7 @@ func (c *Client) judgePipeline(ctx context.Context, op string, m merging, ours f
 	}
 	switch {
 	case len(why) > 0:
-		return vcs.Mergeable{State: vcs.MergeBlocked, Why: why}, nil
+		return rest.Blocked(why...), nil
 	case mine:
 		return vcs.Mergeable{State: vcs.MergeReady}, nil
 	}
@@ -409,7 +409,7 @@ func (c *Client) whyNot(ctx context.Context, op string, m merging, said *gl.Erro
 		if err != nil {
 			return err
 		}
-		no.Reason, no.Again = strings.Join(can.Why, "; "), can.State == vcs.MergeUnknown
+		no.Reason, no.Again = rest.Reason(can.Why...), can.State == vcs.MergeUnknown
 	case obstacle(status, m.TargetBranch) != "":
 		no.Reason = obstacle(status, m.TargetBranch)
 	case code == http.StatusUnprocessableEntity:

@@ -72,8 +72,3 @@ func CutComment(s string) string {
 	cut := strings.ToValidUTF8(s[:limit], "")
 	return cut + strings.Repeat("?", limit-len(cut))
 }
-
-// Quote is a name of the forge, or its words, as vcs.Mergeable has them: between backticks, with none within.
-func Quote(s string) string {
-	return "`" + strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "`", "'") + "`"
-}

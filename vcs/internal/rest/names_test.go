@@ -27,12 +27,3 @@ func TestIsRef(t *testing.T) {
 		}
 	}
 }
-
-func TestQuote(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{"main": "`main`", "a`b\n c": "`a'b c`", "": "``"} {
-		if got := rest.Quote(in); got != want {
-			t.Errorf("Quote(%q) = %s, want %s", in, got, want)
-		}
-	}
-}

@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,7 +69,7 @@ func callsFor(t *testing.T, projects int) (plan, apply map[string]int) {
 	path := "PATH=" + stubTerraform(t, w) + ":" + os.Getenv("PATH")
 	must(t, w.start(append(w.environ(), path), "--reconcile-interval", "0"))
 	w.dev.asked()
-	_, err = w.api(ana, http.MethodPost, repoPath("/pulls"), map[string]any{"title": "Change", "head": "change", "base": "main"}, nil)
+	_, err = w.forge.open(w.as(ana), "Change", "change", "main")
 	must(t, err)
 	answered := func(n int) {
 		must(t, w.until("an answer", func() (bool, error) {

@@ -3,9 +3,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -76,6 +73,10 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"sshd":      cmdSSHD,
 		"submodule": cmdSubmodule,
 		"state":     cmdState,
+		"project":   onGitLab(cmdProject),
+		"publish":   onGitLab(cmdPublish),
+		"pipelines": onGitLab(cmdPipelines),
+		"pipeline":  onGitLab(cmdPipeline),
 		"object":    cmdObject,
 		"disk":      cmdDisk,
 		"fill":      cmdFill,
@@ -161,15 +162,12 @@ func cmdOpen(_ *testscript.TestScript, w *world, args []string) error {
 	if len(args) > 2 {
 		base = args[2]
 	}
-	var got struct {
-		Number int `json:"number"`
-	}
-	body := map[string]any{"title": "Change " + args[1], "head": args[1], "base": base, "body": ""}
-	if _, err := w.api(ana, http.MethodPost, repoPath("/pulls"), body, &got); err != nil {
+	got, err := w.forge.open(w.as(ana), "Change "+args[1], args[1], base)
+	if err != nil {
 		return err
 	}
-	if strconv.Itoa(got.Number) != args[0] {
-		return fmt.Errorf("the forge opened #%d, the story wants #%s", got.Number, args[0])
+	if strconv.Itoa(got) != args[0] {
+		return fmt.Errorf("the forge opened #%d, the story wants #%s", got, args[0])
 	}
 	return nil
 }
@@ -183,8 +181,7 @@ func cmdComment(ts *testscript.TestScript, w *world, args []string) error {
 	if file, ok := strings.CutPrefix(text, "@"); ok {
 		text = ts.ReadFile(file)
 	}
-	_, err := w.api(args[1], http.MethodPost, repoPath("/issues/%s/comments", args[0]), map[string]string{"body": text}, nil)
-	return err
+	return w.forge.comment(w.as(args[1]), args[0], text)
 }
 
 // answer N [FILE]: waits for the bot's next comment on pull request N, and keeps it in FILE.
@@ -250,7 +247,7 @@ func cmdStatus(_ *testscript.TestScript, w *world, args []string) error {
 		if err != nil {
 			return false, err
 		}
-		list, err := w.forge.statuses(w.as(ana), pull.Head.SHA)
+		list, err := w.forge.statuses(w.as(ana), pull.SHA)
 		if err != nil {
 			return false, err
 		}
@@ -306,8 +303,7 @@ func cmdSet(_ *testscript.TestScript, w *world, args []string) error {
 	if key == "draft" {
 		return w.forge.setDraft(w.as(ana), pull, value == "true")
 	}
-	_, err = w.api(ana, http.MethodPatch, repoPath("/pulls/%s", args[0]), map[string]string{key: value}, nil)
-	return err
+	return w.forge.set(w.as(ana), args[0], key, value)
 }
 
 // get PATH FILE: a page of the server.
@@ -388,19 +384,13 @@ func send(ts *testscript.TestScript, w *world, event string, body []byte, sign, 
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-GitHub-Event", event)
-	req.Header.Set("X-GitHub-Delivery", id)
 	secret := webhookSecret
-	if sign == "bad" {
-		secret = "another"
-	} else if by, ok := strings.CutPrefix(sign, "by:"); ok {
+	if by, ok := strings.CutPrefix(sign, "by:"); ok {
 		secret = by
+	} else if sign != "good" {
+		secret = map[string]string{"bad": "another", "none": ""}[sign]
 	}
-	if sign != "none" {
-		mac := hmac.New(sha256.New, []byte(secret))
-		mac.Write(body)
-		req.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
-	}
+	w.forge.sign(req.Header, event, id, secret, body)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func cmdAPI(ts *testscript.TestScript, w *world, args []string) error {
 	var made any
 	path, root := strings.CutPrefix(args[2], "~")
 	if !root {
-		path = repoPath("%s", args[2])
+		path = w.forge.path(args[2])
 	}
 	status, err := w.api(args[0], args[1], path, body, &made)
 	if status/100 == 2 && made == nil { // there is nothing in it

@@ -3,6 +3,9 @@ package e2e
 import (
 	"bytes"
 	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +26,7 @@ import (
 	"github.com/tidegate/tidegate/vcs/devforge"
 )
 
-// forge is where a story's repository and its people are. Its REST API reads as GitHub's in most of what stories ask.
+// forge is where a story's repository and its people are.
 type forge interface {
 	// api is the root of the REST API, host the forge's in the allowlist.
 	api() string
@@ -45,6 +48,22 @@ type forge interface {
 	undelivered() (int, error)
 	// redeliver sends the webhooks so far once more, under their own ids or under others. What a forge can't do is nothing.
 	redeliver(newIDs bool) error
+	// path is where the API has the repository, and what is below it; references are made of a mark and a number, and pages
+	// of pull requests lie below pages.
+	path(below string) string
+	references() (mark, pages string)
+	// sign makes a body a webhook with a secret; "" does not sign it.
+	sign(h http.Header, event, id, secret string, body []byte)
+	open(as asks, title, head, base string) (int, error)
+	pull(as asks, number string) (pullNow, error)
+	// set changes a pull request's state (open, closed), title or base.
+	set(as asks, pull, key, value string) error
+	comment(as asks, pull, text string) error
+	comments(as asks, pull int) ([]comment, error)
+	// branch is an error that isNotFound where there is none.
+	branch(as asks, name string) error
+	// check sets a commit status: pending, success or failure.
+	check(as asks, sha, context, state string) error
 	// statuses of a commit, newest first.
 	statuses(as asks, sha string) ([]status, error)
 	merge(as asks, pull string) error
@@ -72,9 +91,13 @@ func (w *world) as(user string) asks {
 
 type status struct{ State, Context, Description string }
 
+// pullNow is open, closed or merged.
+type pullNow struct{ State, SHA string }
+
 // devForge is devforge on loopback.
 type devForge struct {
 	*devforge.Forge
+	githubLike
 	http *httptest.Server
 
 	mu    sync.Mutex
@@ -243,6 +266,23 @@ func (f *devForge) serving(secrets string) []string {
 func (f *devForge) target(events string) error {
 	f.MoveHooks(owner, name, events)
 	return nil
+}
+
+func (f *devForge) references() (mark, pages string) { return "#", "pull" }
+
+func (f *devForge) sign(h http.Header, event, id, secret string, body []byte) {
+	h.Set("X-GitHub-Event", event)
+	h.Set("X-GitHub-Delivery", id)
+	if secret != "" {
+		h.Set("X-Hub-Signature-256", "sha256="+signature(secret, body))
+	}
+}
+
+// signature is how GitHub and Gitea sign.
+func signature(secret string, body []byte) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write(body)
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 func (f *devForge) settle() error             { return nil }

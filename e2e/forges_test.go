@@ -45,7 +45,7 @@ func TestTwoForges(t *testing.T) {
 	must(t, g.target(w.server.url+"/events"))
 	other.server = w.server
 	for _, in := range []*world{w, other} {
-		_, err := in.api(ana, http.MethodPost, repoPath("/pulls"), map[string]any{"title": "Change", "head": "change", "base": "main"}, nil)
+		_, err := in.forge.open(in.as(ana), "Change", "change", "main")
 		must(t, err)
 		must(t, in.planAndApply(1, soakProject(0)))
 	}

@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,9 +17,6 @@ import (
 
 	"github.com/tidegate/tidegate/vcs/gitea/giteatest"
 )
-
-// onlyOnDevforge are the commands for which the forge has to be a stand-in: it misbehaves, sends what it is told to, or counts.
-var onlyOnDevforge = regexp.MustCompile(`(?m)^!? ?(faults|late|deliver|lock|permit|calls|fork|hook|cli|app|sshd|behind)( |$)`)
 
 // notOnGitea are the stories that a Gitea can't tell, and why.
 func notOnGitea() map[string]string {
@@ -34,35 +29,13 @@ func notOnGitea() map[string]string {
 // which does as it is told.
 func TestStoriesOnGitea(t *testing.T) {
 	t.Parallel()
-	all, err := filepath.Glob(filepath.Join("testdata", "stories", "*.txtar"))
-	must(t, err)
-	p := params(t)
-	p.Files, err = filepath.Glob(filepath.Join("testdata", "gitea", "*.txtar"))
-	must(t, err)
-	for _, file := range all {
-		raw, err := os.ReadFile(file)
-		must(t, err)
-		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
-		if _, no := notOnGitea()[name]; !no && !onlyOnDevforge.Match(raw) {
-			p.Files = append(p.Files, file)
-		}
-	}
-	if len(p.Files) < 40 {
-		t.Errorf("%d of %d stories can be told, which is too few to prove anything", len(p.Files), len(all))
-	}
-	setUp := p.Setup
-	p.Setup = func(env *testscript.Env) error {
-		env.Values[giteaKey{}] = true
-		return setUp(env)
-	}
-	testscript.Run(t, p)
+	storiesOn(t, "gitea", notOnGitea(), func(tb testing.TB, dir string) forge { tb.Helper(); return newGitea(tb, dir, webhookSecret) })
 }
-
-type giteaKey struct{}
 
 // giteaForge is a Gitea of the story's own.
 type giteaForge struct {
 	*giteatest.Server
+	githubLike
 	tokens map[string]string
 	hook   int64
 	owners int64  // 0: the owner has no webhook
@@ -137,6 +110,16 @@ func (f *giteaForge) hookTo(events string) map[string]any {
 func (f *giteaForge) as(user string) asks {
 	w := &world{forge: f}
 	return w.as(user)
+}
+
+func (f *giteaForge) references() (mark, pages string) { return "#", "pulls" }
+
+func (f *giteaForge) sign(h http.Header, event, id, secret string, body []byte) {
+	h.Set("X-Gitea-Event", event)
+	h.Set("X-Gitea-Delivery", id)
+	if secret != "" {
+		h.Set("X-Gitea-Signature", signature(secret, body))
+	}
 }
 
 func (f *giteaForge) settle() error { return f.Settle() }
@@ -247,17 +230,14 @@ func (f *giteaForge) setDraft(as asks, pull int, draft bool) error {
 }
 
 func (f *giteaForge) folded(pull int) (int, error) {
-	var all []comment
-	if err := f.as(ana)(http.MethodGet, repoPath("/issues/%s/comments", strconv.Itoa(pull)), nil, &all); err != nil {
-		return 0, err
-	}
+	all, err := f.comments(f.as(ana), pull)
 	n := 0
 	for _, c := range all {
 		if c.User.Login == bot && strings.HasPrefix(c.Body, "<details><summary>Outdated</summary>") {
 			n++
 		}
 	}
-	return n, nil
+	return n, err
 }
 
 func (f *giteaForge) close() {

@@ -19,25 +19,11 @@ func cmdIs(_ *testscript.TestScript, w *world, args []string) error {
 	}
 	return w.until("is "+strings.Join(args, " "), func() (bool, error) {
 		pull, err := w.pull(args[0])
-		if pull.Merged {
-			pull.State = "merged"
-		}
 		return pull.State == args[1], cmp.Or(err, fmt.Errorf("it is %s", pull.State))
 	})
 }
 
-type pullNow struct {
-	State  string
-	Merged bool
-	Head   struct {
-		SHA string `json:"sha"`
-	}
-}
-
-func (w *world) pull(number string) (p pullNow, err error) {
-	_, err = w.api(ana, http.MethodGet, repoPath("/pulls/%s", number), nil, &p)
-	return p, err
-}
+func (w *world) pull(number string) (pullNow, error) { return w.forge.pull(w.as(ana), number) }
 
 // branch NAME there|gone: waits until a branch is.
 func cmdBranch(_ *testscript.TestScript, w *world, args []string) error {
@@ -45,8 +31,8 @@ func cmdBranch(_ *testscript.TestScript, w *world, args []string) error {
 		return err
 	}
 	return w.until("branch "+strings.Join(args, " "), func() (bool, error) {
-		status, err := w.api(ana, http.MethodGet, repoPath("/branches/%s", args[0]), nil, nil)
-		if status == http.StatusNotFound {
+		err := w.forge.branch(w.as(ana), args[0])
+		if isNotFound(err) {
 			return args[1] == "gone", fmt.Errorf("it is gone")
 		}
 		return err == nil && args[1] == "there", cmp.Or(err, fmt.Errorf("it is there"))
@@ -62,8 +48,7 @@ func cmdCheck(_ *testscript.TestScript, w *world, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.api(raj, http.MethodPost, repoPath("/statuses/%s", pull.Head.SHA), map[string]string{"context": args[1], "state": args[2]}, nil)
-	return err
+	return w.forge.check(w.as(raj), pull.SHA, args[1], args[2])
 }
 
 // protect BRANCH [CONTEXT...]: a branch takes only heads that have these statuses, successful ones; without any it takes all.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -23,6 +24,43 @@ func TestStories(t *testing.T) {
 	p.Dir = filepath.Join("testdata", "stories")
 	testscript.Run(t, p)
 }
+
+// onlyOnDevforge are the commands for which the forge has to be a stand-in: it misbehaves, sends what it is told to, or counts.
+var onlyOnDevforge = regexp.MustCompile(`(?m)^!? ?(faults|late|deliver|lock|permit|calls|fork|hook|cli|app|sshd|behind)( |$)`)
+
+// storiesOn tells on another forge the stories that need no stand-in and those of its dialect: all but those that it can't tell.
+func storiesOn(t *testing.T, dialect string, not map[string]string, found founder) {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join("testdata", "stories", "*.txtar"))
+	must(t, err)
+	p := params(t)
+	p.Files, err = filepath.Glob(filepath.Join("testdata", dialect, "*.txtar"))
+	must(t, err)
+	for _, file := range all {
+		raw, err := os.ReadFile(file)
+		must(t, err)
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		if _, no := not[name]; no {
+			delete(not, name)
+		} else if !onlyOnDevforge.Match(raw) {
+			p.Files = append(p.Files, file)
+		}
+	}
+	if len(p.Files) < 40 || len(not) > 0 {
+		t.Errorf("%d of %d stories can be told, which is too few to prove anything; of what can't, there is no %v", len(p.Files), len(all), not)
+	}
+	setUp := p.Setup
+	p.Setup = func(env *testscript.Env) error {
+		env.Values[founderKey{}] = found
+		return setUp(env)
+	}
+	testscript.Run(t, p)
+}
+
+// founder makes a forge for a story, in its directory.
+type founder = func(tb testing.TB, dir string) forge
+
+type founderKey struct{}
 
 // params are how stories run, without the stories.
 func params(t *testing.T) testscript.Params {
@@ -112,14 +150,17 @@ func (w *world) setUp(env *testscript.Env, terraform string) error {
 	if !ok {
 		return fmt.Errorf("the story runs as %T, not as a test", env.T())
 	}
-	if env.Values[giteaKey{}] != nil {
-		w.forge = newGitea(t, w.dir, webhookSecret)
+	if found, ok := env.Values[founderKey{}].(founder); ok {
+		w.forge = found(t, w.dir)
 	} else {
 		w.dev = newForge(t, w.dir)
 		w.forge = w.dev
 	}
 	w.states = newStates()
 	env.Setenv("FORGE", w.forge.host())
+	mark, pages := w.forge.references()
+	env.Setenv("REF", mark)
+	env.Setenv("PULLS", pages)
 	if _, err := os.Stat(filepath.Join(w.dir, "main")); err != nil {
 		return nil
 	}

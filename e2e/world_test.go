@@ -118,19 +118,7 @@ type comment struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-func (w *world) comments(pull int) ([]comment, error) {
-	var all []comment
-	for page := 1; ; page++ {
-		var some []comment
-		if _, err := w.api(ana, http.MethodGet, repoPath("/issues/%d/comments?per_page=100&page=%d", pull, page), nil, &some); err != nil {
-			return nil, err
-		}
-		all = append(all, some...)
-		if len(some) < 100 {
-			return all, nil
-		}
-	}
-}
+func (w *world) comments(pull int) ([]comment, error) { return w.forge.comments(w.as(ana), pull) }
 
 // answers are the bot's comments on a pull request, without progress.
 func (w *world) answers(pull int) ([]comment, error) {

@@ -3,7 +3,6 @@ package github
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,12 +79,8 @@ func undecided(raw *gh.PullRequest) bool {
 }
 
 // blocked finds out what is in the way of a pull request that GitHub would not merge. Where all of that is ours it is
-// ready.
+// ready: a rule that can't be looked at is not in the way then, as nothing could be applied where there is one.
 func (c *Client) blocked(ctx context.Context, op string, pull vcs.Pull, ours func(string) bool, behind bool) (vcs.Mergeable, error) {
-	var why []string
-	if behind {
-		why = append(why, fmt.Sprintf("%s has moved on, and wants branches that are up to date with it", rest.Quote(pull.Base.Ref)))
-	}
 	base, err := c.branch(ctx, op, pull.Repo, pull.Base.Ref)
 	if err != nil {
 		return vcs.Mergeable{}, err
@@ -94,13 +89,20 @@ func (c *Client) blocked(ctx context.Context, op string, pull vcs.Pull, ours fun
 	if err != nil {
 		return vcs.Mergeable{}, err
 	}
-	contexts := slices.Concat(base.Protection.Checks.Contexts, rules.contexts)
-	slices.Sort(contexts)
-	unmet, own, err := c.unmet(ctx, op, pull, slices.Compact(contexts), ours)
+	if !behind && rules.strict { // GitHub may say "blocked" of what is behind as well
+		if behind, err = c.behind(ctx, op, pull, base); err != nil {
+			return vcs.Mergeable{}, err
+		}
+	}
+	var why []string
+	if behind {
+		why = append(why, fmt.Sprintf("%s has moved on, and wants branches that are up to date with it", rest.Quote(pull.Base.Ref)))
+	}
+	unmet, own, err := c.unmet(ctx, op, pull, neededBy(base, rules), ours)
 	if err != nil {
 		return vcs.Mergeable{}, err
 	}
-	review, err := c.review(ctx, op, pull)
+	review, err := c.review(ctx, op, pull, rules)
 	if err != nil {
 		return vcs.Mergeable{}, err
 	}
@@ -137,128 +139,94 @@ func untold(pull vcs.Pull, r rules) string {
 	return text + "; its rules are about " + strings.Join(asks, ", ")
 }
 
-// unmet tells which of the contexts that must be successful are not, and whether one of ours is among them. What is ours
-// is not told.
-func (c *Client) unmet(ctx context.Context, op string, pull vcs.Pull, contexts []string, ours func(string) bool) (why []string, own bool, err error) {
-	if len(contexts) == 0 {
-		return nil, false, nil
-	}
-	states, err := c.statuses(ctx, op, pull)
-	if err != nil {
-		return nil, false, err
-	}
-	hidden := false
-	if slices.ContainsFunc(contexts, func(name string) bool { return !ours(name) }) {
-		if hidden, err = c.checks(ctx, op, pull, states); err != nil {
-			return nil, false, err
-		}
-	}
-	for _, name := range contexts {
-		state, known := states[name]
-		switch {
-		case known && state == vcs.Success:
-		case ours(name):
-			own = true
-		case known && state == vcs.Failure:
-			why = append(why, rest.Quote(name)+" is required and has failed")
-		case known:
-			why = append(why, rest.Quote(name)+" is required and is not done yet")
-		case hidden:
-			why = append(why, rest.Quote(name)+" is required, and whether it is successful the account may not see (permission Checks: read)")
-		default:
-			why = append(why, rest.Quote(name)+" is required and has not been reported")
-		}
-	}
-	return why, own, nil
-}
-
-// statuses are the states of the statuses at the head.
-func (c *Client) statuses(ctx context.Context, op string, pull vcs.Pull) (map[string]vcs.StatusState, error) {
-	states := map[string]vcs.StatusState{}
-	err := c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
-		var some *gh.CombinedStatus
-		err = c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
-			some, resp, err = c.api.Repositories.GetCombinedStatus(ctx, pull.Repo.Owner, pull.Repo.Name, pull.Head.SHA, &page)
-			return resp, err
-		})
-		if err != nil {
-			return resp, err
-		}
-		for _, s := range some.Statuses {
-			states[s.GetContext()] = stateOf(s.GetState())
-		}
-		return resp, nil
-	})
-	return states, err
-}
-
-// checks adds those of the check runs at the head: of a status and a check run with one name both must be successful. It
-// reports whether they are hidden from the account.
-func (c *Client) checks(ctx context.Context, op string, pull vcs.Pull, states map[string]vcs.StatusState) (hidden bool, err error) {
-	err = c.pages(op, func(page gh.ListOptions) (resp *gh.Response, err error) {
-		var some *gh.ListCheckRunsResults
-		err = c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) {
-			opts := &gh.ListCheckRunsOptions{ListOptions: page}
-			some, resp, err = c.api.Checks.ListCheckRunsForRef(ctx, pull.Repo.Owner, pull.Repo.Name, pull.Head.SHA, opts)
-			return resp, err
-		})
-		if err != nil {
-			return resp, err
-		}
-		for _, run := range some.CheckRuns {
-			if state, known := states[run.GetName()]; !known || state == vcs.Success {
-				states[run.GetName()] = stateOf(run.GetConclusion())
-			}
-		}
-		return resp, nil
-	})
-	if errors.Is(err, vcs.ErrRefused) || isNotFound(err) {
-		return true, nil
-	}
-	return false, err
-}
-
-// stateOf reads the state of a status, and the conclusion of a check run: "" is that of one that runs.
-// https://docs.github.com/pull-requests/collaborating-with-pull-requests/collaborating-on-repositories-with-code-quality-features/about-status-checks
-func stateOf(s string) vcs.StatusState {
-	switch s {
-	case "success", "neutral", "skipped":
-		return vcs.Success
-	case "pending", "":
-		return vcs.Pending
-	default:
-		return vcs.Failure
-	}
-}
-
 // decision asks for what the reviews come to. REST tells no such thing.
 const decision = `query($owner: String!, $name: String!, $number: Int!) {
   repository(owner: $owner, name: $name) { pullRequest(number: $number) { reviewDecision } }
 }`
 
 // review tells what is missing of the reviews that the base asks for.
-func (c *Client) review(ctx context.Context, op string, pull vcs.Pull) ([]string, error) {
-	body, err := json.Marshal(query{Query: decision, Variables: map[string]any{
-		"owner": pull.Repo.Owner, "name": pull.Repo.Name, "number": pull.Number,
-	}})
+func (c *Client) review(ctx context.Context, op string, pull vcs.Pull, of rules) ([]string, error) {
+	got, err := c.asked(ctx, op, pull, decision, "")
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
+		return nil, err
+	}
+	var why []string
+	switch got.ReviewDecision {
+	case "CHANGES_REQUESTED":
+		why = append(why, "a review asks for changes")
+	case "REVIEW_REQUIRED":
+		why = append(why, "a review that approves is missing")
+	}
+	if of.resolved {
+		open, err := c.unresolved(ctx, op, pull)
+		if err != nil {
+			return nil, err
+		}
+		if open {
+			why = append(why, "it has conversations that are not resolved")
+		}
+	}
+	return why, nil
+}
+
+// threads asks for the conversations, which REST does not tell either.
+const threads = `query($owner: String!, $name: String!, $number: Int!, $after: String) {
+  repository(owner: $owner, name: $name) { pullRequest(number: $number) {
+    reviewThreads(first: 100, after: $after) { nodes { isResolved } pageInfo { hasNextPage endCursor } }
+  } }
+}`
+
+// unresolved reports whether a conversation is not resolved.
+func (c *Client) unresolved(ctx context.Context, op string, pull vcs.Pull) (bool, error) {
+	after := ""
+	for range maxPages {
+		got, err := c.asked(ctx, op, pull, threads, after)
+		if err != nil {
+			return false, err
+		}
+		for _, one := range got.Threads.Nodes {
+			if !one.Resolved {
+				return true, nil
+			}
+		}
+		next := got.Threads.Page
+		if !next.More || next.End == after {
+			return false, nil
+		}
+		after = next.End
+	}
+	return false, fmt.Errorf("%s: the list has more than %d pages", op, maxPages)
+}
+
+// answered is what GraphQL tells of a pull request.
+type answered struct {
+	ReviewDecision string `json:"reviewDecision"`
+	Threads        struct {
+		Nodes []struct {
+			Resolved bool `json:"isResolved"`
+		} `json:"nodes"`
+		Page struct {
+			More bool   `json:"hasNextPage"`
+			End  string `json:"endCursor"`
+		} `json:"pageInfo"`
+	} `json:"reviewThreads"`
+}
+
+// asked asks GraphQL about a pull request. after is where a page begins, "" for the first.
+func (c *Client) asked(ctx context.Context, op string, pull vcs.Pull, text, after string) (answered, error) {
+	q := query{Query: text, Variables: map[string]any{"owner": pull.Repo.Owner, "name": pull.Repo.Name, "number": pull.Number}}
+	if after != "" {
+		q.Variables["after"] = after
+	}
+	body, err := json.Marshal(q)
+	if err != nil {
+		return answered{}, fmt.Errorf("%s: %w", op, err)
 	}
 	var got struct {
 		Repository struct {
-			PullRequest struct {
-				ReviewDecision string `json:"reviewDecision"`
-			} `json:"pullRequest"`
+			Pull answered `json:"pullRequest"`
 		} `json:"repository"`
 	}
-	if err := c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) { return c.query(ctx, body, &got) }); err != nil {
-		return nil, err
-	}
-	switch got.Repository.PullRequest.ReviewDecision {
-	case "CHANGES_REQUESTED":
-		return []string{"a review asks for changes"}, nil
-	case "REVIEW_REQUIRED":
-		return []string{"a review that approves is missing"}, nil
-	}
-	return nil, nil
+	err = c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) { return c.query(ctx, body, &got) })
+	return got.Repository.Pull, err
 }

@@ -2,6 +2,7 @@ package github_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -128,6 +129,46 @@ func TestMergeableBlocked(t *testing.T) {
 	reviews := func(decision string) forgetest.Step {
 		return forgetest.Reply(http.StatusOK, fmt.Sprintf(`{"data":{"repository":{"pullRequest":{"reviewDecision":%s}}}}`, decision))
 	}
+	talks := func(pages ...string) forgetest.Step { // whether the conversations of each page are resolved
+		return func(req *http.Request) (*http.Response, error) {
+			var asked struct {
+				Query     string
+				Variables struct {
+					Owner, Name, After string
+					Number             int
+				}
+			}
+			must(t, json.NewDecoder(req.Body).Decode(&asked))
+			of := asked.Variables
+			if of.Owner != "acme" || of.Name != "infra" || of.Number != 12 {
+				t.Errorf("asked about %+v", of)
+			}
+			if !strings.Contains(asked.Query, "reviewThreads") {
+				return reviews("null")(req)
+			}
+			page := 0
+			if of.After != "" {
+				_, err := fmt.Sscanf(of.After, "page %d", &page)
+				must(t, err)
+			}
+			nodes, end := pages[page], fmt.Sprintf("page %d", page+1)
+			return forgetest.Reply(http.StatusOK, fmt.Sprintf(`{"data":{"repository":{"pullRequest":{"reviewThreads":{"nodes":[%s],"pageInfo":{"hasNextPage":%v,"endCursor":%q}}}}}}`, nodes, page+1 < len(pages), end))(req)
+		}
+	}
+	const resolved, open = `{"isResolved":true}`, `{"isResolved":false}`
+	bound := func(app any, more string) forgetest.Step { // ci/lint must be of an App
+		return ruled("required_status_checks", fmt.Sprintf(`{"required_status_checks":[{"context":"ci/lint","integration_id":%v},{"context":"tidegate/apply"}]%s}`, app, more))
+	}
+	byApp := func(app int, conclusion string) forgetest.Step {
+		return forgetest.Reply(http.StatusOK, fmt.Sprintf(`{"check_runs":[{"name":"ci/lint","conclusion":%q,"app":{"id":%d}}]}`, conclusion, app))
+	}
+	setBy := func(avatar string) forgetest.Step {
+		return forgetest.Reply(http.StatusOK, fmt.Sprintf(`{"statuses":[{"context":"ci/lint","state":"success","avatar_url":%q}]}`, avatar))
+	}
+	shows := func(checks string) forgetest.Step { // the protection of a branch, as newer servers show it
+		return forgetest.Reply(http.StatusOK, `{"commit":{"sha":"`+sha("base")+`"},"protected":true,"protection":{"required_status_checks":{"contexts":["ci/lint","tidegate/apply"],"checks":`+checks+`}}}`)
+	}
+	behindBy := func(n int) forgetest.Step { return forgetest.Reply(http.StatusOK, fmt.Sprintf(`{"behind_by":%d}`, n)) }
 	paged := func(more string, s forgetest.Step) forgetest.Step { // there is another page
 		return func(req *http.Request) (*http.Response, error) {
 			resp, err := s(req)
@@ -139,8 +180,12 @@ func TestMergeableBlocked(t *testing.T) {
 	const (
 		pull, branch, rules, graph = "/pulls/12", "/branches/main", "/rules/branches/main", "/graphql"
 		checking                   = `{"required_status_checks":[{"context":"ci/lint"},{"context":"tidegate/apply"}]}`
+		strict                     = `,"strict_required_status_checks_policy":true`
+		notOfApp                   = "`ci/lint` of the App with the id 15368 is required and has not been reported"
+		openTalk                   = "it has conversations that are not resolved"
 		untold                     = "the forge does not tell why it would not merge it into `main`"
 	)
+	compare := "/compare/" + sha("base") + "..." + sha("head")
 	status, check := "/commits/"+sha("head")+"/status", "/commits/"+sha("head")+"/check-runs"
 	var many []string
 	for i := range 300 {
@@ -184,6 +229,27 @@ func TestMergeableBlocked(t *testing.T) {
 		"nothing":    {site{branch: protected(), graph: reviews(`null`)}, inTheWay(untold)},
 		"signatures": {site{branch: protected(), rules: ruled("required_signatures", "null")}, inTheWay(untold + "; its rules are about signed commits")},
 		"a queue":    {site{branch: protected("tidegate/apply"), status: statuses(), rules: ruled("merge_queue", "{}")}, ready},
+
+		"an App's check run":               {site{rules: bound(15368, ""), status: statuses(), check: byApp(15368, "success")}, ready},
+		"an App's check run that fails":    {site{rules: bound(15368, ""), status: setBy("https://avatars.githubusercontent.com/in/15368?v=4"), check: byApp(15368, "failure")}, inTheWay("`ci/lint` of the App with the id 15368 is required and has failed")},
+		"another App's check run":          {site{rules: bound(15368, ""), status: statuses(), check: byApp(7, "success")}, inTheWay(notOfApp)},
+		"another App's failure":            {site{rules: bound(15368, ""), status: setBy("https://avatars.githubusercontent.com/in/15368?v=4"), check: byApp(7, "failure")}, ready},
+		"a status in the place of an App":  {site{rules: bound(15368, ""), status: statuses("ci/lint", "success"), check: runs()}, inTheWay(notOfApp)},
+		"a user's in the place of an App":  {site{rules: bound(15368, ""), status: setBy("https://avatars.githubusercontent.com/u/15368?v=4"), check: runs()}, inTheWay(notOfApp)},
+		"a status by the App":              {site{rules: bound(15368, ""), status: setBy("https://avatars.githubusercontent.com/in/15368?v=4"), check: runs()}, ready},
+		"anybody's by a ruleset":           {site{rules: bound(-1, ""), status: statuses("ci/lint", "success"), check: runs()}, ready},
+		"an App's by the protection":       {site{branch: shows(`[{"context":"ci/lint","app_id":15368},{"context":"tidegate/apply","app_id":null}]`), status: statuses("ci/lint", "success"), check: runs()}, inTheWay(notOfApp)},
+		"anybody's by the protection":      {site{branch: shows(`[{"context":"ci/lint","app_id":-1},{"context":"tidegate/apply","app_id":null}]`), status: statuses("ci/lint", "success"), check: runs()}, ready},
+		"a protection that tells half":     {site{branch: shows(`[{"context":"tidegate/apply"}]`), status: statuses(), check: runs()}, inTheWay("`ci/lint` is required and has not been reported")},
+		"an open conversation":             {site{branch: protected("tidegate/apply"), status: statuses(), rules: ruled("pull_request", `{"required_review_thread_resolution":true}`), graph: talks(resolved + "," + open)}, inTheWay(openTalk)},
+		"an open conversation, far behind": {site{branch: protected("tidegate/apply"), status: statuses(), rules: ruled("pull_request", `{"required_review_thread_resolution":true}`), graph: talks(resolved, resolved, open)}, inTheWay(openTalk)},
+		"resolved conversations":           {site{branch: protected("tidegate/apply"), status: statuses(), rules: ruled("pull_request", `{"required_review_thread_resolution":true}`), graph: talks(resolved, resolved)}, ready},
+		"open conversations that may be":   {site{branch: protected("tidegate/apply"), status: statuses(), rules: ruled("pull_request", `{}`), graph: talks(open)}, ready},
+		"signatures beside ours":           {site{branch: protected("tidegate/apply"), status: statuses(), rules: ruled("required_signatures", "null")}, ready},
+		"behind, and ours":                 {site{branch: shows(`null`), rules: bound(-1, strict), status: statuses("ci/lint", "success"), check: runs(), compare: behindBy(2)}, inTheWay("`main` has moved on, and wants branches that are up to date with it")},
+		"not behind, and ours":             {site{branch: shows(`null`), rules: bound(-1, strict), status: statuses("ci/lint", "success"), check: runs(), compare: behindBy(0)}, ready},
+		"behind where that may be":         {site{branch: shows(`null`), rules: bound(-1, ""), status: statuses("ci/lint", "success"), check: runs(), compare: behindBy(2)}, ready},
+		"behind what is gone":              {site{branch: shows(`null`), rules: bound(-1, strict), status: statuses("ci/lint", "success"), check: runs()}, ready},
 		"behind": {
 			site{pull: state("behind"), branch: protected("ci/lint", "tidegate/apply"), status: statuses("ci/lint", "pending"), check: runs()},
 			inTheWay("`main` has moved on, and wants branches that are up to date with it", "`ci/lint` is required and is not done yet"),

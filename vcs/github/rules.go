@@ -23,9 +23,16 @@ type branch struct {
 	Protected  bool `json:"protected"`
 	Protection struct {
 		Checks struct {
-			Contexts []string `json:"contexts"`
+			Contexts []string        `json:"contexts"`
+			Checks   []requiredCheck `json:"checks"`
 		} `json:"required_status_checks"`
 	} `json:"protection"`
+}
+
+// requiredCheck is one of a branch's protection. App is null or -1 where everybody's counts.
+type requiredCheck struct {
+	Context string `json:"context"`
+	App     int64  `json:"app_id"`
 }
 
 func (c *Client) branch(ctx context.Context, op string, repo vcs.Repo, name string) (branch, error) {
@@ -37,8 +44,10 @@ func (c *Client) branch(ctx context.Context, op string, repo vcs.Repo, name stri
 // rules are what rulesets ask of a branch.
 type rules struct {
 	kinds []string
-	// contexts are the statuses and checks that must be successful.
-	contexts []string
+	// needs are the statuses and checks that must be successful.
+	needs []need
+	// strict: only what has all of the base is merged. resolved: only what has no conversation that is not resolved.
+	strict, resolved bool
 	// methods are the ways of merging that each rule about them has.
 	methods [][]vcs.MergeMethod
 }
@@ -97,21 +106,26 @@ func (r *rules) add(one rule) error {
 		var p struct {
 			Checks []struct {
 				Context string `json:"context"`
+				App     int64  `json:"integration_id"`
 			} `json:"required_status_checks"`
+			Strict bool `json:"strict_required_status_checks_policy"`
 		}
 		if err := json.Unmarshal(one.Parameters, &p); err != nil {
 			return err
 		}
 		for _, check := range p.Checks {
-			r.contexts = append(r.contexts, check.Context)
+			r.needs = append(r.needs, need{name: check.Context, app: max(check.App, 0)})
 		}
+		r.strict = r.strict || p.Strict
 	case "pull_request":
 		var p struct {
-			Methods []vcs.MergeMethod `json:"allowed_merge_methods"`
+			Methods  []vcs.MergeMethod `json:"allowed_merge_methods"`
+			Resolved bool              `json:"required_review_thread_resolution"`
 		}
 		if err := json.Unmarshal(one.Parameters, &p); err != nil {
 			return err
 		}
+		r.resolved = r.resolved || p.Resolved
 		if len(p.Methods) > 0 { // an older server does not tell
 			r.methods = append(r.methods, p.Methods)
 		}

@@ -114,9 +114,10 @@ func cmdRun(ts *testscript.TestScript, w *world, args []string) error {
 	if err != nil {
 		return err
 	}
+	mark, _ := w.forge.references()
 	for row := range strings.SplitSeq(index, "<tr>") {
 		link := runLink.FindString(row)
-		if strings.Contains(row, " #"+args[0]+"</a>") && link != "" {
+		if strings.Contains(row, " "+mark+args[0]+"</a>") && link != "" {
 			return cmdGet(ts, w, []string{link, args[1]})
 		}
 	}

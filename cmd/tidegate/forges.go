@@ -267,6 +267,16 @@ func (f forges) byInstance() map[string]vcs.Forge {
 	return all
 }
 
+// pullRef writes a reference as the forge of an instance does. One that is served no longer has what most have.
+func (f forges) pullRef(instance string, number int) string {
+	for _, c := range f {
+		if c.Site().Instance == instance {
+			return c.Site().PullRef(number)
+		}
+	}
+	return fmt.Sprintf("#%d", number)
+}
+
 // hooks are the forges that webhooks are taken from: none when the server asks by itself.
 func (f forges) hooks(polls bool) []vcs.Hook {
 	var all []vcs.Hook

@@ -130,7 +130,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 	register(metrics, from, hooks)
 	pages := web.New(web.Config{
 		Journal: kept.journal, Locks: kept.locks, Log: log, Version: build(), Now: time.Now, Release: release(engine),
-		OpenLog: runner.OpenLog, Seen: func() web.Seen { return seen(hooks.Seen()) },
+		OpenLog: runner.OpenLog, PullRef: forges.pullRef, Seen: func() web.Seen { return seen(hooks.Seen()) },
 	})
 	lis, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.listen)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -45,7 +44,9 @@ type Config struct {
 	// OpenLog opens what a job's processes have printed so far.
 	OpenLog func(jobDir string) (io.ReadCloser, error)
 	// Seen says which webhooks have come.
-	Seen    func() Seen
+	Seen func() Seen
+	// PullRef writes a reference to a pull request of a forge, as that forge does.
+	PullRef func(forge string, number int) string
 	Version string
 	Log     *slog.Logger
 	Now     func() time.Time
@@ -149,7 +150,7 @@ func (p *pages) index(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, run := range running {
-		page.Running = append(page.Running, runRow(run))
+		page.Running = append(page.Running, p.runRow(run))
 	}
 	const last = 30
 	recent, err := p.Journal.Runs(ctx, journal.Filter{Limit: last})
@@ -159,7 +160,7 @@ func (p *pages) index(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, run := range recent {
 		if run.State != journal.Running {
-			page.Recent = append(page.Recent, runRow(run))
+			page.Recent = append(page.Recent, p.runRow(run))
 		}
 	}
 	if page.Locks, err = p.lockRows(ctx); err != nil {
@@ -169,9 +170,9 @@ func (p *pages) index(w http.ResponseWriter, r *http.Request) {
 	p.show(w, r, page)
 }
 
-func runRow(r journal.Run) templates.RunRow {
+func (p *pages) runRow(r journal.Run) templates.RunRow {
 	row := templates.RunRow{
-		ID: r.ID, Repo: r.Repo, Number: r.Pull.Number, PullTitle: r.PullTitle, PullURL: r.PullURL, Command: r.Command,
+		ID: r.ID, Repo: r.Repo, Ref: p.PullRef(r.Pull.Repo.Forge, r.Pull.Number), PullTitle: r.PullTitle, PullURL: r.PullURL, Command: r.Command,
 		User: r.User, Summary: r.Summary, Running: r.State == journal.Running, Started: r.Started,
 	}
 	if !r.Ended.IsZero() {
@@ -191,11 +192,11 @@ func (p *pages) lockRows(ctx context.Context) ([]templates.LockRow, error) {
 	}
 	var out []templates.LockRow
 	for _, l := range locks {
-		row := lockRow(l)
+		row := p.lockRow(l)
 		for _, w := range waiters {
 			if w.Pull != l.Pull && covers(w.Key, l.Key) {
 				row.Waiters = append(row.Waiters, templates.WaiterRow{
-					PullURL: w.PullURL, PullTitle: w.PullTitle, Number: w.Pull.Number, Since: w.Since, Skipped: w.Skipped,
+					PullURL: w.PullURL, PullTitle: w.PullTitle, Ref: p.PullRef(w.Pull.Forge, w.Pull.Number), Since: w.Since, Skipped: w.Skipped,
 				})
 			}
 		}
@@ -213,10 +214,10 @@ func covers(a, b locking.Key) bool {
 	return a == b
 }
 
-func lockRow(l locking.Lock) templates.LockRow {
+func (p *pages) lockRow(l locking.Lock) templates.LockRow {
 	return templates.LockRow{
 		ID: l.Key.ID(), Repo: l.Repo, Dir: l.Key.Dir, Workspace: l.Key.Workspace, Project: l.Key.Project,
-		PullTitle: l.PullTitle, PullURL: l.PullURL, User: l.User, Number: l.Pull.Number, Since: l.Since,
+		PullTitle: l.PullTitle, PullURL: l.PullURL, User: l.User, Ref: p.PullRef(l.Pull.Forge, l.Pull.Number), Since: l.Since,
 	}
 }
 
@@ -278,7 +279,7 @@ func (p *pages) run(w http.ResponseWriter, r *http.Request) {
 		p.fault(w, r, err)
 		return
 	}
-	row := runRow(run)
+	row := p.runRow(run)
 	page := templates.RunPage{Page: p.page(run.Command+" on "+run.Repo, row.Running), Run: row, Head: run.Head, Base: run.Base, Source: source(run.Source)}
 	if page.Refused, page.Answer, err = p.refused(r, run.ID); err != nil {
 		p.fault(w, r, err)
@@ -286,7 +287,7 @@ func (p *pages) run(w http.ResponseWriter, r *http.Request) {
 	}
 	room := max(maxLog/max(len(jobs), 1), minLog)
 	for _, j := range jobs {
-		page.Jobs = append(page.Jobs, p.jobRow(run.Command, j, room))
+		page.Jobs = append(page.Jobs, p.jobRow(run, j, room))
 	}
 	p.show(w, r, page)
 }
@@ -327,13 +328,13 @@ func (p *pages) log(w http.ResponseWriter, r *http.Request) {
 }
 
 // jobRow shows at most room bytes of the job's log.
-func (p *pages) jobRow(command string, j journal.Job, room int) templates.JobRow {
+func (p *pages) jobRow(run journal.Run, j journal.Job, room int) templates.JobRow {
 	row := templates.JobRow{N: j.N, Name: name(j.Job.Project), State: string(j.State)}
 	if j.State == journal.JobWaiting && j.Waiting != nil {
-		row.State = fmt.Sprintf("waiting for #%d", j.Waiting.Pull)
+		row.State = "waiting for " + p.PullRef(run.Pull.Repo.Forge, j.Waiting.Pull)
 	}
 	if j.Result != nil {
-		row.State = ended(command, j.Result)
+		row.State = ended(run.Command, j.Result)
 		if c := j.Result.Changes; c.Known {
 			row.Changes = templates.Changes(c).String()
 		}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,9 @@ func open(t *testing.T) *site {
 			return io.NopCloser(strings.NewReader(text)), nil
 		},
 		Seen: func() web.Seen { return s.seen },
+		PullRef: func(forge string, number int) string {
+			return map[string]string{"github.com": "#", "gitlab.com": "!"}[forge] + strconv.Itoa(number)
+		},
 	})
 	return s
 }
@@ -293,6 +297,11 @@ func TestRunPage(t *testing.T) {
 		State: journal.JobWaiting, Waiting: &journal.Waiting{Pull: 118}, Job: runner.Job{Project: runner.Project{Dir: "dns", Workspace: "default"}},
 	})
 	s.page("/runs/"+waits, 200, "<code>dns</code>", "waiting for #118", "Nothing was run.")
+	gitlab := vcs.PullID{Repo: vcs.RepoID{Forge: "gitlab.com", ID: 7}, Number: 5}
+	waits = s.run(journal.Run{Pull: gitlab, Repo: "acme/live/infra", Command: "plan", Started: noon(), Ended: noon()}, journal.Job{
+		State: journal.JobWaiting, Waiting: &journal.Waiting{Pull: 118}, Job: runner.Job{Project: runner.Project{Dir: "dns", Workspace: "default"}},
+	})
+	s.page("/runs/"+waits, 200, "acme/live/infra !5", "waiting for !118")
 	done := s.run(journal.Run{Pull: pull(4), Repo: "acme/infra", Command: "plan", Started: noon(), Ended: noon()}, journal.Job{
 		State: journal.JobDone, Result: &runner.Summary{End: runner.Succeeded, Changes: runner.Changes{Add: 2, Destroy: 1, Known: true}},
 		Job: runner.Job{Dir: "/jobs/4", Project: runner.Project{Dir: "dns", Workspace: "default"}},

@@ -74,6 +74,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"submodule": cmdSubmodule,
 		"state":     cmdState,
 		"project":   onGitLab(cmdProject),
+		"rename":    onGitLab(cmdRename),
 		"publish":   onGitLab(cmdPublish),
 		"pipelines": onGitLab(cmdPipelines),
 		"pipeline":  onGitLab(cmdPipeline),

@@ -344,6 +344,16 @@ func cmdProject(ts *testscript.TestScript, w *world, f *gitlabForge, args []stri
 	return err
 }
 
+// rename PATH: the project gets another path, and other groups with it.
+func cmdRename(_ *testscript.TestScript, _ *world, f *gitlabForge, args []string) error {
+	if err := need(args, 1, "rename PATH"); err != nil {
+		return err
+	}
+	f.project.Rename(args[0])
+	f.at = args[0]
+	return nil
+}
+
 // publish: everybody may see the project and comment in it.
 func cmdPublish(_ *testscript.TestScript, _ *world, f *gitlabForge, _ []string) error {
 	f.project.Publish()

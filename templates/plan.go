@@ -153,6 +153,9 @@ func MergingNote(base string) string {
 	return "Nothing is left to apply: this is merged into " + Code(base) + " next."
 }
 
+// UnmergedNote says why what is applied is not merged by itself. why is as for NotMergedNote.
+func UnmergedNote(why string) string { return "This is not merged by itself: " + Sentence(why) + "." }
+
 // NotMergedNote says why a pull request was not merged that everything is applied of. why is a sentence of ours, without a
 // full stop, in which foreign text stands between backticks.
 func NotMergedNote(why string) string {

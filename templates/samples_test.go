@@ -224,6 +224,7 @@ func samples() map[string]string {
 		"plan_circle":         templates.Plan{Jobs: []templates.Job{waiting}, Notes: []string{circle}, CommentLimit: 60_000, Footer: f}.Render(),
 		"apply_one":           apply(applied("network", templates.Changes{Add: 1, Change: 1})),
 		"apply_merging":       templates.Apply{Jobs: []templates.Job{applied("network", templates.Changes{Add: 1})}, Notes: []string{templates.MergingNote("main")}, CommentLimit: 60_000, Footer: footer("apply", "comment:7")}.Render(),
+		"apply_unmerged":      templates.Apply{Jobs: []templates.Job{applied("network", templates.Changes{Add: 1})}, Notes: []string{templates.UnmergedNote("`dns` is not planned and applied; comment `plan`")}, CommentLimit: 60_000, Footer: footer("apply", "comment:7")}.Render(),
 		"not_merged":          templates.Notice{Headline: "Everything is applied, but this is not merged", Body: []string{templates.NotMergedNote("the status `ci/lint` is missing, and `main` takes nothing without it")}, Footer: none}.Render(),
 		"apply_partly":        apply(half, later, applied("dns", templates.Changes{Add: 1})),
 		"apply_unknown":       apply(lost),

@@ -70,7 +70,7 @@ func forms(s string) map[string]renderer {
 		"refusal":           templates.Refusal{Headline: "no: " + templates.Code(s), Body: []string{templates.Code(s)}, Footer: f},
 		"notice":            templates.Notice{Headline: "on " + templates.Code(s), Body: []string{templates.Code(s)}, Footer: f},
 		"submodules":        templates.Notice{Body: []string{templates.SubmodulesNote([]string{s})}, Footer: f},
-		"merging":           templates.Notice{Body: []string{templates.MergingNote(s), templates.NotMergedNote("the status `" + strings.ReplaceAll(s, "`", "'") + "` is missing")}, Footer: f},
+		"merging":           templates.Notice{Body: []string{templates.MergingNote(s), templates.UnmergedNote("`" + strings.ReplaceAll(s, "`", "'") + "` is not planned"), templates.NotMergedNote("the status `" + strings.ReplaceAll(s, "`", "'") + "` is missing")}, Footer: f},
 		"circle":            templates.Notice{Body: []string{templates.CircleNote([]templates.Hold{{Label: s, Holder: templates.Holder{Ref: "#1"}, Waiter: templates.Holder{Ref: "#2"}}})}, Footer: f},
 		"progress":          templates.Progress{Command: "plan", Total: 2, Footer: f},
 	}

@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tidegate/tidegate/runner/project"
 	"github.com/tidegate/tidegate/runner/supervisor"
 	"github.com/tidegate/tidegate/runner/terraform"
 	"github.com/tidegate/tidegate/runner/workdir"
@@ -269,10 +271,14 @@ func (s settings) lacks(may map[string]string) []string {
 	if s.automerge {
 		contents = "write"
 	}
-	var out []string
-	for _, need := range []struct{ name, how string }{
+	needs := []struct{ name, how string }{
 		{"contents", contents}, {"issues", "write"}, {"metadata", "read"}, {"pull_requests", "write"}, {"statuses", "write"},
-	} {
+	}
+	if s.automerge || slices.Contains(s.requirements, project.Mergeable) {
+		needs = append(needs, struct{ name, how string }{"checks", "read"})
+	}
+	var out []string
+	for _, need := range needs {
 		if has := may[need.name]; has != need.how && has != "write" && has != "admin" {
 			out = append(out, need.name+": "+need.how)
 		}

@@ -100,7 +100,7 @@ func options() []option {
 
 		{group: "Merging", name: "automerge", def: "false", help: "merge a pull request when nothing of it is left to apply, unless its repository says automerge: false; without it, if its repository says automerge: true"},
 		{group: "Merging", name: "automerge-method", holder: "METHOD", help: "merge, rebase or squash, as far as the forge knows it. Default: what the repository is set to"},
-		{group: "Merging", name: "delete-source-branch-on-merge", def: "false", help: "delete the branch after --automerge, unless the repository or one of its projects says otherwise"},
+		{group: "Merging", name: "delete-source-branch-on-merge", def: "false", help: "delete the branch after a merge by --automerge, unless the repository's file or one of its projects says otherwise"},
 	}
 }
 

@@ -397,7 +397,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 func TestWhatAnAppLacks(t *testing.T) {
 	t.Parallel()
 	may := map[string]string{"contents": "read", "issues": "read", "metadata": "read", "pull_requests": "write", "statuses": "admin"}
-	for want, s := range map[string]settings{"issues: write": {}, "contents: write, issues: write": {automerge: true}} {
+	for want, s := range map[string]settings{"issues: write": {}, "contents: write, issues: write, checks: read": {automerge: true}} {
 		if got := strings.Join(s.lacks(may), ", "); got != want {
 			t.Errorf("lacks() with automerge %v = %s, want %s", s.automerge, got, want)
 		}

@@ -60,7 +60,7 @@ func (e *Engine) decideApply(ctx context.Context, s scene) (verdict, error) {
 	}
 	todo := slices.DeleteFunc(named, func(c candidate) bool { return c.done() })
 	if len(todo) == 0 {
-		return e.nothingLeft(ctx, s)
+		return e.nothingLeft(ctx, s), nil
 	}
 	m, v, done, err := e.merge(ctx, s)
 	if err != nil || done {

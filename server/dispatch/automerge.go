@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tidegate/tidegate/runner/project"
 	"github.com/tidegate/tidegate/server/journal"
@@ -17,37 +18,47 @@ import (
 const (
 	pushedSince = "commits were pushed after it was applied; they are planned first"
 	wasClosed   = "it was closed"
+	damagedWhy  = "what is recorded of it is damaged; the server's log has more"
 )
 
-// How often a merge is tried, at first after a second, then after up to eight.
+// How often a merge is tried, at first after a second, then after up to eight. All of it together has its time, see pace.
 const (
 	triesToMerge = 6  // the forge is working it out, or its base moves: half a minute
 	triesBlocked = 3  // it may not have looked at our last status yet
-	triesAway    = 40 // it does not answer: five minutes
+	triesAway    = 12 // it does not answer
 )
 
-// mergeDue answers how the pull request is to be merged as soon as the run is answered, or nil. It is when nothing of it
-// is left to apply, and the repository, or else the operator, wants that.
-func (e *Engine) mergeDue(ctx context.Context, s scene, st stage) (*journal.Merging, error) {
-	if _, ok := s.forge.(vcs.Merger); !ok || s.ask.cmd.NoMerge || !chosen(st.config.Automerge, e.Options.Automerge) {
-		return nil, nil
+// longestWhy is how much is told of why a pull request is not merged, in bytes.
+const longestWhy = 2000
+
+// mergeDue answers how the pull request is to be merged as soon as the run is answered: when all that the merge touches is
+// applied, and the repository, or else the operator, wants that. Else why not, if that is worth telling.
+func (e *Engine) mergeDue(ctx context.Context, s scene, st stage) (due *journal.Merging, why string, err error) {
+	if _, ok := s.forge.(vcs.Merger); !ok || s.ask.cmd.NoMerge {
+		return nil, "", nil
+	}
+	if !chosen(st.config.Automerge, e.Options.Automerge) {
+		if s.ask.cmd.MergeMethod != "" {
+			why = "neither `--automerge` nor `automerge: true` in the repository's file is there"
+		}
+		return nil, why, nil
 	}
 	all, err := e.standing(ctx, s.pull.ID())
-	if err != nil || len(all) == 0 {
-		return nil, err
+	if err != nil || len(all) == 0 || slices.ContainsFunc(all, func(one standing) bool { return !one.done() }) {
+		return nil, "", err
 	}
-	due := journal.Merging{Head: s.run.Head, Method: e.Options.MergeMethod, DeleteBranch: true}
+	if why, err = e.incomplete(ctx, s, st, all); why != "" || err != nil {
+		return nil, why, err
+	}
+	due = &journal.Merging{Head: s.run.Head, Base: s.pull.Base.Ref, Method: e.Options.MergeMethod, DeleteBranch: e.Options.DeleteBranch}
 	if s.ask.cmd.MergeMethod != "" {
 		due.Method = vcs.MergeMethod(s.ask.cmd.MergeMethod)
 	}
 	for _, one := range all {
-		if !one.done() {
-			return nil, nil
-		}
-		repo := chosen(st.config.DeleteBranch, e.Options.DeleteBranch)
+		repo := chosen(st.config.DeleteBranch, true)
 		due.DeleteBranch = due.DeleteBranch && chosen(st.find(one.project).DeleteBranch, repo)
 	}
-	return &due, nil
+	return due, "", nil
 }
 
 // chosen is what somebody has said, or else the default.
@@ -56,6 +67,44 @@ func chosen(said *bool, def bool) bool {
 		return *said
 	}
 	return def
+}
+
+// incomplete is why what stands is not all that the merge of a stage touches: a project of it was never planned, or is not
+// applied, or is not ours to speak for any more.
+func (e *Engine) incomplete(ctx context.Context, s scene, st stage, all []standing) (string, error) {
+	changed, err := e.Work.Changed(ctx, s.repo, st.merge)
+	if err != nil {
+		return "", err
+	}
+	touched, err := project.SelectAll(ctx, st.tree, st.config, changed)
+	if err != nil {
+		return "", err
+	}
+	for _, p := range touched {
+		if !slices.ContainsFunc(all, func(one standing) bool { return one.project == identity(p) && one.done() }) {
+			return quoted(label(identity(p))) + " is not planned and applied; comment `plan`", nil
+		}
+	}
+	held, err := e.heldKeys(ctx, s.pull.ID())
+	if err != nil {
+		return "", err
+	}
+	for _, one := range all {
+		switch {
+		case !one.done():
+			return quoted(label(one.project)) + " is not applied any more", nil
+		case one.plan.State == journal.PlanApplied && !held[lockKey(s.pull.Repo.ID, one.project)]:
+			return "the lock on " + quoted(label(one.project)) + " was released after it was applied; plan it again", nil
+		}
+		r, err := e.moved(ctx, st, st.find(one.project), *one.plan)
+		if err != nil {
+			return "", err
+		}
+		if r != nil {
+			return quoted(s.pull.Base.Ref) + " has moved on in what " + quoted(label(one.project)) + " is made from, so that what was applied is not what would be merged; plan it again", nil
+		}
+	}
+	return "", nil
 }
 
 // unknownMethod: a forge is not asked for what it can't do.
@@ -83,39 +132,63 @@ func methodNames(m vcs.Merger) []string {
 }
 
 // nothingLeft is the answer to an apply where everything is applied. What could not be merged then is merged now.
-func (e *Engine) nothingLeft(ctx context.Context, s scene) (verdict, error) {
+func (e *Engine) nothingLeft(ctx context.Context, s scene) verdict {
 	v := verdict{answer: e.sayAllDone(), outcome: "nothing to apply"}
-	m, _, done, err := e.merge(ctx, s)
-	if err != nil || done {
-		return v, err
+	if _, ok := s.forge.(vcs.Merger); !ok || s.ask.cmd.NoMerge {
+		return v
 	}
-	st, why, err := e.today(ctx, s, m.Tree)
+	s, due, why, err := e.dueNow(ctx, s)
+	switch {
+	case err != nil: // what is asked for is answered all the same
+		e.Log.WarnContext(ctx, "looking whether it is to be merged", "pull", s.pull.ID().String(), "err", err)
+	case due != nil:
+		v.run, v.merging = s.run, due
+		v.answer = e.sayAllDone(templates.MergingNote(due.Base))
+	case why != "":
+		v.answer = e.sayAllDone(templates.UnmergedNote(why))
+	}
+	return v
+}
+
+// dueNow is mergeDue for the merge result as it is now, with the run that works on it.
+func (e *Engine) dueNow(ctx context.Context, s scene) (scene, *journal.Merging, string, error) {
+	m, v, done, err := e.merge(ctx, s)
+	if err != nil || done {
+		return s, nil, v.outcome, err
+	}
+	st, why, err := e.today(ctx, s, m)
 	if err != nil || why != "" {
-		return v, err
+		return s, nil, why, err
 	}
 	s.run.Head, s.run.Base, s.run.Merge, s.run.Tree = m.Head, m.Base, m.Commit, m.Tree
-	due, err := e.mergeDue(ctx, s, st)
+	due, why, err := e.mergeDue(ctx, s, st)
 	if err != nil || due == nil {
-		return v, err
+		return s, nil, why, err
 	}
-	all, err := e.standing(ctx, s.pull.ID())
-	if err != nil {
-		return v, err
+	if why, err = e.unapproved(ctx, s, st); why != "" {
+		return s, nil, why, err
 	}
-	required := &requirements{Engine: e, scene: s}
-	for _, one := range all {
-		r, err := required.unmet(ctx, st.find(one.project))
-		if err != nil {
-			return v, err
-		}
-		if r != nil {
-			v.answer = e.sayAllDone("It is not merged: " + templates.Sentence(r.why) + ".")
-			return v, nil
-		}
+	return s, due, "", err
+}
+
+// dueAfter is mergeDue for a run of applies that has ended. Its answer does not depend on it.
+func (e *Engine) dueAfter(ctx context.Context, s scene, jobs []journal.Job) (due *journal.Merging, note string) {
+	if s.ask.kind != askApply || anyUnapplied(jobs) {
+		return nil, ""
 	}
-	v.run, v.merging = s.run, due
-	v.answer = e.sayAllDone(templates.MergingNote(s.pull.Base.Ref))
-	return v, nil
+	st, why, err := e.today(ctx, s, mergeOf(s.run))
+	if err == nil && why == "" {
+		due, why, err = e.mergeDue(ctx, s, st)
+	}
+	switch {
+	case err != nil:
+		e.Log.WarnContext(ctx, "looking whether it is to be merged", "run", s.run.ID, "err", err)
+	case due != nil:
+		return due, templates.MergingNote(due.Base)
+	case why != "":
+		return nil, templates.UnmergedNote(why)
+	}
+	return nil, ""
 }
 
 // mergeUp merges what is to be merged when the answer of a run stands on the pull request. It can be begun again: what is
@@ -125,90 +198,107 @@ func (e *Engine) mergeUp(ctx context.Context, s scene, r journal.Report) error {
 		return nil
 	}
 	why, err := e.merging(ctx, s, r)
+	if journal.Damaged(err) {
+		e.Log.ErrorContext(ctx, "merging", "pull", s.pull.ID().String(), "run", s.run.ID, "err", err)
+		why, err = damagedWhy, nil
+	}
 	if err != nil {
 		return err
 	}
-	r.Merging.Ended = "merged"
-	if why != "" {
+	why = brief(why, longestWhy)
+	r.Merging.Ended = why
+	switch why {
+	case "":
+		r.Merging.Ended = "merged"
+	case wasClosed:
+	default:
 		e.Log.WarnContext(ctx, "not merging", "pull", s.pull.ID().String(), "run", s.run.ID, "why", why)
-		r.Merging.Ended = why
-	}
-	if why != "" && why != wasClosed {
-		err := e.notice(ctx, s.pull.ID(), "merge", s.run.ID, noticeText{
-			headline: "Everything is applied, but this is not merged",
-			body:     templates.NotMergedNote(why),
-		})
-		if err != nil {
+		if err := e.noticeOn(ctx, s.pull, "merge", s.run.ID, noticeText{
+			headline: "Everything is applied, but this is not merged", body: templates.NotMergedNote(why),
+		}); err != nil {
 			return err
 		}
 	}
 	return e.Journal.PutReport(ctx, r)
 }
 
+// brief cuts a sentence to so many bytes, between characters, and leaves its backticks in pairs.
+func brief(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	s = s[:limit]
+	if strings.Count(s, "`")%2 == 1 {
+		s += "`"
+	}
+	return s + " …"
+}
+
 // merging tries to merge until that is done, or of no use. why: it is not merged, in a sentence in which foreign words
 // stand between backticks.
 func (e *Engine) merging(ctx context.Context, s scene, r journal.Report) (why string, err error) {
-	switch age := time.Since(r.Intended); {
-	case r.Comment == 0:
-		return "the forge did not take the comment that shows what was applied", nil
-	case e.Options.RecoverMaxAge > 0 && age > e.Options.RecoverMaxAge:
-		return "the server was away after it was applied, and much may have happened since", nil
-	}
-	if why, err = e.statusesWritten(ctx, s); why != "" || err != nil {
-		return why, err
-	}
+	limited, cancel := context.WithTimeout(ctx, e.pace.merge)
+	defer cancel()
 	wait := e.pace.retry
 	for try := 1; ; try++ {
-		why, tries, err := e.mergeOnce(ctx, s, *r.Merging)
-		if err != nil {
-			why, tries = "the forge does not answer as it should", triesAway
-			e.Log.WarnContext(ctx, "merging", "pull", s.pull.ID().String(), "run", s.run.ID, "err", err)
-		}
-		if ctx.Err() != nil {
+		why, tries, err := e.mergeOnce(limited, s, r)
+		switch {
+		case ctx.Err() != nil:
 			return "", context.Cause(ctx)
+		case journal.Damaged(err):
+			return "", err
+		case err != nil:
+			why, tries = "the forge does not answer as it should", triesAway
+			e.Log.WarnContext(ctx, "merging", "pull", s.pull.ID().String(), "run", s.run.ID, "try", try, "err", err)
 		}
-		if try >= tries {
+		if try >= tries || limited.Err() != nil {
 			return why, nil
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if stop, err := e.mergeEnded(ctx, s); stop != "" || err != nil {
+			return stop, err
+		}
+		if err := e.rest(ctx, wait); err != nil {
 			return "", err
 		}
 		wait = min(2*wait, 8*e.pace.retry)
 	}
 }
 
-// statusesWritten writes what is not written of the statuses: the forge may wait for them, and nobody sets them on a
-// merged head.
-func (e *Engine) statusesWritten(ctx context.Context, s scene) (why string, err error) {
-	jobs, err := e.Journal.Jobs(ctx, s.run.ID)
+// mergeEnded is why a merge is not tried once more: somebody has taken back what it follows from, or waits for its end.
+func (e *Engine) mergeEnded(ctx context.Context, s scene) (string, error) {
+	by, err := e.cancels(ctx, s)
 	if err != nil {
 		return "", err
 	}
-	states, err := e.outcome(ctx, s, jobs)
-	if err != nil {
-		return "", err
+	if len(by) > 0 {
+		return "it was cancelled by " + quoted(by[0].User), nil
 	}
-	if left := e.statuses(ctx, s, states...); len(left) > 0 {
-		return "the forge did not take the status " + quoted(left[0].Context), nil
+	if what := e.lanes.hurrying(s.pull.ID()); what == askUnlock {
+		return "`unlock` was asked for before the forge was ready", nil
 	}
 	return "", nil
 }
 
 // mergeOnce looks at how things stand, and merges. tries is how many are worth it, this one among them.
-func (e *Engine) mergeOnce(ctx context.Context, s scene, how journal.Merging) (why string, tries int, err error) {
+func (e *Engine) mergeOnce(ctx context.Context, s scene, r journal.Report) (why string, tries int, err error) {
 	if s.pull, err = s.forge.Pull(ctx, s.pull.Repo, s.pull.Number); err != nil {
 		return "", 0, err
 	}
 	m, ok := s.forge.(vcs.Merger)
+	how := *r.Merging
 	switch {
 	case !ok:
 		return "this forge does not merge", 0, nil
-	case s.pull.Head.SHA != how.Head:
-		return pushedSince, 0, nil
+	case s.pull.State == vcs.Merged && s.pull.Head.SHA != how.Head:
+		return "", 0, nil // the branch has moved on since
+	case s.pull.State == vcs.Merged:
 	case s.pull.State == vcs.Closed:
 		return wasClosed, 0, nil
-	case s.pull.State == vcs.Open:
-		if why, tries, err = e.fitToMerge(ctx, s, m); why != "" || err != nil {
+	default:
+		if why, tries, err = e.fitToMerge(ctx, s, m, r); why != "" || err != nil {
 			return why, tries, err
 		}
 	}
@@ -228,13 +318,24 @@ func (e *Engine) mergeOnce(ctx context.Context, s scene, how journal.Merging) (w
 	return "", 0, nil
 }
 
-// fitToMerge is why an open pull request is not merged as it stands: what would be merged must be what was applied, and the
-// forge's rules hold for us even where our account could pass them over.
-func (e *Engine) fitToMerge(ctx context.Context, s scene, m vcs.Merger) (why string, tries int, err error) {
-	if s.pull.Draft {
+// fitToMerge is why an open pull request is not merged as it stands. The forge's rules hold for us even where our account
+// could pass them over, and what would be merged must be what was applied: that is looked at last, because the base moves on.
+func (e *Engine) fitToMerge(ctx context.Context, s scene, m vcs.Merger, r journal.Report) (why string, tries int, err error) {
+	switch how := *r.Merging; {
+	case r.Comment == 0:
+		return "the forge did not take the comment that shows what was applied", 0, nil
+	case e.beforeRestore(s):
+		return "the server was restored from a backup since, and much may have happened after that was taken", 0, nil
+	case e.Options.RecoverMaxAge > 0 && time.Since(r.Intended) > e.Options.RecoverMaxAge:
+		return "the server was away after it was applied, and much may have happened since", 0, nil
+	case s.pull.Head.SHA != how.Head:
+		return pushedSince, 0, nil
+	case s.pull.Base.Ref != how.Base:
+		return "it goes into " + quoted(s.pull.Base.Ref) + " now, and was applied for " + quoted(how.Base) + "; plan it again", 0, nil
+	case s.pull.Draft:
 		return "it is a draft", 0, nil
 	}
-	if why, err = e.notAsApplied(ctx, s); why != "" || err != nil {
+	if why, err = e.statusesWritten(ctx, s); why != "" || err != nil {
 		return why, 0, err
 	}
 	can, err := m.Mergeable(ctx, s.pull, func(string) bool { return false })
@@ -246,10 +347,41 @@ func (e *Engine) fitToMerge(ctx context.Context, s scene, m vcs.Merger) (why str
 	case can.State == vcs.MergeBlocked:
 		return strings.Join(can.Why, "; "), triesBlocked, nil
 	}
-	return "", 0, nil
+	why, err = e.notAsApplied(ctx, s)
+	return why, 0, err
 }
 
-// notAsApplied is why what would be merged now is not what was applied.
+// statusesWritten writes what is not written of the statuses: the forge may wait for them, and nobody sets them on a
+// merged head.
+func (e *Engine) statusesWritten(ctx context.Context, s scene) (why string, err error) {
+	jobs, err := e.Journal.Jobs(ctx, s.run.ID)
+	if err != nil {
+		return "", err
+	}
+	states, err := e.outcome(ctx, s, jobs)
+	if err != nil {
+		return "", err
+	}
+	rec, _, err := e.Journal.Pull(ctx, s.pull.ID())
+	if err != nil {
+		return "", err
+	}
+	all := s
+	all.ask.kind = askPlan // whose outcome is both statuses
+	if planned := e.status(s, cmdPlan, vcs.Success, ""); !strings.HasPrefix(rec.Statuses[planned.Context], s.run.Head+"|"+string(vcs.Success)+"|") {
+		both, err := e.outcome(ctx, all, jobs)
+		if err != nil {
+			return "", err
+		}
+		states = append(both[:1:1], states...)
+	}
+	if left := e.statuses(ctx, s, states...); len(left) > 0 {
+		return "the forge did not take the status " + quoted(left[0].Context), nil
+	}
+	return "", nil
+}
+
+// notAsApplied is why what would be merged now is not what was applied, or not approved any more.
 func (e *Engine) notAsApplied(ctx context.Context, s scene) (string, error) {
 	head := s.pull.Head.SHA
 	m, v, done, err := e.merge(ctx, s)
@@ -259,7 +391,7 @@ func (e *Engine) notAsApplied(ctx context.Context, s scene) (string, error) {
 	if m.Head != head {
 		return pushedSince, nil
 	}
-	st, why, err := e.today(ctx, s, m.Tree)
+	st, why, err := e.today(ctx, s, m)
 	if err != nil || why != "" {
 		return why, err
 	}
@@ -267,32 +399,27 @@ func (e *Engine) notAsApplied(ctx context.Context, s scene) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if len(all) == 0 {
+		return "nothing stands as applied any more", nil
+	}
+	if why, err := e.unapproved(ctx, s, st); why != "" || err != nil {
+		return why, err
+	}
+	return e.incomplete(ctx, s, st, all)
+}
+
+// unapproved is why a review that an apply of a project requires is missing.
+func (e *Engine) unapproved(ctx context.Context, s scene, st stage) (string, error) {
+	all, err := e.standing(ctx, s.pull.ID())
+	if err != nil {
+		return "", err
+	}
+	r := &requirements{Engine: e, scene: s}
 	for _, one := range all {
-		if !one.done() {
-			return quoted(label(one.project)) + " is not applied any more", nil
-		}
-		r, err := e.moved(ctx, st, st.find(one.project), *one.plan)
-		if err != nil {
-			return "", err
-		}
-		if r != nil {
-			return quoted(s.pull.Base.Ref) + " has moved on in what " + quoted(label(one.project)) + " is made from, so that what was applied is not what would be merged; plan it again", nil
+		if r.requires(st.find(one.project), project.Approved) {
+			_, why, err := r.notApproved(ctx)
+			return why, err
 		}
 	}
 	return "", nil
-}
-
-// dueAfter is mergeDue for a run of applies that has ended.
-func (e *Engine) dueAfter(ctx context.Context, s scene, jobs []journal.Job) (*journal.Merging, error) {
-	if s.ask.kind != askApply || anyUnapplied(jobs) {
-		return nil, nil
-	}
-	st, err := e.open(ctx, s, s.run.Tree)
-	if bad := new(project.ProblemsError); errors.As(err, &bad) {
-		return nil, nil // it was good when it was applied
-	}
-	if err != nil {
-		return nil, err
-	}
-	return e.mergeDue(ctx, s, st)
 }

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/tidegate/tidegate/runner"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/vcs"
 )
@@ -20,10 +22,14 @@ type mergingForge struct {
 	now    *vcs.Pull
 	can    vcs.Mergeable
 	answer func(try int) error
+	// asking is called when it is asked whether it would merge.
+	asking func()
 	// status is what it says to one; nil takes it.
-	status error
-	asked  []vcs.Merging
-	heads  []string
+	status     error
+	wrote      []string
+	unapproved bool
+	asked      []vcs.Merging
+	heads      []string
 }
 
 func (f *mergingForge) Pull(context.Context, vcs.Repo, int) (vcs.Pull, error) { return *f.now, nil }
@@ -31,11 +37,19 @@ func (f *mergingForge) MergeMethods() []vcs.MergeMethod {
 	return []vcs.MergeMethod{vcs.MergeCommit, vcs.MergeSquash}
 }
 
-func (f *mergingForge) SetStatus(context.Context, vcs.Repo, string, vcs.Status) error {
+func (f *mergingForge) SetStatus(_ context.Context, _ vcs.Repo, _ string, s vcs.Status) error {
+	f.wrote = append(f.wrote, s.Context+" "+string(s.State))
 	return f.status
 }
 
+func (f *mergingForge) Approval(context.Context, vcs.Pull) (vcs.Approval, error) {
+	return vcs.Approval{Approved: !f.unapproved}, nil
+}
+
 func (f *mergingForge) Mergeable(_ context.Context, _ vcs.Pull, ours func(string) bool) (vcs.Mergeable, error) {
+	if f.asking != nil {
+		f.asking()
+	}
 	if f.can.State == "" {
 		return vcs.Mergeable{State: vcs.MergeReady}, nil
 	}
@@ -64,7 +78,7 @@ func applied(t *testing.T, files map[string]string) (*Engine, *mergingForge, rem
 	p := r.head(1, files)
 	f := &mergingForge{small: small, now: &p}
 	e.Forges = map[string]vcs.Forge{"f": f}
-	e.pace.status = time.Second
+	e.pace.status, e.pace.merge = time.Second, time.Minute
 	e.Options.Automerge = true
 	e.ready(t, p)
 	plans, err := e.plans(t.Context(), p.ID())
@@ -131,13 +145,30 @@ func TestAnApplyMergesWhatIsApplied(t *testing.T) {
 				return nil
 			}
 		}, merges: 4, want: isMerged, without: notMerged},
-		"statuses refused":     {change: func(_ *Engine, f *mergingForge, _ remote) { f.status = vcs.ErrRefused }, want: "Why: the forge did not take the status `tidegate/apply`."},
-		"a draft":              {change: func(_ *Engine, f *mergingForge, _ remote) { f.now.Draft = true }, want: "Why: it is a draft."},
-		"base moved elsewhere": {change: func(_ *Engine, _ *mergingForge, r remote) { r.onMain("README.md") }, merges: 1, want: isMerged, without: notMerged},
-		"base moved under it":  {change: func(_ *Engine, _ *mergingForge, r remote) { r.onMain("network/more.tf") }, want: "Why: `main` has moved on in what `network` is made from", without: "an error"},
-		"not approved": {files: map[string]string{"tidegate.yaml": "version: 3\nprojects:\n- dir: network\n  apply_requirements: [mergeable]\n"}, change: func(_ *Engine, f *mergingForge, _ remote) {
-			f.can = vcs.Mergeable{State: vcs.MergeBlocked, Why: []string{"nobody has approved it"}}
-		}, want: "It is not merged: nobody has approved it.", without: isMerged},
+		"statuses refused":         {change: func(_ *Engine, f *mergingForge, _ remote) { f.status = vcs.ErrRefused }, want: "Why: the forge did not take the status `tidegate/plan`."},
+		"a draft":                  {change: func(_ *Engine, f *mergingForge, _ remote) { f.now.Draft = true }, want: "Why: it is a draft."},
+		"base moved elsewhere":     {change: func(_ *Engine, _ *mergingForge, r remote) { r.onMain("README.md") }, merges: 1, want: isMerged, without: notMerged},
+		"base moved under it":      {change: func(_ *Engine, _ *mergingForge, r remote) { r.onMain("network/more.tf") }, want: "This is not merged by itself: `main` has moved on in what `network` is made from", without: isMerged},
+		"a method, and no merging": {ask: "apply --auto-merge-method squash", change: func(e *Engine, _ *mergingForge, _ remote) { e.Options.Automerge = false }, want: "not merged by itself: neither `--automerge` nor", without: isMerged},
+		"not autoplanned": {files: map[string]string{
+			"dns/main.tf": "# a change\n", "tidegate.yaml": "version: 3\nprojects:\n- dir: network\n- dir: dns\n  autoplan: {enabled: false}\n",
+		}, want: "This is not merged by itself: `dns` is not planned and applied", without: isMerged},
+		"another project": {files: map[string]string{"dns/main.tf": "# a change\n"}, want: "This is not merged by itself: `dns` is not planned and applied", without: isMerged},
+		"pushed before its webhook": {change: func(_ *Engine, f *mergingForge, r remote) {
+			*f.now = r.head(1, map[string]string{"network/main.tf": "# a change\n", "dns/main.tf": "# nobody has planned this\n"})
+		}, want: "`dns` is not planned and applied", without: isMerged},
+		"many reasons": {change: func(_ *Engine, f *mergingForge, _ remote) {
+			f.can = vcs.Mergeable{State: vcs.MergeBlocked, Why: slices.Repeat([]string{"`" + strings.Repeat("ü", 150) + "` is missing"}, 400)}
+		}, want: "` …."},
+		"lock released": {change: func(e *Engine, f *mergingForge, _ remote) {
+			held, err := e.Locks.Held(context.Background(), lockPull(f.now.ID()))
+			if err == nil {
+				err = e.Release(context.Background(), held[0].Key.ID(), "ops")
+			}
+			if err != nil {
+				panic(err)
+			}
+		}, want: "the lock on `network` was released", without: isMerged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tt.files == nil {
@@ -165,6 +196,76 @@ func TestAnApplyMergesWhatIsApplied(t *testing.T) {
 	}
 }
 
+// What happens between the answer and the merge counts.
+func TestAMergeLooksAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		at      string
+		change  func(*Engine, *mergingForge, remote)
+		want    string // "" is that it is merged, or that nothing is to be told
+		merged  bool
+		without string
+	}{
+		"nothing": {AtAnswered, func(*Engine, *mergingForge, remote) {}, "", true, notMerged},
+		"pushed": {AtAnswered, func(_ *Engine, f *mergingForge, r remote) {
+			*f.now = r.head(1, map[string]string{"network/main.tf": "# other\n"})
+		}, "Why: commits were pushed", false, ""},
+		"closed": {AtAnswered, func(_ *Engine, f *mergingForge, _ remote) { f.now.State = vcs.Closed }, "", false, notMerged},
+		"retargeted": {AtAnswered, func(_ *Engine, f *mergingForge, r remote) {
+			r.git("branch", "release", "main")
+			f.now.Base.Ref = "release"
+		}, "Why: it goes into `release` now, and was applied for `main`", false, ""},
+		"base moved":   {AtAnswered, func(_ *Engine, _ *mergingForge, r remote) { r.onMain("network/more.tf") }, "Why: `main` has moved on", false, ""},
+		"conflict":     {AtAnswered, func(_ *Engine, _ *mergingForge, r remote) { r.onMain("network/main.tf") }, "Why: merge conflict", false, ""},
+		"bad settings": {AtAnswered, func(_ *Engine, _ *mergingForge, r remote) { r.onMain("tidegate.yaml") }, "Why: tidegate.yaml has", false, ""},
+		"by somebody": {AtAnswered, func(e *Engine, f *mergingForge, _ remote) {
+			f.now.State = vcs.Merged
+			e.Options.RecoverMaxAge = time.Nanosecond
+		}, "", true, notMerged},
+		"long ago": {AtAnswered, func(e *Engine, _ *mergingForge, _ remote) { e.Options.RecoverMaxAge = time.Nanosecond }, "Why: the server was away", false, ""},
+		"restored": {AtAnswered, func(e *Engine, _ *mergingForge, _ remote) {
+			e.restored = journal.Restoration{Taken: time.Now(), At: time.Now().Add(time.Minute)}
+		}, "Why: the server was restored from a backup", false, ""},
+		"not seen": {AtIntent, func(_ *Engine, f *mergingForge, _ remote) {
+			f.script = []func(*scripted, string) (vcs.Comment, error){func(*scripted, string) (vcs.Comment, error) { return vcs.Comment{}, vcs.ErrRefused }, takes}
+		}, "Why: the forge did not take the comment", false, ""},
+		"unlocked": {AtAnswered, func(e *Engine, f *mergingForge, _ remote) {
+			plans, err := e.plans(context.Background(), f.now.ID())
+			if err == nil {
+				err = e.Journal.SetPlanState(context.Background(), plans[0].ID, journal.PlanDiscarded, "ana", "unlocked")
+			}
+			if err != nil {
+				panic(err)
+			}
+		}, "Why: `network` is not ", false, ""},
+	} {
+		for _, dies := range []bool{false, true} { // the same counts for a server that comes after one that died there
+			if name == "restored" && !dies {
+				continue // a journal is restored for the next start alone
+			}
+			t.Run(name+map[bool]string{true: ", died"}[dies], func(t *testing.T) {
+				e, f, r := applied(t, map[string]string{})
+				done := false
+				e.Hook = func(point string) {
+					if point == tt.at && !done {
+						done = true
+						tt.change(e, f, r)
+						if dies {
+							panic("died here")
+						}
+					}
+				}
+				said := e.asks(t, f, "apply")
+				if !strings.Contains(said, tt.want) || tt.without != "" && strings.Contains(said, tt.without) || (f.now.State == vcs.Merged) != tt.merged {
+					t.Errorf("it is %s, and it says:\n%s\nwant %q and not %q", f.now.State, said, tt.want, tt.without)
+				}
+				if n := queued(t, e); n != 0 {
+					t.Errorf("%d events are left", n)
+				}
+			})
+		}
+	}
+}
+
 // onMain makes a commit on the base branch.
 func (r remote) onMain(file string) {
 	r.t.Helper()
@@ -183,10 +284,11 @@ func TestHowItIsMerged(t *testing.T) {
 		ask    string
 		want   vcs.Merging
 	}{
-		"as the operator says":   {"", "apply", vcs.Merging{Method: vcs.MergeSquash, DeleteBranch: true}},
-		"as the command says":    {"", "apply --auto-merge-method merge", vcs.Merging{Method: vcs.MergeCommit, DeleteBranch: true}},
-		"as the repository says": {"delete_source_branch_on_merge: false\n", "apply", vcs.Merging{Method: vcs.MergeSquash}},
-		"as the project says":    {"delete_source_branch_on_merge: true\nprojects:\n- dir: network\n  delete_source_branch_on_merge: false\n", "apply", vcs.Merging{Method: vcs.MergeSquash}},
+		"as the operator says":        {"", "apply", vcs.Merging{Method: vcs.MergeSquash, DeleteBranch: true}},
+		"as the command says":         {"", "apply --auto-merge-method merge", vcs.Merging{Method: vcs.MergeCommit, DeleteBranch: true}},
+		"as the repository says":      {"delete_source_branch_on_merge: false\n", "apply", vcs.Merging{Method: vcs.MergeSquash}},
+		"not what the operator keeps": {"delete_source_branch_on_merge: true\n", "keeps", vcs.Merging{Method: vcs.MergeSquash}},
+		"as the project says":         {"delete_source_branch_on_merge: true\nprojects:\n- dir: network\n  delete_source_branch_on_merge: false\n", "apply", vcs.Merging{Method: vcs.MergeSquash}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := map[string]string{}
@@ -194,8 +296,8 @@ func TestHowItIsMerged(t *testing.T) {
 				files["tidegate.yaml"] = "version: 3\n" + tt.config
 			}
 			e, f, _ := applied(t, files)
-			e.Options.MergeMethod, e.Options.DeleteBranch = vcs.MergeSquash, true
-			e.asks(t, f, tt.ask)
+			e.Options.MergeMethod, e.Options.DeleteBranch = vcs.MergeSquash, tt.ask != "keeps"
+			e.asks(t, f, strings.Replace(tt.ask, "keeps", "apply", 1))
 			if !slices.Equal(f.asked, []vcs.Merging{tt.want}) {
 				t.Errorf("it was merged as %+v, want %+v", f.asked, tt.want)
 			}
@@ -223,18 +325,227 @@ func TestAMergeIsBegunAgain(t *testing.T) {
 	}
 }
 
-// Nobody is there to see it any more when a server merges what was applied long ago.
-func TestAMergeOfLongAgoIsNotMade(t *testing.T) {
+// It is merged, the answer was lost, and its branch moves on: nobody is told that it is not.
+func TestAMergedBranchMovesOn(t *testing.T) {
 	e, f, _ := applied(t, map[string]string{})
-	died := false
-	e.Hook = func(point string) {
-		if point == AtAnswered && !died {
-			died = true
-			e.Options.RecoverMaxAge = time.Nanosecond
-			panic("died here")
+	f.answer = func(int) error {
+		f.now.State, f.now.Head.SHA = vcs.Merged, strings.Repeat("c", 40)
+		return vcs.ErrInDoubt
+	}
+	if said := e.asks(t, f, "apply"); strings.Contains(said, notMerged) || len(f.asked) != 1 {
+		t.Errorf("asked %d times, and it says:\n%s", len(f.asked), said)
+	}
+}
+
+// What takes back what a merge follows from ends its tries, and so does whoever waits behind it.
+func TestAMergeIsTakenBack(t *testing.T) {
+	for name, tt := range map[string]struct {
+		do   func(*testing.T, *Engine, *mergingForge)
+		want string
+	}{
+		"cancel": {func(t *testing.T, e *Engine, _ *mergingForge) {
+			t.Helper()
+			addComment(t, e, 1, 8, "cancel")
+			for _, it := range e.items(t) {
+				if it.ask.kind == askCancel {
+					e.tell(t.Context(), t.Context(), it)
+				}
+			}
+		}, "Why: it was cancelled by `ana`."},
+		"unlock": {func(t *testing.T, e *Engine, _ *mergingForge) {
+			t.Helper()
+			addComment(t, e, 1, 8, "unlock")
+			for _, it := range e.items(t) {
+				if it.ask.kind == askUnlock {
+					e.lanes.take(t.Context(), pr(1), it)
+				}
+			}
+		}, "Why: `unlock` was asked for before the forge was ready."},
+		"approval": {func(_ *testing.T, _ *Engine, f *mergingForge) { f.unapproved = true }, "Why: it needs an approving review."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, f, _ := applied(t, map[string]string{})
+			e.Options.ApplyRequirements = []string{"approved"}
+			f.answer = func(try int) error {
+				if try == 1 {
+					tt.do(t, e, f)
+				}
+				return &vcs.NotMergedError{Reason: "`main` has moved", Again: true}
+			}
+			addComment(t, e, 1, 7, "apply")
+			e.lanes.take(t.Context(), pr(1), e.items(t)[0])
+			e.work.Wait()
+			if said := bodies(f.scripted); len(f.asked) != 1 || !strings.Contains(said, tt.want) {
+				t.Errorf("asked %d times, and it says:\n%s", len(f.asked), said)
+			}
+		})
+	}
+}
+
+// A server that stops does not wait until a forge is there again: the next start goes on.
+func TestAStopEndsATriedMerge(t *testing.T) {
+	e, f, _ := applied(t, map[string]string{})
+	f.answer = func(try int) error {
+		if try == 1 {
+			e.shut()
+		}
+		return errors.New("502")
+	}
+	if said := e.asks(t, f, "apply"); len(f.asked) != 1 || strings.Contains(said, notMerged) || queued(t, e) != 1 {
+		t.Errorf("asked %d times, %d events are left:\n%s", len(f.asked), queued(t, e), said)
+	}
+}
+
+// A forge that is away keeps the lane for minutes, not for as often as it may be tried.
+func TestAMergeHasItsTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := engine(t)
+		defer func() { _ = e.Journal.Close() }()
+		p := aPull(1)
+		f := slowForge{&mergingForge{small: newSmall(), now: &p}}
+		s := scene{forge: f, pull: p, run: journal.Run{ID: e.Journal.NewRunID(), Head: "a1"}, stop: t.Context()}
+		began := time.Now()
+		why, err := e.merging(t.Context(), s, journal.Report{Comment: 1, Intended: time.Now(), Merging: &journal.Merging{Head: "a1"}})
+		if took := time.Since(began); took > 3*time.Minute || why != "the forge does not answer as it should" || err != nil {
+			t.Errorf("merging() took %s: %q, %v", took, why, err)
+		}
+	})
+}
+
+// slowForge tries for long before it says that it can't be reached, as a client does.
+type slowForge struct{ *mergingForge }
+
+func (f slowForge) Pull(ctx context.Context, _ vcs.Repo, _ int) (vcs.Pull, error) {
+	return vcs.Pull{}, errors.Join(sleep(ctx, 5*time.Minute), errors.New("502"))
+}
+
+// The base moves on while the forge is asked, which is when it takes long.
+func TestTheBaseIsLookedAtLast(t *testing.T) {
+	e, f, r := applied(t, map[string]string{})
+	moved := false
+	f.asking = func() {
+		if !moved {
+			moved = true
+			r.onMain("network/more.tf")
 		}
 	}
-	if said := e.asks(t, f, "apply"); len(f.asked) != 0 || !strings.Contains(said, "Why: the server was away after it was applied") {
-		t.Errorf("asked %d times; it says:\n%s", len(f.asked), said)
+	if said := e.asks(t, f, "apply"); len(f.asked) != 0 || !strings.Contains(said, "Why: `main` has moved on") {
+		t.Errorf("asked %d times, and it says:\n%s", len(f.asked), said)
+	}
+}
+
+// A plan whose status the forge did not take is not pending on what is merged.
+func TestAMergeWritesBothStatuses(t *testing.T) {
+	e, f, _ := applied(t, map[string]string{})
+	e.asks(t, f, "apply")
+	if want := []string{"tidegate/plan success", "tidegate/apply success"}; !slices.Equal(f.wrote, want) {
+		t.Errorf("%q were written, want %q", f.wrote, want)
+	}
+}
+
+func TestOurStatuses(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	e.Options.Name = "atlantis"
+	for context, ours := range map[string]bool{"atlantis/plan": true, "atlantis/apply": true, "atlantis/policy_check": false, "atlantis": false, "tidegate/plan": false} {
+		if e.ourStatus(context) != ours {
+			t.Errorf("ourStatus(%q) = %v", context, !ours)
+		}
+	}
+}
+
+// What is asked for is answered also where it can't be looked whether it is to be merged.
+func TestAnAnswerNeedsNoMerge(t *testing.T) {
+	e, f, _ := applied(t, map[string]string{})
+	f.now.Repo.CloneURL += "/away"
+	if said := e.asks(t, f, "apply"); !strings.Contains(said, "nothing left to apply") || strings.Contains(said, "nternal error") {
+		t.Errorf("it says:\n%s", said)
+	}
+}
+
+// appliedNow is a run of one apply that has just succeeded, of a head that may be another one than was planned.
+func appliedNow(t *testing.T, between func(*Engine, *mergingForge, remote)) (*Engine, *mergingForge, scene, []journal.Job) {
+	t.Helper()
+	e, small, r := onRepo(t)
+	p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
+	f := &mergingForge{small: small, now: &p}
+	e.Forges["f"] = f
+	e.Options.Automerge, e.pace.merge = true, time.Minute
+	e.ready(t, p)
+	between(e, f, r)
+	addComment(t, e, 1, 7, "apply")
+	s, err := e.look(t.Context(), t.Context(), e.items(t)[0])
+	must(t, err)
+	v, err := e.decide(t.Context(), s)
+	must(t, err)
+	s, err = e.begin(t.Context(), s, v)
+	must(t, err)
+	jobs, err := e.Journal.Jobs(t.Context(), s.run.ID)
+	must(t, err)
+	jobs[0].State, jobs[0].Result = journal.JobDone, &runner.Summary{End: runner.Succeeded}
+	must(t, e.Journal.PutJob(t.Context(), jobs[0]))
+	must(t, e.Journal.SetPlanState(t.Context(), jobs[0].PlanID, journal.PlanApplied, "ana", "applied"))
+	return e, f, s, jobs
+}
+
+// An apply is followed by a merge only if all that the merge touches is applied.
+func TestWhatAnApplyIsFollowedBy(t *testing.T) {
+	for name, tt := range map[string]struct {
+		between func(*Engine, *mergingForge, remote)
+		after   func(*Engine, []journal.Job)
+		want    string
+		merged  bool
+	}{
+		"a merge": {between: func(*Engine, *mergingForge, remote) {}, want: isMerged, merged: true},
+		"a project that was not planned": {between: func(_ *Engine, f *mergingForge, r remote) {
+			*f.now = r.head(1, map[string]string{"network/main.tf": "# a change\n", "dns/main.tf": "# nobody has planned this\n"})
+		}, want: "This is not merged by itself: `dns` is not planned and applied"},
+		"a failure": {between: func(*Engine, *mergingForge, remote) {}, after: func(_ *Engine, jobs []journal.Job) { jobs[0].Result.End = runner.Failed }, want: "### Apply for `network`: failed"},
+		"a tree that is gone": {between: func(*Engine, *mergingForge, remote) {}, after: func(e *Engine, _ []journal.Job) {
+			if err := os.RemoveAll(filepath.Join(e.Options.Data, "mirrors")); err != nil {
+				panic(err)
+			}
+		}, want: "### Apply for `network`: applied"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, f, s, jobs := appliedNow(t, tt.between)
+			if tt.after != nil {
+				tt.after(e, jobs)
+			}
+			must(t, e.report(t.Context(), s, jobs, nil))
+			e.work.Wait()
+			if said := bodies(f.scripted); !strings.Contains(said, tt.want) || (len(f.asked) == 1) != tt.merged {
+				t.Errorf("asked %d times, and it says:\n%s\nwant %q", len(f.asked), said, tt.want)
+			}
+		})
+	}
+}
+
+// A damaged record keeps nobody from being answered, and nothing is merged on what it does not say.
+func TestDamageBesideAMerge(t *testing.T) {
+	t.Parallel()
+	for _, of := range []string{"of the apply", "of an earlier plan"} {
+		t.Run(of, func(t *testing.T) {
+			d := fragile(t)
+			d.pace.retry, d.pace.doubt = time.Millisecond, 0
+			p := aPull(1)
+			f := &mergingForge{small: newSmall(), now: &p}
+			d.Forges = map[string]vcs.Forge{"f": f}
+			plan := d.plannedRun(t, cmdPlan, "network")
+			seq := addComment(t, d.Engine, 1, 1, "apply")
+			r := journal.Run{ID: d.Journal.NewRunID(), Event: seq, Pull: pr(1), Command: cmdApply, Head: p.Head.SHA, State: journal.Running, Started: time.Now()}
+			must(t, d.Journal.CreateRun(t.Context(), r, []journal.Job{{Run: r.ID, N: 1, State: journal.JobDone}}))
+			must(t, d.Journal.PutReport(t.Context(), journal.Report{
+				ID: r.ID, Pull: pr(1), Run: r.ID, Kind: kindAnswer, Command: cmdApply, Body: "applied", Intended: time.Now(), Posted: time.Now(), Comment: 5,
+				Merging: &journal.Merging{Head: p.Head.SHA, Base: p.Base.Ref},
+			}))
+			d.spoil(t, "jobs", map[bool]string{true: r.ID, false: plan.ID}[of == "of the apply"]+"\x00\x00\x00\x01")
+			d.tell(t.Context(), t.Context(), d.items(t)[0])
+			d.work.Wait()
+			if said := bodies(f.scripted); len(f.asked) != 0 || queued(t, d.Engine) != 0 || !strings.Contains(said, "Why: what is recorded of it is damaged") {
+				t.Errorf("asked %d times, %d events are left, and it says:\n%s", len(f.asked), queued(t, d.Engine), said)
+			}
+		})
 	}
 }

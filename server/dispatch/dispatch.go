@@ -53,7 +53,8 @@ type Options struct {
 	// ApplyRequirements hold for every project, beside its own: words of project.Requirements.
 	ApplyRequirements []string
 	// Automerge merges a pull request when everything is applied, if its repository does not say otherwise; by
-	// MergeMethod, which every forge must know. DeleteBranch deletes its branch then.
+	// MergeMethod, which every forge must know. DeleteBranch deletes its branch then, if its repository does not say
+	// otherwise.
 	Automerge    bool
 	MergeMethod  vcs.MergeMethod
 	DeleteBranch bool
@@ -155,6 +156,7 @@ type pace struct {
 	doubt        time.Duration // how long our own comment is searched for after a lost answer
 	permission   time.Duration // how long an apply relies on what it was allowed
 	status       time.Duration // how long the forge may take for the statuses of a run
+	merge        time.Duration // how long it is tried to merge what is applied
 }
 
 // New makes an engine. Nothing runs before Run.
@@ -177,7 +179,7 @@ func New(c Config) (*Engine, error) {
 		halt:  newHalt(),
 		pace: pace{
 			progress: 10 * time.Second, progressEdit: 15 * time.Second, retry: time.Second,
-			doubt: 30 * time.Second, permission: time.Minute, status: time.Minute,
+			doubt: 30 * time.Second, permission: time.Minute, status: time.Minute, merge: 2 * time.Minute,
 		},
 	}
 	if e.Hook == nil {

@@ -135,7 +135,7 @@ func (e *Engine) carryApplies(ctx context.Context, s scene, jobs []journal.Job, 
 	c := consent{asked: s.run.Started}
 	if s.begun { // decided by a process that is gone
 		c.asked, c.why = time.Time{}, e.tooOld(s)
-	} else if c.stage, c.why, err = e.today(ctx, s, s.run.Tree); err != nil {
+	} else if c.stage, c.why, err = e.today(ctx, s, mergeOf(s.run)); err != nil {
 		return nil, err
 	}
 	for i := range jobs {
@@ -211,7 +211,7 @@ func (e *Engine) askAgain(ctx context.Context, s scene) (c consent, err error) {
 		c.why = v.outcome
 		return c, err
 	}
-	if c.stage, c.why, err = e.today(ctx, s, m.Tree); err != nil || c.why != "" {
+	if c.stage, c.why, err = e.today(ctx, s, m); err != nil || c.why != "" {
 		return c, err
 	}
 	c.required = &requirements{Engine: e, scene: s}
@@ -219,12 +219,18 @@ func (e *Engine) askAgain(ctx context.Context, s scene) (c consent, err error) {
 }
 
 // today opens the merge result that an apply is checked against. why: nothing may be applied any more.
-func (e *Engine) today(ctx context.Context, s scene, tree string) (st stage, why string, err error) {
-	st, err = e.open(ctx, s, tree)
+func (e *Engine) today(ctx context.Context, s scene, m workdir.Merge) (st stage, why string, err error) {
+	st, err = e.open(ctx, s, m.Tree)
+	st.merge = m
 	if bad := new(project.ProblemsError); errors.As(err, &bad) {
 		return st, fmt.Sprintf("%s has %s", bad.File, count(len(bad.Problems), "problem")), nil
 	}
 	return st, "", err
+}
+
+// mergeOf is the merge result that a run works on.
+func mergeOf(r journal.Run) workdir.Merge {
+	return workdir.Merge{Base: r.Base, Head: r.Head, Commit: r.Merge, Tree: r.Tree}
 }
 
 // mayNot is why an apply that was decided may not be started any more.
@@ -254,8 +260,7 @@ func (e *Engine) checkouts(ctx context.Context, s scene, jobs []journal.Job) (ma
 		if err := e.quiesce(ctx, jobs, ws); err != nil {
 			return nil, err
 		}
-		m := workdir.Merge{Base: s.run.Base, Head: s.run.Head, Commit: s.run.Merge, Tree: s.run.Tree}
-		c, err := e.Work.Checkout(ctx, s.repo, s.pull.Number, ws, m)
+		c, err := e.Work.Checkout(ctx, s.repo, s.pull.Number, ws, mergeOf(s.run))
 		if err != nil {
 			return nil, fmt.Errorf("checking out workspace %s: %w", ws, err)
 		}

@@ -227,6 +227,16 @@ func (ls *lanes) telling(id vcs.PullID, it item) {
 	}
 }
 
+// hurrying is what the next item in line asks for, if it hurries; askNothing otherwise.
+func (ls *lanes) hurrying(id vcs.PullID) askKind {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if l := ls.byPull[id]; l != nil && len(l.queue) > 0 && l.queue[0].hurries() {
+		return l.queue[0].ask.kind
+	}
+	return askNothing
+}
+
 // close lets nothing begin any more. What stands in line waits for the next start.
 func (ls *lanes) close() {
 	ls.mu.Lock()

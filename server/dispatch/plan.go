@@ -17,6 +17,7 @@ import (
 
 // stage is the merge result that a run works on.
 type stage struct {
+	merge  workdir.Merge
 	tree   *workdir.Tree
 	config project.Config
 }

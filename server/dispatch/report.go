@@ -54,13 +54,8 @@ func (e *Engine) report(ctx context.Context, s scene, jobs []journal.Job, notes 
 	if err != nil {
 		return err
 	}
-	merging := ""
-	if s.merging, err = e.dueAfter(ctx, s, jobs); err != nil {
-		return err
-	}
-	if s.merging != nil {
-		merging = templates.MergingNote(s.pull.Base.Ref)
-	}
+	var merging string
+	s.merging, merging = e.dueAfter(ctx, s, jobs)
 	answer := e.sayJobs(s, jobs, touched, slices.Concat(notes, e.releasedNotes(jobs), []string{e.leftNote(s), e.submoduleNote(ctx, s, jobs), unstored, merging}))
 	states, err := e.outcome(ctx, s, jobs)
 	if err != nil {
@@ -253,6 +248,11 @@ func (e *Engine) notice(ctx context.Context, id vcs.PullID, what, key string, te
 	if err != nil || !ok {
 		return e.spare(ctx, err)
 	}
+	return e.noticeOn(ctx, vcs.Pull{Repo: rec.Repo, Number: id.Number}, what, key, text)
+}
+
+func (e *Engine) noticeOn(ctx context.Context, pull vcs.Pull, what, key string, text noticeText) error {
+	id := pull.ID()
 	rid := fmt.Sprintf("%s-%d-%s", what, id.Number, key)
 	if _, told, err := e.Journal.Report(ctx, rid); err != nil || told {
 		return e.spare(ctx, err)
@@ -269,9 +269,8 @@ func (e *Engine) notice(ctx context.Context, id vcs.PullID, what, key string, te
 	if !ok {
 		return nil
 	}
-	pull := vcs.Pull{Repo: rec.Repo, Number: id.Number}
 	e.spawn(func() {
-		if _, err := e.post(e.quit, f, pull, r, false); err != nil && e.quit.Err() == nil {
+		if _, err := e.post(e.quit, f, pull, r, !e.restored.At.IsZero()); err != nil && e.quit.Err() == nil {
 			e.Log.ErrorContext(e.quit, "posting a notice", "report", rid, "err", err)
 		}
 	})

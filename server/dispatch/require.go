@@ -27,7 +27,7 @@ func (r *requirements) unmet(ctx context.Context, p project.Project) (*refusal, 
 		word string
 		ask  func(context.Context) (state, why string, err error)
 	}{{project.Approved, r.notApproved}, {project.Mergeable, r.notMergeable}} {
-		if !slices.Contains(r.Options.ApplyRequirements, one.word) && !slices.Contains(p.ApplyRequirements, one.word) {
+		if !r.requires(p, one.word) {
 			continue
 		}
 		state, why, err := one.ask(ctx)
@@ -39,6 +39,10 @@ func (r *requirements) unmet(ctx context.Context, p project.Project) (*refusal, 
 		}
 	}
 	return nil, nil
+}
+
+func (r *requirements) requires(p project.Project, word string) bool {
+	return slices.Contains(r.Options.ApplyRequirements, word) || slices.Contains(p.ApplyRequirements, word)
 }
 
 func (r *requirements) notApproved(ctx context.Context) (state, why string, err error) {
@@ -87,7 +91,7 @@ func (r *requirements) notMergeable(ctx context.Context) (state, why string, err
 
 // ourStatus: what waits for an apply can't be what an apply waits for.
 func (e *Engine) ourStatus(context string) bool {
-	return strings.HasPrefix(context, e.Options.Name+"/")
+	return context == e.Options.Name+"/"+cmdPlan || context == e.Options.Name+"/"+cmdApply
 }
 
 // quoted puts foreign words between backticks, for a sentence of ours.

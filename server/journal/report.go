@@ -46,6 +46,8 @@ type Report struct {
 type Merging struct {
 	// Head is the commit that is merged, and no other.
 	Head string `json:"head"`
+	// Base is the branch that it goes into, and no other.
+	Base string `json:"base"`
 	// Method is the forge's word; "" leaves it to the repository.
 	Method vcs.MergeMethod `json:"method,omitempty"`
 	// DeleteBranch: the head's branch goes after it.

@@ -9,7 +9,7 @@ import (
 )
 
 // ours are the statuses that whoever asks has made.
-func ours(context string) bool { return strings.HasPrefix(context, "tidegate/") }
+func ours(context string) bool { return context == "tidegate/apply" }
 
 // merging merges pull requests of its own.
 func (s *story) merging() {

@@ -10,8 +10,12 @@ import (
 	"testing"
 )
 
-// maxCalls is how many calls of the forge's API a plan may take, and an apply, however many projects there are.
-const maxCalls = 8
+// maxCalls is how many calls of the forge's API a plan may take, and an apply, however many projects there are. mergeCalls more
+// are for an apply that is followed by a merge.
+const (
+	maxCalls   = 8
+	mergeCalls = 4
+)
 
 // TestCallsOfTheForge counts what is asked of the forge for a plan and an apply of 1 and of 20 projects. The numbers stand in
 // docs/forges.md.
@@ -20,25 +24,29 @@ func TestCallsOfTheForge(t *testing.T) {
 	var rows [][]string
 	for _, projects := range []int{1, 20} {
 		plan, apply := callsFor(t, projects)
-		for what, calls := range map[string]map[string]int{"plan": plan, "apply": apply} {
-			n := 0
+		_, merge := callsFor(t, projects, "--automerge", "--automerge-method", "squash")
+		for what, calls := range map[string]map[string]int{"plan": plan, "apply": apply, "merge": merge} {
+			n, most := 0, maxCalls
 			for _, c := range calls {
 				n += c
 			}
-			if n > maxCalls {
-				t.Errorf("%d calls for the %s of %d projects, want at most %d:\n%s", n, what, projects, maxCalls, strings.Join(callRow(calls), "\n"))
+			if what == "merge" {
+				most += mergeCalls
+			}
+			if n > most {
+				t.Errorf("%d calls for the %s of %d projects, want at most %d:\n%s", n, what, projects, most, strings.Join(callRow(calls), "\n"))
 			}
 		}
-		rows = append(rows, callRow(plan), callRow(apply))
+		rows = append(rows, callRow(plan), callRow(apply), callRow(merge))
 	}
-	for i, what := range []string{"plan", "apply"} {
-		if !slices.Equal(rows[i], rows[i+2]) {
-			t.Errorf("the %s of 20 projects asks\n%s\nthat of one\n%s", what, strings.Join(rows[i+2], "\n"), strings.Join(rows[i], "\n"))
+	for i, what := range []string{"plan", "apply", "merge"} {
+		if !slices.Equal(rows[i], rows[i+3]) {
+			t.Errorf("the %s of 20 projects asks\n%s\nthat of one\n%s", what, strings.Join(rows[i+3], "\n"), strings.Join(rows[i], "\n"))
 		}
 	}
 	docs, err := os.ReadFile("../docs/forges.md")
 	must(t, err)
-	want := "| A plan | " + strings.Join(rows[0], "<br>") + " |\n| An apply | " + strings.Join(rows[1], "<br>") + " |\n"
+	want := "| A plan | " + strings.Join(rows[0], "<br>") + " |\n| An apply | " + strings.Join(rows[1], "<br>") + " |\n| An apply with `--automerge` | " + strings.Join(rows[2], "<br>") + " |\n"
 	if !strings.Contains(string(docs), want) {
 		t.Errorf("docs/forges.md does not say:\n%s", want)
 	}
@@ -53,7 +61,7 @@ func callRow(calls map[string]int) []string {
 }
 
 // callsFor opens a pull request with so many projects, lets it be planned and applied, and answers what each took.
-func callsFor(t *testing.T, projects int) (plan, apply map[string]int) {
+func callsFor(t *testing.T, projects int, flags ...string) (plan, apply map[string]int) {
 	t.Helper()
 	w := newBareWorld(t)
 	_, err := w.push("main", filepath.Join(w.dir, "nobody"), "nothing")
@@ -67,7 +75,7 @@ func callsFor(t *testing.T, projects int) (plan, apply map[string]int) {
 	_, err = w.push("change", files, "change")
 	must(t, err)
 	path := "PATH=" + stubTerraform(t, w) + ":" + os.Getenv("PATH")
-	must(t, w.start(append(w.environ(), path), "--reconcile-interval", "0"))
+	must(t, w.start(append(w.environ(), path), append(flags, "--reconcile-interval", "0")...))
 	w.dev.asked()
 	_, err = w.forge.open(w.as(ana), "Change", "change", "main")
 	must(t, err)

@@ -79,7 +79,7 @@ type Pull struct {
 	Draft  bool      `json:"draft"`
 	Head   Branch    `json:"head"`
 	Base   Branch    `json:"base"`
-	// HeadRef is the full ref to fetch the head by from Repo, such as refs/pull/7/head.
+	// HeadRef is the full ref to fetch the head by from Repo, such as refs/pull/7/head. While it is open it is at Head.SHA.
 	HeadRef string `json:"head_ref"`
 }
 

@@ -77,9 +77,10 @@ func aPull(change func(pull, head, base map[string]any)) string {
 
 func TestPull(t *testing.T) {
 	t.Parallel()
+	const ownRef = "refs/pull/12/head"
 	want := func(change func(*vcs.Pull)) *vcs.Pull {
 		p := somePull()
-		p.Title, p.URL, p.State, p.HeadRef = "t", "https://gitea.com/acme/infra/pulls/12", vcs.Open, "refs/pull/12/head"
+		p.Title, p.URL, p.State, p.HeadRef = "t", "https://gitea.com/acme/infra/pulls/12", vcs.Open, "refs/heads/grow"
 		p.Head = vcs.Branch{Ref: "grow", SHA: strings.Repeat("a", 40), Repo: p.Repo.ID}
 		p.Base = vcs.Branch{Ref: "main", SHA: strings.Repeat("b", 40), Repo: p.Repo.ID}
 		change(&p)
@@ -94,21 +95,21 @@ func TestPull(t *testing.T) {
 		want   *vcs.Pull // nil: an error
 	}{
 		{"open", func(_, _, _ map[string]any) {}, want(func(*vcs.Pull) {})},
-		{"closed", set("state", "closed"), want(func(p *vcs.Pull) { p.State = vcs.Closed })},
-		{"merged", func(p, _, _ map[string]any) { p["state"], p["merged"] = "closed", true }, want(func(p *vcs.Pull) { p.State = vcs.Merged })},
+		{"closed", set("state", "closed"), want(func(p *vcs.Pull) { p.State, p.HeadRef = vcs.Closed, ownRef })},
+		{"merged", func(p, _, _ map[string]any) { p["state"], p["merged"] = "closed", true }, want(func(p *vcs.Pull) { p.State, p.HeadRef = vcs.Merged, ownRef })},
 		{"draft, says the forge", set("draft", true), want(func(p *vcs.Pull) { p.Draft = true })},
 		{"no draft, says the forge, whatever the title", func(p, _, _ map[string]any) { p["draft"], p["title"] = false, "[wip] t" }, want(func(p *vcs.Pull) { p.Title = "[wip] t" })},
 		{"draft, says the title", set("title", "[wip] t"), want(func(p *vcs.Pull) { p.Title, p.Draft = "[wip] t", true })},
 		{"of a user who was deleted", set("user", nil), want(func(p *vcs.Pull) { p.Author = "ghost" })},
 		{"of a user with a hostile name", set("user", map[string]any{"login": "a\n@b"}), want(func(p *vcs.Pull) { p.Author = "ghost" })},
-		{"from a fork", func(_, h, _ map[string]any) { h["repo_id"] = 8 }, want(func(p *vcs.Pull) { p.Head.Repo.ID = 8 })},
-		{"from a fork that was deleted", func(_, h, _ map[string]any) { h["repo_id"] = -1 }, want(func(p *vcs.Pull) { p.Head.Repo = vcs.RepoID{} })},
-		{"from a branch that was deleted", func(_, h, _ map[string]any) { h["ref"] = "refs/pull/12/head" }, want(func(*vcs.Pull) {})},
-		{"from no branch", func(_, h, _ map[string]any) { h["ref"], h["label"] = "refs/pull/12/head", "" }, want(func(p *vcs.Pull) {
-			p.Head.Ref, p.Head.Repo = "refs/pull/12/head", vcs.RepoID{}
+		{"from a fork", func(_, h, _ map[string]any) { h["repo_id"] = 8 }, want(func(p *vcs.Pull) { p.Head.Repo.ID, p.HeadRef = 8, ownRef })},
+		{"from a fork that was deleted", func(_, h, _ map[string]any) { h["repo_id"] = -1 }, want(func(p *vcs.Pull) { p.Head.Repo, p.HeadRef = vcs.RepoID{}, ownRef })},
+		{"from a branch that was deleted", func(_, h, _ map[string]any) { h["ref"] = ownRef }, want(func(p *vcs.Pull) { p.HeadRef = ownRef })},
+		{"from no branch", func(_, h, _ map[string]any) { h["ref"], h["label"] = ownRef, "" }, want(func(p *vcs.Pull) {
+			p.Head.Ref, p.Head.Repo, p.HeadRef = ownRef, vcs.RepoID{}, ownRef
 		})},
 		{"closed, without commits", func(p, h, b map[string]any) { p["state"], h["sha"], b["sha"] = "closed", "", "" }, want(func(p *vcs.Pull) {
-			p.State, p.Head.SHA, p.Base.SHA = vcs.Closed, "", ""
+			p.State, p.Head.SHA, p.Base.SHA, p.HeadRef = vcs.Closed, "", "", ownRef
 		})},
 		{"open, without a commit", func(_, h, _ map[string]any) { h["sha"] = "" }, nil},
 		{"open, without a base", func(_, _, b map[string]any) { b["sha"] = "" }, nil},

@@ -38,8 +38,7 @@ func (c *Client) pull(p *pullRequest) (vcs.Pull, error) {
 	out := vcs.Pull{
 		Repo: repo, Number: int(p.Index), Title: p.Title, Author: c.kin.Author(login(p.Poster)), URL: p.HTMLURL,
 		Draft: drafted(p.Draft, p.Title), Head: c.head(p, repo),
-		Base:    vcs.Branch{Ref: p.Base.Ref, SHA: p.Base.Sha, Repo: repo.ID},
-		HeadRef: fmt.Sprintf("refs/pull/%d/head", p.Index),
+		Base: vcs.Branch{Ref: p.Base.Ref, SHA: p.Base.Sha, Repo: repo.ID},
 	}
 	switch {
 	case p.HasMerged:
@@ -51,6 +50,7 @@ func (c *Client) pull(p *pullRequest) (vcs.Pull, error) {
 	default:
 		return vcs.Pull{}, fmt.Errorf("state is %q, want open or closed", rest.CutText(string(p.State), 20))
 	}
+	out.HeadRef = headRef(p, out)
 	// What is closed may have lost its branches: the forge then has no commit to tell.
 	isSHA := func(s string) bool { return rest.IsSHA(s) || s == "" && out.State != vcs.Open }
 	switch {
@@ -72,7 +72,7 @@ func (c *Client) pull(p *pullRequest) (vcs.Pull, error) {
 // the repository itself, but who may read can make it: it is a stranger's, as one from a fork.
 func (c *Client) head(p *pullRequest, repo vcs.Repo) vcs.Branch {
 	b := vcs.Branch{Ref: p.Head.Ref, SHA: p.Head.Sha}
-	gone := strings.HasPrefix(b.Ref, "refs/pull/")
+	gone := isGone(b.Ref)
 	if gone && p.Head.Name != "" {
 		b.Ref = p.Head.Name
 	}
@@ -80,6 +80,19 @@ func (c *Client) head(p *pullRequest, repo vcs.Repo) vcs.Branch {
 		b.Repo = vcs.RepoID{Forge: repo.ID.Forge, ID: p.Head.RepoID}
 	}
 	return b
+}
+
+// isGone reports whether what the forge calls the head's branch is none.
+func isGone(branch string) bool { return strings.HasPrefix(branch, "refs/pull/") }
+
+// headRef is where the commit can be fetched that the forge calls the head. The pull request's own ref stays where it was
+// while it is closed, and after that until the next push: the head is what the branch is at all the time. A fork's branch
+// can't be fetched from here.
+func headRef(p *pullRequest, of vcs.Pull) string {
+	if of.State == vcs.Open && !of.Fork() && !isGone(p.Head.Ref) {
+		return "refs/heads/" + p.Head.Ref
+	}
+	return fmt.Sprintf("refs/pull/%d/head", p.Index)
 }
 
 func (c *Client) comment(k *sdk.Comment) (vcs.Comment, error) {

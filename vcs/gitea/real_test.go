@@ -134,6 +134,33 @@ func TestBranchesGone(t *testing.T) {
 	}
 }
 
+// TestPushedWhileClosed: what was pushed while a pull request was closed is its head when it is opened again, and can be
+// fetched.
+func TestPushedWhileClosed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "reopened")
+	at := func(sha string) {
+		t.Helper()
+		must(t, w.Settle())
+		p := w.read(t, 1)
+		said := w.Git(t, owner, "ls-remote", w.URL, p.HeadRef)
+		if got, _, _ := strings.Cut(said, "\t"); p.State != vcs.Open || p.Head.SHA != sha || got != sha {
+			t.Errorf("it is %s, its head at %s, %s at %q, want it open and both at %s", p.State, p.Head.SHA, p.HeadRef, got, sha)
+		}
+	}
+	at(w.head)
+	w.Git(t, "ana", "-C", w.Dir, "push", "-q", w.URL, ":refs/heads/grow")
+	must(t, w.Settle())
+	if got := w.read(t, 1); got.State != vcs.Closed || got.Head.SHA != w.head {
+		t.Fatalf("after its branch is gone it is %s at %s, want it closed at %s", got.State, got.Head.SHA, w.head)
+	}
+	sha := w.push(t)
+	must(t, w.Settle())
+	w.edit(t, map[string]any{"state": "open"})
+	at(sha)
+	at(w.push(t))
+}
+
 // TestNotAdmin: an account that may only write is told what it lacks.
 func TestNotAdmin(t *testing.T) {
 	t.Parallel()

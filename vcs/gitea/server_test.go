@@ -179,7 +179,7 @@ func (w *world) pull(t *testing.T) vcs.Pull {
 		Number: 1, Title: "WIP: Grow the <cluster>", Author: "ana", URL: page + "/pulls/1", State: vcs.Open, Draft: true,
 		Head:    vcs.Branch{Ref: "grow", SHA: w.head, Repo: id},
 		Base:    vcs.Branch{Ref: "main", SHA: w.Git(t, owner, "-C", w.Dir, "rev-parse", "main"), Repo: id},
-		HeadRef: "refs/pull/1/head",
+		HeadRef: "refs/heads/grow",
 	}
 }
 

@@ -24,6 +24,15 @@ func (r room) check() error {
 	return nil
 }
 
+// fits answers why there is no room for so many bytes more; nil when there is, or when that can't be told.
+func (r room) fits(bytes int64) error {
+	free, all := disk(r.dir)
+	if least := min(r.least, all/20); free >= 0 && free-bytes < least {
+		return fmt.Errorf("the disk of the server's data directory has %d MiB left, and %d MiB more would leave less than %d MiB (--min-free-disk)", free>>20, bytes>>20, least>>20)
+	}
+	return nil
+}
+
 // takesIn is the journal while there is room. What is refused is found by reconcile.
 type takesIn struct {
 	*journal.Journal

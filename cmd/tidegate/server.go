@@ -118,7 +118,7 @@ func serve(ctx context.Context, s settings, logs io.Writer) (err error) {
 			Automerge: s.automerge, MergeMethod: s.mergeMethod, DeleteBranch: s.deleteBranch,
 			ApplyRequirements: s.requirements, URL: s.url, Data: s.dataDir,
 			Reconcile: s.reconcile, RecoverMaxAge: s.recoverMaxAge, WritesAnHour: s.writesAnHour, Repos: forges.named(s.allow),
-			Keep: s.keep, Room: space.check,
+			Keep: s.keep, Room: space.check, RoomFor: space.fits, PlanTimeout: s.planTimeout,
 			Grace: s.grace, InterruptAfter: s.interrupt,
 		},
 	})

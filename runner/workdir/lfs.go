@@ -19,8 +19,8 @@ import (
 const (
 	// mostPointer is how long a pointer may be, by the specification of Git LFS.
 	mostPointer = 1024
-	// mostLarge is how large a file may be that is fetched from there, in bytes.
-	mostLarge   = 4 << 30
+	// MostLarge is how large a file may be that is fetched from there, in bytes.
+	MostLarge   = 4 << 30
 	pointerHead = "version https://git-lfs.github.com/spec/v1\n"
 )
 
@@ -113,6 +113,30 @@ type LFSError struct {
 func (e *LFSError) Error() string { return fmt.Sprintf("fetching %q from Git LFS: %v", e.Path, e.err) }
 func (e *LFSError) Unwrap() error { return e.err }
 
+// Size is how large the file is, in bytes, as the pointer says.
+func (p Pointer) Size() int64 { return p.size }
+
+// Unfilled are those of the pointers that a checkout still has in the place of their files. The error is an [*LFSError] when that can't be told.
+func (s *Store) Unfilled(c Checkout, pointers []Pointer) (_ []Pointer, err error) {
+	if len(pointers) == 0 {
+		return nil, nil
+	}
+	root, err := os.OpenRoot(c.Root)
+	if err != nil {
+		return nil, fmt.Errorf("opening the checkout: %w", err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	var left []Pointer
+	for _, p := range pointers {
+		if is, err := isStill(root, p); err != nil {
+			return nil, &LFSError{p.Path, err}
+		} else if is {
+			left = append(left, p)
+		}
+	}
+	return left, nil
+}
+
 // Fill puts the content of pointers into a checkout, where they still are pointers: what a job has made of them stays. git-lfs runs in the
 // mirror, so that nothing of the checkout decides what it does, and what it brings is held against the pointer. The error is an
 // [*LFSError] when a file can't be had.
@@ -170,14 +194,14 @@ func isStill(root *os.Root, p Pointer) (bool, error) {
 
 // smudge fetches one file and lays it in the checkout, whole or not at all.
 func (m *mirror) smudge(ctx context.Context, root *os.Root, dir string, p Pointer, c command) error {
-	if p.size > mostLarge {
+	if p.size > MostLarge {
 		return fmt.Errorf("%d bytes: %w", p.size, ErrTooLarge)
 	}
 	scratch, err := os.CreateTemp(dir, "file-*")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = scratch.Close() }()
+	defer func() { _ = errors.Join(scratch.Close(), os.Remove(scratch.Name())) }()
 	c.args, c.stdin, c.out = []string{"lfs", "smudge", "--", p.Path}, bytes.NewReader(p.text), scratch
 	if _, err := m.run(ctx, c); err != nil {
 		return err

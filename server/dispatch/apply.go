@@ -236,7 +236,21 @@ func (e *Engine) prepareApply(ctx context.Context, s scene, st stage, p project.
 	if _, err := os.Stat(filepath.Join(plan.Checkout, filepath.FromSlash(plan.Project.Dir))); err != nil || !same {
 		return stop("the files it was planned in are gone; plan it again")
 	}
-	return j, nil, nil
+	refused, err := e.refill(ctx, s, st, p, plan)
+	return j, refused, err
+}
+
+// refill has the files from Git LFS that a plan was made from in its checkout again, which may have been moved for another project.
+func (e *Engine) refill(ctx context.Context, s scene, st stage, p project.Project, plan journal.Plan) (*runner.Summary, error) {
+	d, err := e.digest(ctx, st, p, plan.Tool)
+	if err != nil {
+		return nil, err
+	}
+	refused, err := e.large(ctx, s, st, workdir.Checkout{Root: plan.Checkout}, d)
+	if refused != nil {
+		refused.End = runner.NotStarted
+	}
+	return refused, err
 }
 
 // applied records what became of the plan. A plan is used up by the first apply that started, unless that did not even get the lock

@@ -76,6 +76,10 @@ type Options struct {
 	// Room says why nothing new is to be started, in words for people: the disk is nearly full. Nil: there is always
 	// room.
 	Room func() error
+	// RoomFor is Room for what is going to take so many bytes more.
+	RoomFor func(bytes int64) error
+	// PlanTimeout is how long a plan may take, with fetching what it is made from; 0 is for ever.
+	PlanTimeout time.Duration
 	// Grace is how long running work may go on when the server stops; 0 is not at all.
 	Grace time.Duration
 	// InterruptAfter is when in the grace running applies get their SIGINT. 0 is never: they are left to

@@ -310,6 +310,9 @@ func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Check
 	}
 	p := st.find(j.Job.Project)
 	ready, refused, err := e.prepare(ctx, s, st, out, p, j)
+	if errors.Is(err, errCut) {
+		return e.cut(ctx, s, j)
+	}
 	if err != nil {
 		return j, err
 	}
@@ -318,7 +321,9 @@ func (e *Engine) start(ctx context.Context, s scene, st stage, out workdir.Check
 	}
 	j = ready
 	j.State, j.Started = journal.JobRunning, time.Now().UTC()
-	j.Job.Since = j.Started
+	if j.Job.Since.IsZero() {
+		j.Job.Since = j.Started
+	}
 	if err := e.Journal.PutJob(ctx, j); err != nil {
 		return j, err
 	}
@@ -507,6 +512,7 @@ func (e *Engine) prepare(ctx context.Context, s scene, st stage, out workdir.Che
 	if err != nil {
 		return j, nil, err
 	}
+	j.Job.Since = time.Now() // fetching counts
 	if refused, err := e.large(ctx, s, st, out, d); err != nil || refused != nil {
 		return j, refused, err
 	}

@@ -82,9 +82,8 @@ func (e *Engine) slot(s scene) (give func(), err error) {
 	if s.stop.Err() != nil {
 		return nil, context.Cause(s.stop)
 	}
-	ctx, cancel := context.WithCancelCause(s.stop)
-	defer cancel(nil)
-	defer context.AfterFunc(e.halt.closing, func() { cancel(errStopping) })()
+	ctx, end := e.untilClosing(s.stop)
+	defer end()
 	give, err = e.slots.take(ctx, s.pull.ID(), s.ask.rank())
 	if err == nil && e.halt.closing.Err() != nil {
 		give()
@@ -95,10 +94,19 @@ func (e *Engine) slot(s scene) (give func(), err error) {
 
 // rest waits before something is tried again. Its error says that it is not to be: the server stops.
 func (e *Engine) rest(ctx context.Context, d time.Duration) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(e.halt.closing, func() { cancel(errStopping) })() //nolint:contextcheck // a stop of the engine, not a context to inherit
+	ctx, end := e.untilClosing(ctx)
+	defer end()
 	return sleep(ctx, d)
+}
+
+// untilClosing is a context that ends when nothing may begin any more, too. end must be called.
+func (e *Engine) untilClosing(ctx context.Context) (_ context.Context, end func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	unwatch := context.AfterFunc(e.halt.closing, func() { cancel(errStopping) })
+	return ctx, func() {
+		unwatch()
+		cancel(nil)
+	}
 }
 
 // ending is the context that ends early what runs and changes something. What mends a state is not ended: a lock that is half

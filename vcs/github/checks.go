@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,15 +124,15 @@ func (c *Client) statuses(ctx context.Context, op string, pull vcs.Pull) (report
 }
 
 // appOf is the id of the App whose avatar that is, 0 of anything else: nothing else in a status tells of the App that
-// has set it. Users' are at /u/ID, Apps' at /in/ID.
+// has set it. Users' are at u/ID, Apps' at in/ID, which may stand below a server's own path.
 func appOf(avatar string) int64 {
 	u, err := url.Parse(avatar)
 	if err != nil {
 		return 0
 	}
-	id, is := strings.CutPrefix(u.Path, "/in/")
+	dir, id := path.Split(u.Path)
 	n, err := strconv.ParseInt(id, 10, 64)
-	if !is || err != nil {
+	if !strings.HasSuffix(dir, "/in/") || err != nil {
 		return 0
 	}
 	return n

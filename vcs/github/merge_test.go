@@ -108,6 +108,7 @@ func TestMergeRefused(t *testing.T) {
 		"a method":             {405, "Squash merges are not allowed on this repository.", nil, "Squash merges are not allowed", false, false},
 		"no permission":        {403, "Resource not accessible by integration", nil, "the account may not merge here; the forge answers: `Resource not accessible by integration`", false, false},
 		"not shown":            {404, "Not Found", nil, "the account may not merge here", false, false},
+		"without end":          {403, strings.Repeat("`x` 漢", 3000), nil, "the account may not merge here; the forge answers: `'x' 漢'x'", false, false},
 		"invalid":              {422, "Validation Failed", nil, "the forge answers: `Validation Failed`", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,6 +120,9 @@ func TestMergeRefused(t *testing.T) {
 			}
 			if !strings.HasPrefix(got.Reason, tt.want) && !strings.Contains(got.Reason, tt.want) || strings.ContainsAny(got.Reason, "\n") || strings.HasSuffix(got.Reason, ".") {
 				t.Errorf("Reason = %q, want %q in it", got.Reason, tt.want)
+			}
+			if len(got.Reason) > 4<<10 || strings.Count(got.Reason, "`")%2 != 0 {
+				t.Errorf("Reason = %q, want at most 4 KiB, and quotes that end", got.Reason)
 			}
 			if got.Again != tt.again || got.Moved != tt.moved || errors.Is(err, vcs.ErrRefused) == tt.again {
 				t.Errorf("Merge() = %+v, want again %v, moved %v", got, tt.again, tt.moved)

@@ -237,6 +237,8 @@ func TestMergeableBlocked(t *testing.T) {
 		"a status in the place of an App":  {site{rules: bound(15368, ""), status: statuses("ci/lint", "success"), check: runs()}, inTheWay(notOfApp)},
 		"a user's in the place of an App":  {site{rules: bound(15368, ""), status: setBy("https://avatars.githubusercontent.com/u/15368?v=4"), check: runs()}, inTheWay(notOfApp)},
 		"a status by the App":              {site{rules: bound(15368, ""), status: setBy("https://avatars.githubusercontent.com/in/15368?v=4"), check: runs()}, ready},
+		"a status by the App, own server":  {site{rules: bound(15368, ""), status: setBy("https://ghe.acme.example/avatars/in/15368?"), check: runs()}, ready},
+		"a status by another App":          {site{rules: bound(15368, ""), status: setBy("https://avatars.githubusercontent.com/in/7?v=4"), check: runs()}, inTheWay(notOfApp)},
 		"anybody's by a ruleset":           {site{rules: bound(-1, ""), status: statuses("ci/lint", "success"), check: runs()}, ready},
 		"an App's by the protection":       {site{branch: shows(`[{"context":"ci/lint","app_id":15368},{"context":"tidegate/apply","app_id":null}]`), status: statuses("ci/lint", "success"), check: runs()}, inTheWay(notOfApp)},
 		"anybody's by the protection":      {site{branch: shows(`[{"context":"ci/lint","app_id":-1},{"context":"tidegate/apply","app_id":null}]`), status: statuses("ci/lint", "success"), check: runs()}, ready},

@@ -409,7 +409,7 @@ func (c *Client) whyNot(ctx context.Context, op string, m merging, said *gl.Erro
 		if err != nil {
 			return err
 		}
-		no.Reason, no.Again = rest.Reason(can.Why...), can.State == vcs.MergeUnknown
+		no.Reason, no.Again = strings.Join(can.Why, "; "), can.State == vcs.MergeUnknown
 	case obstacle(status, m.TargetBranch) != "":
 		no.Reason = obstacle(status, m.TargetBranch)
 	case code == http.StatusUnprocessableEntity:

@@ -45,6 +45,15 @@ func resultPipeline() map[string]any {
 	return map[string]any{"id": 9, "project_id": 7, "ref": "refs/merge-requests/12/merge", "sha": strings.Repeat("d", 40), "status": "failed"}
 }
 
+// manyJobs have failed, and have names that differ at their ends.
+func manyJobs(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf(`{"id":%d,"name":"%s%d","status":"failed"}`, i+1, strings.Repeat("j", 252), 100+i))
+	}
+	return "[" + strings.Join(all, ",") + "]"
+}
+
 func jobs(all string) ft.Step { return ft.Reply(http.StatusOK, all) }
 
 // TestMergeable: each of GitLab's words has a meaning, and one that is not known yet is asked for again for half a minute.
@@ -202,13 +211,17 @@ func TestMergeRefusals(t *testing.T) {
 		"the pipeline, not looked": {steps: steps{open, project, not, merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[]`)}, want: &vcs.NotMergedError{Again: true, Reason: "its pipeline is `running`"}},
 		"the base has moved":       {steps: steps{open, project, cannot, open}, want: &vcs.NotMergedError{Again: true, Reason: "the forge answers 422: `Branch cannot be merged`"}},
 		"a hook of the server":     {steps: steps{open, project, cannot, merging(t, "merge_error", "GL-HOOK-ERR: not on\nSunday")}, want: &vcs.NotMergedError{Again: true, Reason: "the forge answers 422: `GL-HOOK-ERR: not on Sunday`"}},
-		"a word of later":          {steps: steps{open, project, not, is("moon")}, want: &vcs.NotMergedError{Reason: "the forge answers 405: `405 Method Not Allowed`"}},
-		"who may not":              {steps: steps{merging(t, "user", map[string]any{"can_merge": false}), project}, want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
-		"who may not, says 401":    {steps: steps{open, project, no401, no401, no401, no401, open}, want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
-		"a merge train":            {steps: steps{open, ft.Reply(http.StatusOK, `{"merge_trains_enabled":true}`)}, want: &vcs.NotMergedError{Reason: "`main` is merged by its merge train: add the merge request to the train on its page"}},
-		"no answer":                {steps: steps{open, project, ft.Cut(errors.New("reset"))}, err: vcs.ErrInDoubt},
-		"a fault":                  {steps: steps{open, project, ft.Reply(500, `{"message":"500 Internal Server Error"}`)}, err: vcs.ErrInDoubt},
-		"not there":                {steps: steps{ft.Reply(404, `{"message":"404 Not found"}`)}, err: vcs.ErrNotFound},
+		"a pipeline without end": {
+			steps: steps{open, project, not, merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(manyJobs(300))},
+			want:  &vcs.NotMergedError{Reason: strings.Repeat("`"+strings.Repeat("j", 197)+"…` in its pipeline is `failed`; ", 10) + "and 290 more"},
+		},
+		"a word of later":       {steps: steps{open, project, not, is("moon")}, want: &vcs.NotMergedError{Reason: "the forge answers 405: `405 Method Not Allowed`"}},
+		"who may not":           {steps: steps{merging(t, "user", map[string]any{"can_merge": false}), project}, want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
+		"who may not, says 401": {steps: steps{open, project, no401, no401, no401, no401, open}, want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
+		"a merge train":         {steps: steps{open, ft.Reply(http.StatusOK, `{"merge_trains_enabled":true}`)}, want: &vcs.NotMergedError{Reason: "`main` is merged by its merge train: add the merge request to the train on its page"}},
+		"no answer":             {steps: steps{open, project, ft.Cut(errors.New("reset"))}, err: vcs.ErrInDoubt},
+		"a fault":               {steps: steps{open, project, ft.Reply(500, `{"message":"500 Internal Server Error"}`)}, err: vcs.ErrInDoubt},
+		"not there":             {steps: steps{ft.Reply(404, `{"message":"404 Not found"}`)}, err: vcs.ErrNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -18,21 +18,15 @@ const (
 
 // Blocked is what is in the way of a merge, cut to what people read.
 func Blocked(why ...string) vcs.Mergeable {
-	return vcs.Mergeable{State: vcs.MergeBlocked, Why: reasons(why)}
-}
-
-// Reason is what is in the way of a merge in one text, cut as by Blocked.
-func Reason(why ...string) string { return strings.Join(reasons(why), "; ") }
-
-func reasons(why []string) []string {
-	var some []string
+	can := vcs.Mergeable{State: vcs.MergeBlocked}
 	for i, one := range why {
 		if i == maxReasons {
-			return append(some, fmt.Sprintf("and %d more", len(why)-i))
+			can.Why = append(can.Why, fmt.Sprintf("and %d more", len(why)-i))
+			break
 		}
-		some = append(some, cutReason(one))
+		can.Why = append(can.Why, cutReason(one))
 	}
-	return some
+	return can
 }
 
 // cutReason shortens a reason. What is cut shows as an ellipsis, and a quote that is cut ends after it.

@@ -23,8 +23,8 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-// TestReasons: whatever the names are and however many there are, people get little to read, and quotes that end.
-func TestReasons(t *testing.T) {
+// TestBlocked: whatever the names are and however many there are, people get little to read, and quotes that end.
+func TestBlocked(t *testing.T) {
 	t.Parallel()
 	const said = " is required, and whether it is successful the account may not see (permission Checks: read)"
 	for name, context := range map[string]string{
@@ -52,13 +52,10 @@ func TestReasons(t *testing.T) {
 			if kind == "a name" && !strings.HasSuffix(can.Why[0], said) {
 				t.Errorf("%s: %q does not say what is with it", name, can.Why[0])
 			}
-			if text := rest.Reason(slices.Repeat([]string{one}, 300)...); len(text) > 4<<10 {
+			if text := strings.Join(can.Why, "; "); len(text) > 4<<10 {
 				t.Errorf("%s, %s: the text has %d bytes", name, kind, len(text))
 			}
 		}
-	}
-	if got := rest.Reason("one", "two"); got != "one; two" {
-		t.Errorf("Reason() = %q", got)
 	}
 	if got := rest.Blocked(slices.Repeat([]string{"x"}, 10)...); len(got.Why) != 10 {
 		t.Errorf("of ten reasons %d are told", len(got.Why))

@@ -28,6 +28,10 @@ func (w *work) fetchModules(ctx context.Context, workspace string) (*step, error
 	if !w.conf.RemoteModules || !offers && !slices.ContainsFunc(env, isAgent) {
 		return nil, nil
 	}
+	env, err := w.apart(env)
+	if err != nil {
+		return nil, err
+	}
 	if offers {
 		socket, err := gitcredential.Listen(ctx, w.tmp, *f, w.cfg.Log)
 		if err != nil {

@@ -108,6 +108,72 @@ func TestWhatABackendRuns(t *testing.T) {
 	}
 }
 
+// TestWhatOthersLeftInHome: what another repository's job has written into the home directory that all jobs share steers nothing where a
+// credential is offered.
+func TestWhatOthersLeftInHome(t *testing.T) {
+	t.Parallel()
+	other := newSite(t, map[string]string{
+		"main.tf": `terraform {
+  backend "s3" {
+    bucket = "b"
+    key = "k"
+    region = "eu-west-1"
+    profile = "p"
+    shared_config_files = ["BASE/data/checkouts/forge/1/7/default/tree/aws"]
+  }
+}`,
+		"aws": "[profile p]\ncredential_process = /bin/sh BASE/data/checkouts/forge/1/7/default/tree/plant.sh\n",
+		"plant.sh": `mkdir -p "$HOME/t/hooks" "$HOME/.config/git"
+printf '[init]\n\ttemplateDir = %s/t\n' "$HOME" >"$HOME/.gitconfig"
+printf '[core]\n\thooksPath = %s/t/hooks\n' "$HOME" >"$HOME/.config/git/config"
+cat >"$HOME/t/hooks/post-checkout" <<'X'
+#!/bin/sh
+printf 'protocol=https\nhost=forge.example\n\n' | git credential fill >"${LEDGER%/*}/loot" 2>&1
+X
+chmod 755 "$HOME/t/hooks/post-checkout"
+exit 1
+`,
+	})
+	other.run(other.next("1", Plan))
+	if _, err := os.Stat(filepath.Join(other.base, "home", ".gitconfig")); err != nil {
+		t.Fatalf("nothing was left, so nothing is proved: %v", err)
+	}
+	s := newSite(t, map[string]string{"main.tf": localBackend})
+	s.write(map[string]string{"modules.tf": s.remoteModule()})
+	s.cfg.Environ = append(s.cfg.Environ, "HOME="+filepath.Join(other.base, "home"))
+	s.offer()
+	s.plan("1")
+	if raw, err := os.ReadFile(filepath.Join(s.base, "ledger", "loot")); err == nil {
+		t.Errorf("what another job left in the home directory ran where a credential is offered, and has got %q", raw)
+	}
+}
+
+// TestWhatIsLeftInTheCheckout: no configuration of a repository that git finds around the project steers it where a credential is offered.
+func TestWhatIsLeftInTheCheckout(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, repository string }{
+		{"of the checkout", ".git"}, {"of its directory", "dir/.git"}, {"the project itself", "dir"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, map[string]string{"dir/main.tf": localBackend})
+			s.job.Project.Dir = "dir"
+			s.write(map[string]string{"dir/modules.tf": s.remoteModule()})
+			config := "[core]\n\trepositoryformatversion = 0\n[remote \"file://" + s.base + "/module\"]\n" +
+				"\tuploadpack = env >" + s.base + "/ledger/loot; git-upload-pack\n"
+			s.write(map[string]string{
+				tt.repository + "/config": config, tt.repository + "/HEAD": "ref: refs/heads/main\n",
+				tt.repository + "/objects/keep": "", tt.repository + "/refs/keep": "",
+			})
+			s.offer()
+			s.plan("1")
+			if raw, err := os.ReadFile(filepath.Join(s.base, "ledger", "loot")); err == nil {
+				t.Errorf("what the checkout's configuration names ran where a credential is offered, and has found\n%s", raw)
+			}
+		})
+	}
+}
+
 // TestModulesAreFetchedWithInit: where nothing is offered, or nothing is to be fetched, there is no process more.
 func TestModulesAreFetchedWithInit(t *testing.T) {
 	t.Parallel()

@@ -31,6 +31,8 @@ const (
 	askingNobody = "ssh -o BatchMode=yes"
 	// knownOnly takes a host whose key is known, and no other one.
 	knownOnly = askingNobody + " -o StrictHostKeyChecking=yes"
+	// noFile: ssh reads no configuration. It finds the one of its user in the home directory whatever HOME says, and jobs can write it.
+	noFile = "ssh -F /dev/null"
 )
 
 // CheckKnownHosts refuses a path that ssh would read in another way than it is meant.
@@ -72,9 +74,14 @@ func (s SSH) known(env []string) []string {
 	return env
 }
 
-// env is known with the agent of the server's environment.
+// env is known, by no configuration but ours, with the agent of the server's environment.
 func (s SSH) env(env, server []string) []string {
 	env = s.known(env)
+	for i, entry := range env {
+		if entry == sshCommand+s.command() {
+			env[i] = sshCommand + noFile + strings.TrimPrefix(s.command(), "ssh")
+		}
+	}
 	if s.Agent == AgentForAll || s.Agent == AgentForNone {
 		return env
 	}

@@ -13,19 +13,19 @@ func TestSSHOfProcesses(t *testing.T) {
 	t.Parallel()
 	const (
 		plain = "GIT_SSH_COMMAND=ssh -o BatchMode=yes"
-		yes   = plain + " -o StrictHostKeyChecking=yes"
+		yes   = "GIT_SSH_COMMAND=ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes"
 		sock  = "SSH_AUTH_SOCK=/run/agent"
 	)
 	for _, tt := range []struct {
-		name        string
-		ssh         SSH
-		server      []string
-		init, other []string
+		name       string
+		ssh        SSH
+		server     []string
+		get, other []string
 	}{
 		{"nothing", SSH{}, nil, []string{yes}, []string{plain}},
 		{"an agent", SSH{}, []string{sock, "SSH_AGENT_PID=7"}, []string{yes, sock}, []string{plain}},
 		{"an empty one", SSH{}, []string{"SSH_AUTH_SOCK="}, []string{yes}, []string{plain}},
-		{"for init", SSH{Agent: AgentForModules}, []string{sock}, []string{yes, sock}, []string{plain}},
+		{"for modules", SSH{Agent: AgentForModules}, []string{sock}, []string{yes, sock}, []string{plain}},
 		{"for all", SSH{Agent: AgentForAll}, []string{sock, "SSH_AGENT_PID=7"}, []string{yes, sock, "SSH_AGENT_PID=7"}, []string{plain, sock, "SSH_AGENT_PID=7"}},
 		{"for none", SSH{Agent: AgentForNone}, []string{sock}, []string{yes}, []string{plain}},
 		{"known hosts", SSH{KnownHosts: "/etc/known hosts"}, nil, []string{yes + ` -o 'UserKnownHostsFile="/etc/known hosts"'`}, []string{plain}},
@@ -40,8 +40,8 @@ func TestSSHOfProcesses(t *testing.T) {
 			}
 			return found
 		}
-		inInit := w.cfg.SSH.env(env(), tt.server)
-		for name, pair := range map[string][2][]string{"init": {tt.init, inInit}, "plan": {tt.other, env()}} {
+		inGet := w.cfg.SSH.env(env(), tt.server)
+		for name, pair := range map[string][2][]string{"get": {tt.get, inGet}, "plan": {tt.other, env()}} {
 			slices.Sort(pair[0])
 			slices.Sort(pair[1])
 			if diff := cmp.Diff(pair[0], pair[1]); diff != "" {

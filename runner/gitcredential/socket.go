@@ -105,7 +105,7 @@ func (s *Socket) Close() error {
 // the operator has configured for the forge's host are not asked: among them may be one that writes to disk what others have said.
 func (s *Socket) Env(env []string, self string) []string {
 	config, more := s.Helper(self)
-	return append(gitConfig(env, config...), more...)
+	return append(Config(env, config...), more...)
 }
 
 // Helper is Env in its parts, for who sets git's configuration himself: pairs of key and value, and variables.
@@ -116,8 +116,8 @@ func (s *Socket) Helper(self string) (config, env []string) {
 		[]string{envSocket + "=" + s.listener.Addr().String(), envKey + "=" + s.key}
 }
 
-// gitConfig adds pairs of key and value to what the environment has already of git's configuration.
-func gitConfig(env []string, pairs ...string) []string {
+// Config adds pairs of key and value to what the environment has already of git's configuration.
+func Config(env []string, pairs ...string) []string {
 	const counts = "GIT_CONFIG_COUNT="
 	n := 0
 	var out []string

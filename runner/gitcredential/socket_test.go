@@ -241,8 +241,8 @@ func TestListenRefuses(t *testing.T) {
 	}
 }
 
-// TestGitConfig: what the operator has given git that way stays.
-func TestGitConfig(t *testing.T) {
+// TestConfig: what the operator has given git that way stays.
+func TestConfig(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ env, want []string }{
 		{nil, []string{"GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=", "GIT_CONFIG_KEY_1=a.b", "GIT_CONFIG_VALUE_1=c", "GIT_CONFIG_COUNT=2"}},
@@ -255,8 +255,8 @@ func TestGitConfig(t *testing.T) {
 		},
 		{[]string{"GIT_CONFIG_COUNT=-3"}, []string{"GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=", "GIT_CONFIG_KEY_1=a.b", "GIT_CONFIG_VALUE_1=c", "GIT_CONFIG_COUNT=2"}},
 	} {
-		if diff := cmp.Diff(tt.want, gitConfig(slices.Clone(tt.env), "a.b", "", "a.b", "c")); diff != "" {
-			t.Errorf("gitConfig(%q) differs (-want +got):\n%s", tt.env, diff)
+		if diff := cmp.Diff(tt.want, Config(slices.Clone(tt.env), "a.b", "", "a.b", "c")); diff != "" {
+			t.Errorf("Config(%q) differs (-want +got):\n%s", tt.env, diff)
 		}
 	}
 }

@@ -1,0 +1,105 @@
+package runner
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/tidegate/tidegate/runner/gitcredential"
+)
+
+// apart makes of a job's environment that of the process that fetches modules, where something is offered to it: nothing that other jobs can
+// write tells it what to run. All jobs share the home directory, so it gets an empty one; git and Mercurial heed what repository they
+// are started in, and a checkout is what a pull request and earlier jobs have made of it, so they are started elsewhere. What the operator has
+// configured in /etc, or by the environment, holds.
+func (w *work) apart(env []string) ([]string, error) {
+	home, bin := filepath.Join(w.tmp, "home"), filepath.Join(w.tmp, "bin")
+	for _, dir := range []string{home, bin} {
+		if err := os.RemoveAll(dir); err != nil { // a job may have written there
+			return nil, fmt.Errorf("emptying a directory of the job: %w", err)
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("making a directory of the job: %w", err)
+		}
+	}
+	if err := keepLogins(home, valueOf(env, "HOME")); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"git", "hg"} {
+		if err := w.startElsewhere(name, bin, home); err != nil {
+			return nil, err
+		}
+	}
+	path := strings.TrimSuffix(bin+":"+valueOf(env, "PATH"), ":")
+	env = gitcredential.Config(env,
+		"core.hooksPath", "/dev/null", "core.fsmonitor", "false", "protocol.ext.allow", "never", "safe.bareRepository", "explicit",
+	)
+	return replaceEnv(env, "HOME="+home, "XDG_CONFIG_HOME="+home, "PATH="+path,
+		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_TEMPLATE_DIR=", "GIT_CEILING_DIRECTORIES="+w.tmp), nil
+}
+
+// keepLogins has the tokens of registries found, which `terraform login` has stored. They are data; what else is there is not.
+func keepLogins(home, shared string) error {
+	const dir, name = ".terraform.d", "credentials.tfrc.json"
+	stored := filepath.Join(shared, dir, name)
+	if _, err := os.Stat(stored); shared == "" || err != nil {
+		return nil
+	}
+	if err := os.Mkdir(filepath.Join(home, dir), 0o700); err != nil {
+		return fmt.Errorf("making a directory of the job: %w", err)
+	}
+	if err := os.Symlink(stored, filepath.Join(home, dir, name)); err != nil {
+		return fmt.Errorf("naming the tokens of registries to a job: %w", err)
+	}
+	return nil
+}
+
+// startElsewhere makes a program of that name in bin that starts the actual one in the directory home, but for where modules are put: a
+// module has a repository of its own. Terraform names everything else by absolute paths.
+func (w *work) startElsewhere(name, bin, home string) error {
+	actual, err := exec.LookPath(name)
+	if err != nil {
+		return nil //nolint:nilerr // terraform says so itself when it needs it
+	}
+	modules, err := filepath.EvalSymlinks(w.job.DataDir)
+	if err != nil {
+		return fmt.Errorf("looking where modules are put: %w", err)
+	}
+	script := "#!/bin/sh\ncase \"$(pwd -P)/\" in\n" + shellQuote(modules+"/modules/") + "?*) ;;\n*) cd " + shellQuote(home) + " || exit 128 ;;\nesac\n" +
+		"exec " + shellQuote(actual) + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o700); err != nil {
+		return fmt.Errorf("writing what starts %s for a job: %w", name, err)
+	}
+	return nil
+}
+
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// valueOf is a variable's value, "" without one.
+func valueOf(env []string, name string) string {
+	value := ""
+	for _, entry := range env {
+		if v, ok := strings.CutPrefix(entry, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+// replaceEnv puts entries in the place of those of the same names.
+func replaceEnv(env []string, entries ...string) []string {
+	ours := map[string]bool{}
+	for _, entry := range entries {
+		name, _, _ := strings.Cut(entry, "=")
+		ours[name] = true
+	}
+	var out []string
+	for _, entry := range env {
+		if name, _, _ := strings.Cut(entry, "="); !ours[name] {
+			out = append(out, entry)
+		}
+	}
+	return append(out, entries...)
+}

@@ -23,6 +23,7 @@ func notOnGitLab() map[string]string {
 	return map[string]string{
 		"sixty":        "sixty long plans fit into one note, which may have a million characters",
 		"hostile_home": "it runs the demo, which brings a forge of its own",
+		"branch_gone":  "a merge request stays open when its branch is deleted",
 	}
 }
 

@@ -41,17 +41,21 @@ func (f *Forge) serveGit(w http.ResponseWriter, req *http.Request, owner, name, 
 	f.bare.Serve(w, req, r.dir, rest, func() { f.pushed(r, u.login) })
 }
 
-// pushed lets the heads of open pull requests follow.
+// pushed lets the heads of open pull requests follow. Those whose branches are gone are closed.
 func (f *Forge) pushed(r *repository, by string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, base := range f.repos {
 		for _, p := range base.pulls {
-			if p.headRepo != r || p.state != "open" {
+			if p.state != "open" || p.headRepo != r && base != r {
 				continue
 			}
-			sha := f.sha(r, p.headRef)
-			if sha == "" || sha == p.headSHA {
+			if base == r && f.sha(r, p.baseRef) == "" || p.headRepo == r && f.sha(r, p.headRef) == "" {
+				f.setState(base, p, "closed", by)
+				continue
+			}
+			sha := f.sha(p.headRepo, p.headRef)
+			if p.headRepo != r || sha == p.headSHA {
 				continue
 			}
 			before := p.headSHA

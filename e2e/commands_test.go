@@ -42,6 +42,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"protect":   cmdProtect,
 		"behind":    cmdBehind,
 		"gone":      cmdGone,
+		"token":     cmdToken,
 		"force":     cmdForce,
 		"proxied":   cmdProxied,
 		"get":       cmdGet,

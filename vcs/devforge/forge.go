@@ -196,6 +196,17 @@ func (f *Forge) CreateUser(login, password, token string) error {
 	return nil
 }
 
+// SetToken ends a user's token, and gives out another one.
+func (f *Forge) SetToken(login, token string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.users[login] == nil {
+		return errNotFound
+	}
+	f.users[login].token = token
+	return nil
+}
+
 // MakePerson lets a page's visitor act as the user.
 func (f *Forge) MakePerson(login string) error {
 	f.mu.Lock()

@@ -96,3 +96,11 @@ func (w *world) pushSpec(spec string) error {
 	}
 	return w.forge.settle()
 }
+
+// token FILE: the bot's token is taken back, and the one in the file is good.
+func cmdToken(ts *testscript.TestScript, w *world, args []string) error {
+	if err := need(args, 1, "token FILE"); err != nil {
+		return err
+	}
+	return w.dev.SetToken(bot, strings.TrimSpace(ts.ReadFile(args[0])))
+}

@@ -129,10 +129,12 @@ func (mv *mover) to(ctx context.Context, commit string) (err error) {
 		if mv.state.Moving == "" && mv.state.At == commit {
 			return nil
 		}
+		was := mv.state
 		err = mv.move(ctx, commit)
-		if !errors.Is(err, errGone) {
+		if err == nil || !errors.Is(err, errGone) && (ctx.Err() != nil || !mv.astray(ctx, was, commit)) {
 			return err
 		}
+		mv.mirror.log.WarnContext(ctx, "making a checkout anew, what it was at can't be read any more", "dir", mv.base, "cause", err)
 	}
 	if err := mv.clear(); err != nil {
 		return err
@@ -142,6 +144,21 @@ func (mv *mover) to(ctx context.Context, commit string) (err error) {
 
 // errGone: the commit that a move was cut short at is not in the mirror any more.
 var errGone = errors.New("the commit is gone")
+
+// astray reports whether the mirror has lost anything of what a checkout was at before it was to move to a commit: how to get there from
+// it can't be told then.
+func (mv *mover) astray(ctx context.Context, was checkoutState, commit string) bool {
+	for _, id := range []string{was.At, was.Moving} {
+		if id == "" || id == commit {
+			continue
+		}
+		_, err := mv.mirror.run(ctx, command{args: []string{"rev-list", "--objects", "--quiet", "--no-walk", id, "--"}})
+		if err != nil {
+			return ctx.Err() == nil
+		}
+	}
+	return false
+}
 
 // move completes what was cut short, and goes on to commit.
 func (mv *mover) move(ctx context.Context, commit string) error {

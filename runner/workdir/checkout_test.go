@@ -445,3 +445,48 @@ func TestCheckoutIsGivenUpWithItsContext(t *testing.T) {
 	}
 	checkListing(t, o.checkout(t), map[string]string{"a": "a"})
 }
+
+// TestCheckoutOfWhatIsLost: a checkout whose commit the mirror has no more, or can't read, is made anew.
+func TestCheckoutOfWhatIsLost(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(*testing.T, string, string){
+		"damaged": func(t *testing.T, mirror, at string) {
+			t.Helper()
+			path := filepath.Join(mirror, "objects", at[:2], at[2:])
+			if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, []byte("torn"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"gone": func(t *testing.T, mirror, _ string) {
+			t.Helper()
+			if err := os.RemoveAll(mirror); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := open(t, func(s *source) { s.write(t, "a", "a") }, func(s *source) { s.write(t, "b", "b") })
+			o.checkout(t)
+			if err := o.Close(); err != nil {
+				t.Fatal(err)
+			}
+			lose(t, o.mirrorDir(), o.merge.Commit)
+			o.src.branch(t, "main", "main")
+			o.src.write(t, "c", "c")
+			o.src.commit(t)
+			s := openStore(t, o.data)
+			m, err := s.Merge(t.Context(), o.src.repo(), request(7))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := s.Checkout(t.Context(), o.src.repo(), 7, "default", m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(map[string]string{"a": "a", "b": "b", "c": "c"}, listing(t, c.Root)); diff != "" {
+				t.Errorf("files (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -107,11 +107,11 @@ func (c *fetchCall) isAlone(m *mirror) bool {
 
 // fetchNow fetches into gitDir. The caller holds m.fetching.
 func (m *mirror) fetchNow(ctx context.Context, repo Repo, gitDir string, specs []string) error {
-	return m.fetchOne(ctx, repo, gitDir, specs, nil)
+	return m.fetchBy(ctx, m.run, repo, gitDir, specs)
 }
 
-// fetchOne is fetchNow with more of git's configuration.
-func (m *mirror) fetchOne(ctx context.Context, repo Repo, gitDir string, specs, config []string) error {
+// fetchBy fetches into gitDir, by the means of run.
+func (m *mirror) fetchBy(ctx context.Context, run func(context.Context, command) ([]byte, error), repo Repo, gitDir string, specs []string) error {
 	remote, err := dial(ctx, repo)
 	if err != nil {
 		return err
@@ -121,12 +121,12 @@ func (m *mirror) fetchOne(ctx context.Context, repo Repo, gitDir string, specs, 
 		defer func() { _ = remote.pipe.Close() }()
 		c.files = []*os.File{remote.pipe}
 	}
-	c.config = slices.Concat(fetchConfiguration(), remote.config, config)
+	c.config = slices.Concat(fetchConfiguration(), remote.config)
 	c.args = append([]string{
 		"fetch", "--quiet", "--force", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
 		"--no-recurse-submodules", "--no-show-forced-updates", "--", remote.url,
 	}, specs...)
-	_, err = m.run(ctx, c)
+	_, err = run(ctx, c)
 	return explainFetch(err)
 }
 

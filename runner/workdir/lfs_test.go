@@ -121,6 +121,56 @@ func TestPointersAreFilled(t *testing.T) {
 	}
 }
 
+// TestPointersAreBack: a checkout that moves has pointers where files were, and they can be filled again.
+func TestPointersAreBack(t *testing.T) {
+	useLFS(t, "echo large")
+	o := open(t, func(s *source) {
+		s.write(t, ".gitattributes", "*.zip filter=lfs diff=lfs merge=lfs -text\n")
+		s.write(t, "a/b.zip", pointerTo("large\n"))
+	}, func(s *source) { s.write(t, "b/new.tf", "x") })
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	store, err := Open(t.Context(), Config{Data: o.data, LFS: helpless})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	for i := range 2 {
+		o.src.write(t, "b/more.tf", strings.Repeat("y", i+1))
+		o.src.commit(t)
+		o.src.pull(t, 7)
+		m, err := store.Merge(t.Context(), o.src.repo(), request(7))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := store.Checkout(t.Context(), o.src.repo(), 7, "default", m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree, err := store.Tree(t.Context(), o.src.repo(), m.Tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := tree.Pointers(t.Context(), func(string) bool { return true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []int{1, 0} {
+			left, err := store.Unfilled(c, all)
+			if err != nil || len(left) != want {
+				t.Fatalf("Unfilled() = %v, %v, want %d", left, err, want)
+			}
+			if err := store.Fill(t.Context(), o.src.repo(), c, left); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := readFile(t, filepath.Join(c.Root, "a/b.zip")); got != "large\n" {
+			t.Errorf("a/b.zip = %q", got)
+		}
+	}
+}
+
 // TestNoLFS: what looks like a pointer where nothing names Git LFS is a file; a git-lfs that is asked for has to be there.
 func TestNoLFS(t *testing.T) {
 	useLFS(t, "")

@@ -79,11 +79,15 @@ func (m *mirror) merge(ctx context.Context, repo Repo, req MergeRequest, submodu
 		return Merge{}, err
 	}
 	if submodules {
-		if merge.Tree, err = m.graft(ctx, repo, req.Pull, merge.Tree); err != nil {
+		g, err := m.grafter(ctx, repo, req.Pull)
+		if err != nil {
+			return Merge{}, err
+		}
+		if merge.Tree, err = g.graft(ctx, merge.Tree); err != nil {
 			return Merge{}, err
 		}
 		// One of the base that can't be had any more counts as changed.
-		if merge.baseTree, err = m.graft(ctx, repo, req.Pull, merge.Base); err != nil && (ctx.Err() != nil || isDamage(err)) {
+		if merge.baseTree, err = g.graft(ctx, merge.Base); err != nil && (ctx.Err() != nil || isDamage(err)) {
 			return Merge{}, err
 		}
 	}

@@ -40,6 +40,8 @@ type mirror struct {
 	// use is read-locked around every git process, and locked for repairs, which find no process then.
 	use     sync.RWMutex
 	suspect atomic.Bool
+	// away are the git processes that work beside the mirror.
+	away sync.WaitGroup
 
 	fetching chan struct{}
 	mu       sync.Mutex
@@ -216,6 +218,23 @@ func (m *mirror) runLocked(ctx context.Context, c command) ([]byte, error) {
 	return out, err
 }
 
+// apart runs git beside the mirror, in no way of a repair. What it says is not of our files.
+func (m *mirror) apart(ctx context.Context, c command) ([]byte, error) {
+	m.use.RLock()
+	m.away.Add(1)
+	c.files = append([]*os.File{m.lock}, c.files...)
+	m.use.RUnlock()
+	defer m.away.Done()
+	return m.git.run(ctx, c)
+}
+
+// moveIn moves the objects of another repository in.
+func (m *mirror) moveIn(from string) error {
+	m.use.RLock()
+	defer m.use.RUnlock()
+	return moveObjects(filepath.Join(from, "objects"), m.objects())
+}
+
 // refs answers the objects that the refs of ours below prefix are at.
 func (m *mirror) refs(ctx context.Context, prefix string) (map[string]string, error) {
 	out, err := m.run(ctx, command{
@@ -235,6 +254,7 @@ func (m *mirror) close() error {
 	defer func() { <-m.turn }()
 	m.use.Lock()
 	defer m.use.Unlock()
+	m.away.Wait()
 	m.ready = false
 	if m.lock == nil {
 		return nil

@@ -26,9 +26,12 @@ var damage = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals //
 		`existing object|failed to (unpack tree|read object)|unresolved deltas|\.lock': file exists|cannot lock ref`)
 })
 
-// isDamage reports whether git complains about its own files rather than about the remote or about what
-// it was asked. The words are git's in the C locale; a false alarm costs one fetch.
+// isDamage reports whether git complains about its own files rather than about the remote, a submodule's
+// server or what it was asked. The words are git's in the C locale; a false alarm costs one fetch.
 func isDamage(err error) bool {
+	if _, theirs := errors.AsType[*SubmoduleError](err); theirs {
+		return false
+	}
 	failure, ok := errors.AsType[*gitError](err)
 	if !ok {
 		return false

@@ -1,9 +1,12 @@
 package workdir
 
 import (
+	"bytes"
 	"context"
 	"encoding/pem"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -31,6 +34,22 @@ func withFile(tb testing.TB, path, content string) (*source, string) {
 	s := newSource(tb)
 	s.write(tb, path, content)
 	return s, s.commit(tb)
+}
+
+// wide commits a tree of 64 x 64 x 64 files, which is three objects.
+func (s *source) wide(tb testing.TB) string {
+	tb.Helper()
+	id, kind := s.git(tb, "rev-parse", "HEAD:x"), "100644 blob"
+	for range 3 {
+		var lines strings.Builder
+		for i := range 64 {
+			fmt.Fprintf(&lines, "%s %s\tf%02d\n", kind, id, i)
+		}
+		file := filepath.Join(tb.TempDir(), "lines")
+		writeFile(tb, file, lines.String())
+		id, kind = s.git(tb, "-c", "alias.make=!git mktree <"+file, "make"), "040000 tree"
+	}
+	return s.git(tb, "commit-tree", "-m", "wide", id)
 }
 
 func submoduleStore(t *testing.T) *Store {
@@ -122,6 +141,8 @@ func TestSubmodulesRefused(t *testing.T) {
 	itself.module(t, "me", "../itself.git", itself.git(t, "rev-parse", "HEAD"))
 	itself.git(t, "update-index", "--cacheinfo", "160000,"+itself.git(t, "rev-parse", "HEAD")+",me")
 	itself.git(t, "commit", "-q", "-m", "again")
+	blob, wide, deep := other.git(t, "rev-parse", "HEAD:x"), other.wide(t), strings.Repeat("d/", deepestPath)
+	other.git(t, "config", "uploadpack.allowAnySHA1InWant", "true")
 	nowhere := strings.Repeat("1", 40)
 	for name, tt := range map[string]struct {
 		change     func(*testing.T, *source)
@@ -133,6 +154,18 @@ func TestSubmodulesRefused(t *testing.T) {
 		"above the forge":    {func(t *testing.T, s *source) { t.Helper(); s.module(t, "m", "../../../x.git", at) }, "m", "leads out of the forge"},
 		"no such repository": {func(t *testing.T, s *source) { t.Helper(); s.module(t, "m", "../none.git", at) }, "m", "can't be fetched"},
 		"no such commit":     {func(t *testing.T, s *source) { t.Helper(); s.module(t, "m", "../other.git", nowhere) }, "m", "can't be fetched"},
+		"a blob":             {func(t *testing.T, s *source) { t.Helper(); s.module(t, "m", "../other.git", blob) }, "m", "no commit"},
+		"a tree": {func(t *testing.T, s *source) {
+			t.Helper()
+			s.module(t, "m", "../other.git", "4b825dc642cb6eb9a060e54bf8d69288fbee4904")
+		}, "m", "no commit"},
+		"too many files": {func(t *testing.T, s *source) {
+			t.Helper()
+			for _, path := range []string{"m/1", "m/2", "m/3", "m/4"} {
+				s.module(t, path, "../other.git", wide)
+			}
+		}, "m/4", "more files"},
+		"too low": {func(t *testing.T, s *source) { t.Helper(); s.module(t, deep+"m", "../other.git", at) }, deep + "m", "directories deep"},
 		"no URL": {func(t *testing.T, s *source) {
 			t.Helper()
 			s.module(t, "m", "../other.git", at)
@@ -186,17 +219,11 @@ func TestSubmodulesRefused(t *testing.T) {
 // TestSubmodulesElsewhere: another host gets no credential, and hears of no commit of ours.
 func TestSubmodulesElsewhere(t *testing.T) {
 	var seen []string
-	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	elsewhere := stranger(t, func(w http.ResponseWriter, r *http.Request) {
 		seen = append(seen, r.Header.Get("Authorization"))
 		w.Header().Set("WWW-Authenticate", `Basic realm="elsewhere"`)
 		http.Error(w, "who are you", http.StatusUnauthorized)
-	}))
-	t.Cleanup(elsewhere.Close)
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: elsewhere.Certificate().Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("GIT_SSL_CAINFO", ca)
+	})
 	_, at := withFile(t, "x", "x")
 	src, _ := withFile(t, "a", "a")
 	src.branch(t, "head", "main")
@@ -208,6 +235,126 @@ func TestSubmodulesElsewhere(t *testing.T) {
 	}
 	if len(seen) == 0 || slices.ContainsFunc(seen, func(a string) bool { return a != "" }) {
 		t.Errorf("the other host was sent %q", seen)
+	}
+}
+
+// stranger is a server by https that git trusts.
+func stranger(t *testing.T, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewTLSServer(h)
+	t.Cleanup(srv.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GIT_SSL_CAINFO", ca)
+	return srv
+}
+
+// advertise begins what an upload-pack says of its refs.
+func advertise(w http.ResponseWriter, line string) {
+	w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
+	head := "# service=git-upload-pack\n"
+	_, _ = fmt.Fprintf(w, "%04x%s0000%04x%s", len(head)+4, head, len(line)+4, line)
+}
+
+// TestStrangersHoldNobodyUp: another host that comes to no end is in nobody's way, is left when the merge is ended, and has its time.
+func TestStrangersHoldNobodyUp(t *testing.T) {
+	asked := make(chan struct{}, 10)
+	endless := stranger(t, func(w http.ResponseWriter, r *http.Request) {
+		advertise(w, strings.Repeat("1", 40)+" refs/heads/main\n")
+		_ = http.NewResponseController(w).Flush()
+		asked <- struct{}{}
+		<-r.Context().Done()
+	})
+	src, _ := withFile(t, "a", "a")
+	src.branch(t, "other", "main")
+	src.write(t, "o", "o")
+	src.commit(t)
+	src.pull(t, 8)
+	src.branch(t, "head", "main")
+	src.module(t, "m", endless.URL+"/x.git", strings.Repeat("1", 40))
+	src.pull(t, 7)
+	s, repo := submoduleStore(t), newGitServer(t, src).repo(testPassword)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Merge(ctx, repo, request(7))
+		done <- err
+	}()
+	<-asked
+	if _, err := s.Merge(t.Context(), repo, request(8)); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Merge() that was ended = %v", err)
+	}
+	m, err := s.mirror(t.Context(), repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := m.grafter(t.Context(), repo, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.elsewhere = 0
+	_, err = g.graft(t.Context(), src.git(t, "rev-parse", "HEAD"))
+	if refused, ok := errors.AsType[*SubmoduleError](err); !ok || !strings.Contains(refused.Said(), "that is over") {
+		t.Errorf("graft() without time = %v, want a *SubmoduleError", err)
+	}
+}
+
+// TestStrangersWords: what another host, or a hostile .gitmodules, has git say does not make our mirror count as damaged.
+func TestStrangersWords(t *testing.T) {
+	corrupt := stranger(t, func(w http.ResponseWriter, _ *http.Request) { advertise(w, "ERR loose object is corrupt") })
+	src, _ := withFile(t, "a", "a")
+	src.branch(t, "head", "main")
+	src.module(t, "m", corrupt.URL+"/x.git", strings.Repeat("1", 40))
+	src.pull(t, 7)
+	src.write(t, ".gitmodules", "[submodule\n")
+	src.git(t, "add", ".gitmodules")
+	src.git(t, "commit", "-q", "-m", "broken")
+	src.pull(t, 8)
+	log := &bytes.Buffer{}
+	s, err := Open(t.Context(), Config{Data: t.TempDir(), Submodules: true, Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	repo := newGitServer(t, src).repo(testPassword)
+	for _, pull := range []int{7, 8, 7} {
+		_, err := s.Merge(t.Context(), repo, request(pull))
+		if _, ok := errors.AsType[*SubmoduleError](err); !ok {
+			t.Errorf("Merge(%d) = %v, want a *SubmoduleError", pull, err)
+		}
+	}
+	if log.Len() > 0 {
+		t.Errorf("the mirror was looked after:\n%s", log)
+	}
+}
+
+// TestMuchComes: what comes for a submodule is ended when it is too much.
+func TestMuchComes(t *testing.T) {
+	t.Parallel()
+	dir, over := t.TempDir(), make(chan struct{})
+	defer watchSize(dir, 3, func() { close(over) })()
+	writeFile(t, filepath.Join(dir, "a"), "12")
+	if err := os.Mkdir(filepath.Join(dir, "b"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "b", "c"), "34")
+	<-over
+}
+
+// TestModuleSections: of two sections with one path the last counts, as for git.
+func TestModuleSections(t *testing.T) {
+	t.Parallel()
+	const out = "submodule.b.path\nm\x00submodule.b.url\nhttps://b/b\x00submodule.a.path\nm\x00submodule.a.url\nhttps://a/a\x00"
+	for range 20 {
+		if got := parseModules(out)["m"]; got != "https://a/a" {
+			t.Fatalf("the URL is %q", got)
+		}
 	}
 }
 
@@ -229,6 +376,7 @@ func TestModuleURL(t *testing.T) {
 		{forge, "http://forge.example:8443/a.git", ""},
 		{forge, "https://user:pw@forge.example/a.git", ""},
 		{forge, "https://forge.example/a.git?x=y", ""},
+		{forge, "https://forge.example/a.git?", ""},
 		{forge, "file:///etc", ""},
 		{forge, "/etc", ""},
 		{forge, "modules.git", ""},

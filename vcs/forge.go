@@ -63,6 +63,13 @@ type Cloner interface {
 	CloneCredential(ctx context.Context, repo Repo) (Credential, error)
 }
 
+// Renewer is a Cloner that can have another credential made in the place of one that git was refused with.
+type Renewer interface {
+	// RenewCredential takes it in that the forge did not take that password of CloneCredential's, and reports whether the next call
+	// answers another one.
+	RenewCredential(ctx context.Context, repo Repo, refused string) bool
+}
+
 // Metered is a forge that tells how much may still be asked of it.
 type Metered interface {
 	// RequestsLeft is how many requests the account may still make until the forge counts anew; false

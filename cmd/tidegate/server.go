@@ -244,7 +244,7 @@ func largeFiles(dir, self string, log *slog.Logger) workdir.Helper {
 		if err := os.MkdirAll(sockets, 0o700); err != nil {
 			return nil, nil, nil, err
 		}
-		socket, err := gitcredential.Listen(ctx, sockets, gitcredential.Forge{URL: repo.URL, Credential: repo.Credential}, log)
+		socket, err := gitcredential.Listen(ctx, sockets, gitcredential.Forge{URL: repo.URL, Credential: repo.Credential, Refused: repo.Refused}, log)
 		if err != nil {
 			return nil, nil, nil, err
 		}

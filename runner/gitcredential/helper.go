@@ -18,17 +18,22 @@ const Command = "git-credential"
 const (
 	envSocket = "TIDEGATE_GIT_SOCKET"
 	envKey    = "TIDEGATE_GIT_KEY"
+	// What git wants done, in its words: https://git-scm.com/docs/git-credential#_typical_use_of_git_credential
+	actGet, actErase = "get", "erase"
 	// refusal begins an answer without a credential.
 	refusal = "error="
 )
 
-// Main is git's helper. args are those that git adds: what it wants done. It answers the exit code. Nothing is ever stored: what else
-// git wants than to get a credential is done by doing nothing.
+// Main is git's helper. args are those that git adds: what it wants done. It answers the exit code. Nothing is ever stored. That one was
+// refused, for which git has it erased, is told to the server.
 func Main(args []string, in io.Reader, out, errs io.Writer) int {
-	if len(args) != 1 || args[0] != "get" {
+	if len(args) != 1 || args[0] != actGet && args[0] != actErase {
 		return 0
 	}
-	answer, err := ask(os.Getenv(envSocket), os.Getenv(envKey), in)
+	answer, err := ask(os.Getenv(envSocket), os.Getenv(envKey), args[0], in)
+	if args[0] == actErase {
+		return 0 // git can do nothing about it
+	}
 	if err != nil {
 		_, _ = fmt.Fprintln(errs, "tidegate: no credential for git:", err)
 		return 1
@@ -40,7 +45,7 @@ func Main(args []string, in io.Reader, out, errs io.Writer) int {
 }
 
 // ask passes git's question on to the server, and answers what it says.
-func ask(socket, key string, in io.Reader) ([]byte, error) {
+func ask(socket, key, action string, in io.Reader) ([]byte, error) {
 	if socket == "" || key == "" {
 		return nil, errors.New("it is asked for when no modules are fetched")
 	}
@@ -57,7 +62,7 @@ func ask(socket, key string, in io.Reader) ([]byte, error) {
 		return nil, errors.New("the server can't be asked")
 	}
 	// An empty line ends it, whether git has sent one or not.
-	_, err = fmt.Fprintf(conn, "%s\n%s\n\n", key, bytes.TrimRight(question, "\n"))
+	_, err = fmt.Fprintf(conn, "%s\n%s\n%s\n\n", key, action, bytes.TrimRight(question, "\n"))
 	if err != nil {
 		return nil, errors.New("the server does not answer any more")
 	}

@@ -49,6 +49,8 @@ type Forge struct {
 	URL string
 	// Credential is asked each time. Its error is for the log alone.
 	Credential func(ctx context.Context) (user, password string, err error)
+	// Refused hears of a password that git says the forge did not take. Nil: nobody does.
+	Refused func(ctx context.Context, password string) bool
 }
 
 // Fits reports whether a socket can be made in a directory.
@@ -173,17 +175,27 @@ func (s *Socket) answer(ctx context.Context, conn net.Conn) {
 	if err != nil || subtle.ConstantTimeCompare([]byte(strings.TrimSuffix(key, "\n")), []byte(s.key)) != 1 {
 		return
 	}
+	action, err := in.ReadString('\n')
+	if err != nil {
+		return
+	}
 	asked, err := attributes(in)
 	if err != nil {
 		return
 	}
-	_, _ = io.WriteString(conn, s.words(ctx, asked)+"\n")
+	_, _ = io.WriteString(conn, s.words(ctx, strings.TrimSuffix(action, "\n"), asked)+"\n")
 }
 
 // words are git's lines for what it asked, or one that says why there are none.
-func (s *Socket) words(ctx context.Context, asked map[string]string) string {
+func (s *Socket) words(ctx context.Context, action string, asked map[string]string) string {
 	if asked["protocol"] != s.scheme || !strings.EqualFold(asked["host"], s.host) {
 		return refusal + "there is one for " + s.scheme + "://" + s.host + " alone\n"
+	}
+	if action == actErase {
+		if s.forge.Refused != nil && asked["password"] != "" {
+			s.forge.Refused(ctx, asked["password"])
+		}
+		return "\n"
 	}
 	user, password, err := s.forge.Credential(ctx)
 	if err == nil && strings.ContainsAny(user+password, "\x00\n\r") {

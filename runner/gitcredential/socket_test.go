@@ -30,13 +30,19 @@ func TestMain(m *testing.M) {
 // listen opens a socket for https://forge.example:8443 and notes what the log is told.
 func listen(t *testing.T, credential func(context.Context) (string, string, error)) (*Socket, *bytes.Buffer) {
 	t.Helper()
+	return listenFor(t, Forge{Credential: credential})
+}
+
+func listenFor(t *testing.T, forge Forge) (*Socket, *bytes.Buffer) {
+	t.Helper()
 	log := &bytes.Buffer{}
 	dir, err := os.MkdirTemp("", "sock-") //nolint:usetesting // a TempDir can be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s, err := Listen(t.Context(), dir, Forge{URL: "https://forge.example:8443/acme/infra.git", Credential: credential}, slog.New(slog.NewTextHandler(log, nil)))
+	forge.URL = "https://forge.example:8443/acme/infra.git"
+	s, err := Listen(t.Context(), dir, forge, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +130,7 @@ func TestRefusals(t *testing.T) {
 			if tt.key == "" {
 				tt.key = s.key
 			}
-			got, err := ask(s.listener.Addr().String(), tt.key, strings.NewReader(tt.asks))
+			got, err := ask(s.listener.Addr().String(), tt.key, actGet, strings.NewReader(tt.asks))
 			told := string(got)
 			if err != nil {
 				told += err.Error()
@@ -139,6 +145,24 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("log = %q, want %q", log, tt.logged)
 			}
 		})
+	}
+}
+
+// TestRefusalIsTold: what git has erased is told to who knows the forge, of this host alone, and an answer is none.
+func TestRefusalIsTold(t *testing.T) {
+	t.Parallel()
+	refused := make(chan string, 3)
+	s, _ := listenFor(t, Forge{Credential: given, Refused: func(_ context.Context, password string) bool { refused <- password; return true }})
+	for _, tt := range []struct{ host, want string }{{"forge.example:8443", password}, {"forge.example", ""}} {
+		out, heard := git(t, s, "protocol=https\nhost="+tt.host+"\nusername=tidegate\npassword="+password+"\n\n", "credential", "reject")
+		told := ""
+		select {
+		case told = <-refused:
+		default:
+		}
+		if told != tt.want || out != "" || (heard != "") != (tt.want == "") {
+			t.Errorf("git credential reject for %s = %q; told of %q, want %q; the operator's helper heard %q", tt.host, out, told, tt.want, heard)
+		}
 	}
 }
 
@@ -204,7 +228,7 @@ func TestSocketLives(t *testing.T) {
 	defer func() { _ = silent.Close() }()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := ask(path, s.key, strings.NewReader("protocol=https\nhost=forge.example:8443\n\n"))
+		_, err := ask(path, s.key, actGet, strings.NewReader("protocol=https\nhost=forge.example:8443\n\n"))
 		ended <- err
 	}()
 	<-asked
@@ -273,7 +297,7 @@ func TestSilence(t *testing.T) {
 		defer func() { _ = conn.Close() }()
 	}
 	began := time.Now()
-	if got, err := ask(s.listener.Addr().String(), s.key, strings.NewReader("protocol=https\nhost=forge.example:8443\n\n")); err != nil || !bytes.Contains(got, []byte(password)) {
+	if got, err := ask(s.listener.Addr().String(), s.key, actGet, strings.NewReader("protocol=https\nhost=forge.example:8443\n\n")); err != nil || !bytes.Contains(got, []byte(password)) {
 		t.Errorf("behind those that say nothing: %q, %v after %s", got, err, time.Since(began))
 	}
 }

@@ -24,6 +24,8 @@ type remote struct {
 	// pipe is nil when there is no credential.
 	pipe    *os.File
 	secrets []string
+	// password is what the pipe holds.
+	password string
 }
 
 // dial checks the URL and asks for the credential. The caller closes the pipe.
@@ -53,7 +55,7 @@ func dial(ctx context.Context, repo Repo) (remote, error) {
 	if r.pipe, err = credentialPipe(user, password); err != nil {
 		return remote{}, fmt.Errorf("passing the credential for %s: %w", u.Host, err)
 	}
-	r.secrets = spellings(user, password)
+	r.password, r.secrets = password, spellings(user, password)
 	// Bound to scheme and host: a redirect elsewhere is not followed by the credential.
 	r.config = append(r.config, "credential."+u.Scheme+"://"+u.Host+".helper", credentialHelper)
 	return r, nil

@@ -110,11 +110,22 @@ func (m *mirror) fetchNow(ctx context.Context, repo Repo, gitDir string, specs [
 	return m.fetchBy(ctx, m.run, repo, gitDir, specs)
 }
 
-// fetchBy fetches into gitDir, by the means of run.
-func (m *mirror) fetchBy(ctx context.Context, run func(context.Context, command) ([]byte, error), repo Repo, gitDir string, specs []string) error {
+// fetchBy fetches into gitDir, by the means of run. A credential that was good once is renewed.
+func (m *mirror) fetchBy(ctx context.Context, run runFunc, repo Repo, gitDir string, specs []string) error {
+	password, err := m.fetchOnce(ctx, run, repo, gitDir, specs)
+	if errors.Is(err, ErrUnauthorized) && password != "" && repo.Refused != nil && repo.Refused(ctx, password) {
+		_, err = m.fetchOnce(ctx, run, repo, gitDir, specs)
+	}
+	return err
+}
+
+type runFunc = func(context.Context, command) ([]byte, error)
+
+// fetchOnce fetches, and answers the password that the forge was given.
+func (m *mirror) fetchOnce(ctx context.Context, run runFunc, repo Repo, gitDir string, specs []string) (password string, err error) {
 	remote, err := dial(ctx, repo)
 	if err != nil {
-		return err
+		return "", err
 	}
 	c := command{gitDir: gitDir, secrets: remote.secrets}
 	if remote.pipe != nil {
@@ -127,7 +138,7 @@ func (m *mirror) fetchBy(ctx context.Context, run func(context.Context, command)
 		"--no-recurse-submodules", "--no-show-forced-updates", "--", remote.url,
 	}, specs...)
 	_, err = run(ctx, c)
-	return explainFetch(err)
+	return remote.password, explainFetch(err)
 }
 
 // fetchConfiguration has every object checked on arrival, for it is laid before terraform and, on the

@@ -125,6 +125,34 @@ func TestTheCredentialIsNowhereToBeSeen(t *testing.T) {
 	}
 }
 
+// TestCredentialIsRenewed: a password that was refused is told of, and the one in its place tried, once.
+func TestCredentialIsRenewed(t *testing.T) {
+	t.Parallel()
+	server := newGitServer(t, simpleSource(t))
+	for name, tt := range map[string]struct {
+		next  string
+		renew bool
+		is    error
+	}{
+		"another one": {testPassword, true, nil}, "none": {"wr0ng", false, ErrUnauthorized}, "as bad a one": {"wr0ng", true, ErrUnauthorized},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			repo, password := server.repo(""), "revoked"
+			var refused []string
+			repo.Credential = func(context.Context) (string, string, error) { return testUser, password, nil }
+			repo.Refused = func(_ context.Context, which string) bool {
+				refused, password = append(refused, which), tt.next
+				return tt.renew
+			}
+			_, err := openStore(t, t.TempDir()).Merge(t.Context(), repo, request(7))
+			if !errors.Is(err, tt.is) || len(refused) == 0 || refused[0] != "revoked" || tt.is == nil && len(refused) > 1 {
+				t.Errorf("Merge() = %v, want %v; refused %q", err, tt.is, refused)
+			}
+		})
+	}
+}
+
 func TestMergeWithoutAccess(t *testing.T) {
 	t.Parallel()
 	server := newGitServer(t, simpleSource(t))

@@ -304,7 +304,7 @@ func (g *grafter) bring(ctx context.Context, from, id, dir string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if u, err := url.Parse(from); err == nil && u.Scheme == home.Scheme && strings.EqualFold(u.Host, home.Host) {
-		repo.Credential = g.repo.Credential
+		repo.Credential, repo.Refused = g.repo.Credential, g.repo.Refused
 	} else {
 		began := time.Now()
 		defer func() { g.elsewhere -= time.Since(began) }()

@@ -54,6 +54,9 @@ type Repo struct {
 	URL string
 	// Credential is asked once per fetch. Nil means that there is none.
 	Credential func(ctx context.Context) (user, password string, err error)
+	// Refused hears of a password that the forge did not take, and reports whether Credential answers another one now: then it is
+	// tried. Nil: never.
+	Refused func(ctx context.Context, password string) bool
 }
 
 // MergeRequest says what is to be merged into what.

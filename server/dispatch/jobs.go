@@ -357,7 +357,7 @@ func (e *Engine) run(ctx context.Context, s scene, j runner.Job) (runner.Result,
 	if !s.ask.changes() {
 		j.Forge = &runner.Forge{URL: s.repo.URL}
 		if e.Options.ModuleCredential {
-			j.Forge.Credential = s.repo.Credential
+			j.Forge.Credential, j.Forge.Refused = s.repo.Credential, s.repo.Refused
 		}
 		return e.Runner.Run(s.stop, j) //nolint:contextcheck // stop is derived from ctx
 	}

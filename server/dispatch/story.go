@@ -193,6 +193,9 @@ func (e *Engine) look(ctx, stop context.Context, it item) (scene, error) {
 			return cred.User, cred.Password, err
 		}
 	}
+	if r, ok := f.(vcs.Renewer); ok {
+		s.repo.Refused = func(ctx context.Context, password string) bool { return r.RenewCredential(ctx, pull.Repo, password) }
+	}
 	if err := e.remember(ctx, it, pull); err != nil {
 		return s, err
 	}

@@ -23,6 +23,8 @@ const (
 	spare = 5 * time.Minute
 	// settling is how long a forge may need to know a token that it has made.
 	settling = time.Second
+	// steady is how long git's token stays at least, whatever is said of it.
+	steady = time.Minute
 	// skew is how far the forge's clock may be behind ours, and signed how long a signature is good by ours. GitHub
 	// takes none that is good for more than 10 minutes.
 	skew   = time.Minute
@@ -90,6 +92,8 @@ type grant struct {
 	// turn is held by who looks at the rest.
 	turn   chan struct{}
 	tokens *ghinstallation.Transport
+	// handed is the token that was handed out last.
+	handed string
 	// made is when the token was.
 	made time.Time
 }
@@ -272,6 +276,7 @@ func (a *app) token(ctx context.Context, repo vcs.Repo, g *grant) (token string,
 		}
 		var ans *rest.Answer
 		token, ans, err = ask(ctx, g.tokens)
+		g.handed = token
 		return ans, err
 	})
 	if isNotFound(err) {
@@ -332,6 +337,22 @@ func (g *grant) lasts() bool {
 	}
 	end, _, err := g.tokens.Expiry()
 	return err == nil && time.Until(end) >= spare
+}
+
+// drop forgets the token if it is this one, and reports whether the next is another.
+func (g *grant) drop(ctx context.Context, token string) bool {
+	if g.take(ctx) != nil {
+		return false
+	}
+	defer g.leave()
+	if g.tokens == nil || g.handed != token {
+		return true
+	}
+	if time.Since(g.made) < steady {
+		return false
+	}
+	g.tokens = nil
+	return true
 }
 
 // age is that of the token; 0 when ctx has ended before it can be said.

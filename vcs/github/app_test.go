@@ -350,6 +350,47 @@ func TestTokenIsRenewed(t *testing.T) {
 	})
 }
 
+// TestRefusedToken: a token that git was refused with is not handed out again, and whoever says so often gets no more for it.
+func TestRefusedToken(t *testing.T) {
+	t.Parallel()
+	appKey()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGrounds(t, "acme/infra")
+		g.install(t, "acme")
+		c, repo := g.client(t), at("acme/infra", 1)
+		credential := func() string {
+			t.Helper()
+			got, err := c.CloneCredential(t.Context(), repo)
+			must(t, err)
+			return got.Password
+		}
+		if c.RenewCredential(t.Context(), repo, "x") {
+			t.Error("RenewCredential() before there is one = true")
+		}
+		first := credential()
+		for _, step := range []struct {
+			pass  time.Duration
+			renew bool
+		}{{time.Second, false}, {time.Minute, true}, {time.Second, false}} {
+			time.Sleep(step.pass) //nolint:forbidigo // of the bubble's time
+			renewed := c.RenewCredential(t.Context(), repo, first)
+			second := credential()
+			if renewed != step.renew || (second != first) != step.renew {
+				t.Errorf("%s after the token was made: RenewCredential() = %v, another token %v, want %v", step.pass, renewed, second != first, step.renew)
+			}
+			if !c.RenewCredential(t.Context(), repo, "one before it") || credential() != second {
+				t.Error("RenewCredential() of an older token has another one made")
+			}
+			first = second
+		}
+		must(t, reads(t.Context(), c, repo))
+	})
+	fixed := appClient(t, github.Config{Hostname: "ghe.example", Token: func() (string, error) { return "t", nil }})
+	if fixed.RenewCredential(t.Context(), at("acme/infra", 1), "t") {
+		t.Error("RenewCredential() of an account's token = true")
+	}
+}
+
 // TestNoLongerInstalled: what the App may not do any more is told as what it is, in every call, and works again
 // when it may.
 func TestNoLongerInstalled(t *testing.T) {

@@ -83,6 +83,7 @@ var (
 	_ vcs.Folder   = (*Client)(nil)
 	_ vcs.Reactor  = (*Client)(nil)
 	_ vcs.Cloner   = (*Client)(nil)
+	_ vcs.Renewer  = (*Client)(nil)
 	_ vcs.Lister   = (*Client)(nil)
 	_ vcs.Metered  = (*Client)(nil)
 	_ vcs.Merger   = (*Client)(nil)
@@ -340,4 +341,15 @@ func (c *Client) CloneCredential(ctx context.Context, repo vcs.Repo) (vcs.Creden
 		return c.fetches.Credential(ctx, c.kin.Web, repo, "", "x-access-token")
 	}
 	return c.rest.Credential(ctx, c.kin.Web, repo, c.user, "x-access-token")
+}
+
+// RenewCredential lets an App's token for git go that the forge does not take, as after somebody has revoked it. Jobs can say so, too, of one
+// that is good: what is younger than a minute stays.
+func (c *Client) RenewCredential(ctx context.Context, repo vcs.Repo, refused string) bool {
+	c, err := c.as(repo)
+	if err != nil || c.account == nil {
+		return false
+	}
+	in := c.account.in.Load()
+	return in != nil && in.reads.drop(ctx, refused)
 }

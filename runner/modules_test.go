@@ -178,24 +178,31 @@ func TestWhatIsLeftInTheCheckout(t *testing.T) {
 func TestModulesAreFetchedWithInit(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name          string
-		remote, offer bool
-		want          []string
+		name, remote string
+		offer        bool
+		want         []string
 	}{
-		{"no module", false, true, []string{"init", "plan"}},
-		{"no offer", true, false, []string{"init", "plan"}},
-		{"both", true, true, []string{"get", "init", "plan"}},
+		{"no module", "", true, []string{"init", "plan"}},
+		{"no offer", "modules.tf", false, []string{"init", "plan"}},
+		{"both", "modules.tf", true, []string{"get", "init", "plan"}},
+		{"of a test", "tests/setup/main.tf", true, []string{"get", "init", "plan"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, map[string]string{"main.tf": localBackend})
-			if tt.remote {
-				s.write(map[string]string{"modules.tf": s.remoteModule()})
+			s := newSite(t, map[string]string{
+				"main.tf": localBackend, "tests/a.tftest.hcl": "run \"x\" {\n  module {\n    source = \"./tests/setup\"\n  }\n}\n", "tests/setup/a.tf": "",
+			})
+			if tt.remote != "" {
+				s.write(map[string]string{tt.remote: s.remoteModule()})
 			}
 			if tt.offer {
 				s.offer()
 			}
 			s.plan("1")
+			fetched, err := filepath.Glob(filepath.Join(s.job.DataDir, "modules", "*m", ".git"))
+			if err != nil || (len(fetched) == 1) != (tt.remote != "") {
+				t.Errorf("fetched %q, %v", fetched, err)
+			}
 			if diff := cmp.Diff(tt.want, s.started()); diff != "" {
 				t.Errorf("processes (-want +got):\n%s", diff)
 			}

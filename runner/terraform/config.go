@@ -42,7 +42,7 @@ type Configuration struct {
 	// Providers maps the source addresses of the providers that are needed, without those built into
 	// terraform, to their version constraints. Modules from elsewhere are not looked into.
 	Providers map[string][]string
-	// RemoteModules: some module may be one that has to be fetched.
+	// RemoteModules: some module may be one that has to be fetched. Those that tests run count: init fetches them, too.
 	RemoteModules bool
 	// Inputs is the hash of all that init works from, except the lock file and what is outside.
 	Inputs string
@@ -119,6 +119,7 @@ func ReadConfiguration(root, dir, distribution string) (Configuration, error) {
 	if err := reader.module(path.Clean(dir), true); err != nil {
 		return Configuration{}, err
 	}
+	c.RemoteModules = c.RemoteModules || reader.testsRemote(path.Clean(dir))
 	slices.Sort(c.inputs)
 	c.Inputs = hashOf(c.inputs...)
 	return c, nil
@@ -136,7 +137,7 @@ func (r *configReader) module(dir string, isRoot bool) error {
 		return nil
 	}
 	r.seen[dir] = true
-	names, err := r.files(dir)
+	names, err := r.files(dir, r.suffixes())
 	if err != nil {
 		if !isRoot {
 			r.note("missing module", dir)
@@ -171,14 +172,14 @@ func directoryError(dir string, err error) error {
 }
 
 // files lists a module's configuration files: first the others, then the overrides, each A to Z.
-func (r *configReader) files(dir string) ([]string, error) {
+func (r *configReader) files(dir string, suffixes []string) ([]string, error) {
 	entries, err := fs.ReadDir(r.fsys, dir)
 	if err != nil {
 		return nil, err
 	}
 	var files, overrides []string
 	for _, entry := range entries {
-		stem, ok := r.stem(entry.Name())
+		stem, ok := stemOf(entry.Name(), suffixes)
 		switch {
 		case !ok || entry.IsDir():
 		case stem == "override" || strings.HasSuffix(stem, "_override"):
@@ -190,13 +191,18 @@ func (r *configReader) files(dir string) ([]string, error) {
 	return append(files, overrides...), nil
 }
 
-func (r *configReader) stem(name string) (string, bool) {
-	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") || strings.HasSuffix(name, "~") {
-		return "", false
-	}
+// suffixes are those of configuration files.
+func (r *configReader) suffixes() []string {
 	suffixes := []string{".tf.json", ".tf"}
 	if r.tofu {
 		suffixes = append(suffixes, ".tofu.json", ".tofu")
+	}
+	return suffixes
+}
+
+func stemOf(name string, suffixes []string) (string, bool) {
+	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") || strings.HasSuffix(name, "~") {
+		return "", false
 	}
 	for _, suffix := range suffixes {
 		if stem, ok := strings.CutSuffix(name, suffix); ok {
@@ -234,6 +240,39 @@ func (r *configReader) read(name string) ([]byte, error) {
 
 func isJSON(name string) bool { return strings.HasSuffix(name, ".json") }
 
+// parse reads a file. Nil: there is nothing in it that can be read.
+func (r *configReader) parse(dir, name string) (*hcl.File, error) {
+	full := path.Join(dir, name)
+	data, err := r.read(full)
+	if refused, ok := errors.AsType[*ConfigurationError](err); ok {
+		return nil, refused
+	}
+	if err != nil {
+		// Such as a link that leads out of the checkout: terraform may read it, we do not.
+		r.note("unreadable", dir, name)
+		return nil, nil
+	}
+	switch {
+	case isJSON(name) && !json.Valid(data): // which has a limit of 10,000 levels
+		r.note("broken", dir, name, string(data))
+		return nil, nil
+	case !isJSON(name) && tooDeep(data):
+		return nil, &ConfigurationError{File: full, Err: errors.New("it is nested too deeply")}
+	}
+	parse := hclparse.NewParser().ParseHCL
+	if isJSON(name) {
+		parse = hclparse.NewParser().ParseJSON
+	}
+	file, diags := parse(data, name)
+	if diags.HasErrors() {
+		r.note("broken", dir, name, string(data))
+	}
+	if file == nil || file.Body == nil {
+		return nil, nil
+	}
+	return file, nil
+}
+
 // moduleReader reads the files of one module.
 type moduleReader struct {
 	*configReader
@@ -245,33 +284,9 @@ type moduleReader struct {
 }
 
 func (m *moduleReader) file(name string) error {
-	full := path.Join(m.dir, name)
-	data, err := m.read(full)
-	if refused, ok := errors.AsType[*ConfigurationError](err); ok {
-		return refused
-	}
-	if err != nil {
-		// Such as a link that leads out of the checkout: terraform may read it, we do not.
-		m.note("unreadable", m.dir, name)
-		return nil
-	}
-	switch {
-	case isJSON(name) && !json.Valid(data): // which has a limit of 10,000 levels
-		m.note("broken", m.dir, name, string(data))
-		return nil
-	case !isJSON(name) && tooDeep(data):
-		return &ConfigurationError{File: full, Err: errors.New("it is nested too deeply")}
-	}
-	parse := hclparse.NewParser().ParseHCL
-	if isJSON(name) {
-		parse = hclparse.NewParser().ParseJSON
-	}
-	file, diags := parse(data, name)
-	if diags.HasErrors() {
-		m.note("broken", m.dir, name, string(data))
-	}
-	if file == nil || file.Body == nil {
-		return nil
+	file, err := m.parse(m.dir, name)
+	if err != nil || file == nil {
+		return err
 	}
 	content, _, _ := file.Body.PartialContent(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
 		{Type: "terraform"},
@@ -416,11 +431,16 @@ func (m *moduleReader) call(block *hcl.Block, src []byte) {
 	}
 	m.note(facts...)
 	source := literal(content.Attributes["source"])
-	if strings.HasPrefix(source, "./") || strings.HasPrefix(source, "../") {
+	if isLocal(source) {
 		m.calls = append(m.calls, path.Join(m.dir, source))
 	} else {
 		m.config.RemoteModules = true
 	}
+}
+
+// isLocal reports the source of a module that is in the checkout.
+func isLocal(source string) bool {
+	return strings.HasPrefix(source, "./") || strings.HasPrefix(source, "../")
 }
 
 // bodySource is the text of a block. JSON bodies cannot be told from their file.

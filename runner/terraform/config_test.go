@@ -3,6 +3,7 @@ package terraform
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,6 +68,37 @@ func TestReadConfiguration(t *testing.T) {
 			want: Configuration{Backend: "s3", RemoteModules: true, Providers: map[string][]string{
 				"registry.terraform.io/acme/thing": {">= 1"}, "registry.terraform.io/hashicorp/time": nil,
 			}},
+		},
+		{
+			name: "what the modules of tests call is fetched by init, and their providers are no plan's",
+			files: map[string]string{
+				"p/tests/a.tftest.hcl": "run \"x\" {\n  module {\n    source = \"./tests/setup\"\n  }\n}",
+				"p/tests/setup/m.tf":   "module \"m\" {\n  source = \"git::https://example.com/m.git\"\n}\nresource \"random_id\" \"r\" {}",
+			},
+			want: Configuration{RemoteModules: true}, state: "/co/p/terraform.tfstate", prod: "/co/p/terraform.tfstate.d/prod/terraform.tfstate",
+		},
+		{
+			name:  "a module of a registry in a test",
+			files: map[string]string{"p/b.tftest.json": `{"run":{"y":{"module":{"source":"acme/m/aws"}}}}`},
+			want:  Configuration{RemoteModules: true}, state: "/co/p/terraform.tfstate", prod: "/co/p/terraform.tfstate.d/prod/terraform.tfstate",
+		},
+		{
+			name:  "a test that can't be read",
+			files: map[string]string{"p/tests/a.tftest.hcl": strings.Repeat("[", 1000)},
+			want:  Configuration{RemoteModules: true}, state: "/co/p/terraform.tfstate", prod: "/co/p/terraform.tfstate.d/prod/terraform.tfstate",
+		},
+		{
+			name: "tests of what is there",
+			files: map[string]string{
+				"p/a.tftest.hcl": "run \"x\" {\n  command = plan\n}\nrun \"y\" {\n  module {\n    source = \"../m\"\n  }\n}",
+				"m/main.tf":      "", "p/other/a.tftest.hcl": "run \"x\" {\n  module {\n    source = \"acme/m/aws\"\n  }\n}",
+			},
+			state: "/co/p/terraform.tfstate", prod: "/co/p/terraform.tfstate.d/prod/terraform.tfstate",
+		},
+		{
+			name: "tofu's tests", distribution: OpenTofu,
+			files: map[string]string{"p/a.tofutest.hcl": "run \"x\" {\n  module {\n    source = \"acme/m/aws\"\n  }\n}"},
+			want:  Configuration{RemoteModules: true}, state: "/co/p/terraform.tfstate", prod: "/co/p/terraform.tfstate.d/prod/terraform.tfstate",
 		},
 		{
 			name: "built-in providers are none",

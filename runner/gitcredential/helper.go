@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -53,7 +54,7 @@ func ask(socket, key, action string, in io.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, errors.New("git's question can't be read")
 	}
-	conn, err := (&net.Dialer{Timeout: patience}).DialContext(context.Background(), "unix", socket)
+	conn, err := connect(socket, func(d time.Duration) { <-time.After(d) })
 	if err != nil {
 		return nil, errors.New("the server does not answer any more")
 	}
@@ -67,6 +68,18 @@ func ask(socket, key, action string, in io.Reader) ([]byte, error) {
 		return nil, errors.New("the server does not answer any more")
 	}
 	return reply(conn)
+}
+
+// connect tries again, after some time, while too many others want to connect.
+func connect(socket string, wait func(time.Duration)) (net.Conn, error) {
+	const pause = 50 * time.Millisecond
+	for tries := int(patience / pause); ; tries-- {
+		conn, err := (&net.Dialer{Timeout: patience}).DialContext(context.Background(), "unix", socket)
+		if tries == 0 || !errors.Is(err, syscall.EAGAIN) {
+			return conn, err
+		}
+		wait(pause)
+	}
 }
 
 // reply reads an answer. One that was cut short counts as none.

@@ -35,8 +35,9 @@ const (
 	nameLen        = 8
 	// mostQuestion bounds what git says, and mostAnswer what it is told.
 	mostQuestion, mostAnswer = 16 << 10, 16 << 10
-	// mostAtOnce is how many are answered at once; the others wait.
-	mostAtOnce = 4
+	// mostAtOnce is how many are answered at once, and mostSilent how many may be connected that have not said yet who they are; the
+	// others wait.
+	mostAtOnce, mostSilent = 4, 256
 	// patience is how long a question and its answer may take.
 	patience = time.Minute
 	// silence is how long who has connected may take to ask.
@@ -63,7 +64,7 @@ type Socket struct {
 	key          string
 	log          *slog.Logger
 	listener     net.Listener
-	turns        chan struct{}
+	seats, turns chan struct{}
 	stop         context.CancelFunc
 	work         sync.WaitGroup
 }
@@ -86,7 +87,7 @@ func Listen(ctx context.Context, dir string, forge Forge, log *slog.Logger) (*So
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, fmt.Errorf("listening for git: %w", errors.Join(err, listener.Close()))
 	}
-	s := &Socket{forge: forge, scheme: u.Scheme, host: u.Host, key: rand.Text(), log: log, listener: listener, turns: make(chan struct{}, mostAtOnce)}
+	s := &Socket{forge: forge, scheme: u.Scheme, host: u.Host, key: rand.Text(), log: log, listener: listener, seats: make(chan struct{}, mostSilent), turns: make(chan struct{}, mostAtOnce)}
 	ctx, s.stop = context.WithCancel(ctx)
 	s.work.Go(func() { s.serve(ctx) })
 	return s, nil
@@ -144,20 +145,20 @@ func (s *Socket) serve(ctx context.Context) {
 	defer context.AfterFunc(ctx, func() { _ = s.listener.Close() })()
 	for {
 		select {
-		case s.turns <- struct{}{}:
+		case s.seats <- struct{}{}:
 		case <-ctx.Done():
 			return
 		}
 		conn, err := s.listener.Accept()
 		if err != nil {
-			<-s.turns
+			<-s.seats
 			if ctx.Err() == nil {
 				s.log.WarnContext(ctx, "git is not answered any more while modules are fetched", "err", err)
 			}
 			return
 		}
 		s.work.Go(func() {
-			defer func() { <-s.turns }()
+			defer func() { <-s.seats }()
 			s.answer(ctx, conn)
 		})
 	}
@@ -181,6 +182,12 @@ func (s *Socket) answer(ctx context.Context, conn net.Conn) {
 	}
 	asked, err := attributes(in)
 	if err != nil {
+		return
+	}
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
 		return
 	}
 	_, _ = io.WriteString(conn, s.words(ctx, strings.TrimSuffix(action, "\n"), asked)+"\n")

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,18 +37,23 @@ func listen(t *testing.T, credential func(context.Context) (string, string, erro
 func listenFor(t *testing.T, forge Forge) (*Socket, *bytes.Buffer) {
 	t.Helper()
 	log := &bytes.Buffer{}
-	dir, err := os.MkdirTemp("", "sock-") //nolint:usetesting // a TempDir can be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	forge.URL = "https://forge.example:8443/acme/infra.git"
-	s, err := Listen(t.Context(), dir, forge, slog.New(slog.NewTextHandler(log, nil)))
+	s, err := Listen(t.Context(), shortDir(t), forge, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s, log
+}
+
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sock-") //nolint:usetesting // a TempDir can be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func given(context.Context) (string, string, error) { return "tidegate", password, nil }
@@ -289,7 +295,7 @@ func TestConfig(t *testing.T) {
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	s, _ := listen(t, given)
-	for range mostAtOnce {
+	for range mostSilent {
 		conn, err := net.Dial("unix", s.listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -300,4 +306,42 @@ func TestSilence(t *testing.T) {
 	if got, err := ask(s.listener.Addr().String(), s.key, actGet, strings.NewReader("protocol=https\nhost=forge.example:8443\n\n")); err != nil || !bytes.Contains(got, []byte(password)) {
 		t.Errorf("behind those that say nothing: %q, %v after %s", got, err, time.Since(began))
 	}
+}
+
+// TestCrowd: who finds no place to wait in tries again, until there is one.
+func TestCrowd(t *testing.T) {
+	t.Parallel()
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	path := filepath.Join(shortDir(t), "s")
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 1)); err != nil {
+		t.Fatal(err)
+	}
+	full := false
+	for !full {
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			full = true
+			continue
+		}
+		defer func() { _ = conn.Close() }()
+	}
+	waited := 0
+	conn, err := connect(path, func(time.Duration) {
+		if waited++; waited < 3 {
+			return
+		}
+		if in, _, err := syscall.Accept(fd); err != nil {
+			t.Error(err)
+		} else if err := syscall.Close(in); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil || waited != 3 {
+		t.Fatalf("connect() = %v after %d times, want one after 3", err, waited)
+	}
+	_ = conn.Close()
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/tidegate/tidegate/runner/gitcredential"
 	"github.com/tidegate/tidegate/runner/supervisor"
@@ -24,15 +25,16 @@ import (
 const childEnv = "TIDEGATE_TEST_CHILD_JOB"
 
 func TestMain(m *testing.M) {
+	// os.Exit under the race detector takes a second. What it has found is on stderr by then.
 	switch {
 	case len(os.Args) > 1 && os.Args[1] == gitcredential.Command:
-		os.Exit(gitcredential.Main(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+		unix.Exit(gitcredential.Main(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	case os.Getenv(supervisor.EnvDir) != "":
-		os.Exit(supervisor.Main(os.Args))
+		unix.Exit(supervisor.Main(os.Args))
 	case os.Getenv(providerEnv) != "":
-		os.Exit(providerMain())
+		unix.Exit(providerMain())
 	case os.Getenv(childEnv) != "":
-		os.Exit(childMain(os.Getenv(childEnv)))
+		unix.Exit(childMain(os.Getenv(childEnv)))
 	}
 	os.Exit(m.Run())
 }

@@ -29,6 +29,12 @@ func (e *Engine) cancel(ctx context.Context, s scene) (verdict, error) {
 	}
 	e.lanes.clear(ctx, s.pull.ID(), func(q item) bool { return isBefore(q, s.run) && covers(s.run, q.ask.cmd) })
 	for _, l := range e.live.of(s.pull.ID()) {
+		if l.merging {
+			if isBefore(l.item, s.run) && covers(s.run, l.ask.cmd) {
+				l.cancel(errCancelled)
+			}
+			continue
+		}
 		all, err := e.Journal.Jobs(ctx, l.job.Run)
 		if err != nil {
 			return verdict{}, err

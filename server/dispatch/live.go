@@ -9,7 +9,7 @@ import (
 	"github.com/tidegate/tidegate/vcs"
 )
 
-// live are the jobs that are being carried to their ends, so that a cancel finds them.
+// live are the jobs that are being carried to their ends, and the plans that have no jobs yet, so that a cancel finds them.
 type live struct {
 	mu   sync.Mutex
 	jobs map[*liveJob]struct{}
@@ -17,9 +17,11 @@ type live struct {
 
 type liveJob struct {
 	item
-	pull   vcs.PullID
-	job    journal.Job
-	cancel context.CancelCauseFunc
+	pull vcs.PullID
+	job  journal.Job
+	// merging: it has no jobs yet, and is what was asked for as a whole.
+	merging bool
+	cancel  context.CancelCauseFunc
 }
 
 func newLive() *live { return &live{jobs: map[*liveJob]struct{}{}} }

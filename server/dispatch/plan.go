@@ -74,6 +74,41 @@ func (e *Engine) merge(ctx context.Context, s scene) (m workdir.Merge, v verdict
 	return m, v, false, nil
 }
 
+// mergeInTime is merge for a plan: it ends when the plan is to, by a cancel, too, or nothing may begin any more. A server of somebody else's can
+// make it take long.
+func (e *Engine) mergeInTime(ctx context.Context, s scene) (m workdir.Merge, v verdict, done bool, err error) {
+	within, end := e.untilClosing(ctx)
+	defer end()
+	within, cancel := context.WithCancelCause(within)
+	defer cancel(nil)
+	defer context.AfterFunc(s.stop, func() { cancel(context.Cause(s.stop)) })() //nolint:contextcheck // stop is derived from ctx
+	defer e.live.add(&liveJob{item: s.item, pull: s.pull.ID(), merging: true, cancel: cancel})()
+	// Looked for after it can be found: a cancel is journalled before it looks.
+	if v, done, err := e.decideCancelled(ctx, s); done || err != nil {
+		return m, v, done, err
+	}
+	m, v, done, err = e.merge(within, s)
+	if err == nil || ctx.Err() != nil || within.Err() == nil {
+		return m, v, done, err
+	}
+	switch why := context.Cause(within); {
+	case errors.Is(why, errStopping):
+		return m, v, false, why
+	case errors.Is(why, errCancelled):
+		v, _, err = e.decideCancelled(ctx, s)
+		return m, v, true, err
+	default:
+		v = verdict{outcome: why.Error(), plan: e.status(s, cmdPlan, vcs.Failure, why.Error())}
+		if s.ask.comment != nil {
+			v.answer = sayRefusal(title(s.ask.name)+" not run: "+why.Error(), "Nothing was run, and no lock was taken.")
+		}
+		if s.push() { // a push back is not what was planned last
+			err = e.markAutoplan(ctx, s.pull.ID(), "", "", "")
+		}
+		return m, v, true, err
+	}
+}
+
 // open reads the configuration of a merge result.
 func (e *Engine) open(ctx context.Context, s scene, tree string) (stage, error) {
 	t, err := e.Work.Tree(ctx, s.repo, tree)
@@ -117,7 +152,7 @@ func (e *Engine) decidePlan(ctx context.Context, s scene) (verdict, error) {
 			return verdict{outcome: "nothing waits any more"}, nil
 		}
 	}
-	m, v, done, err := e.merge(ctx, s)
+	m, v, done, err := e.mergeInTime(ctx, s)
 	if err != nil {
 		return v, err
 	}

@@ -2,6 +2,9 @@ package dispatch
 
 import (
 	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -381,5 +384,47 @@ func TestAPlanThatNobodySawIsDiscarded(t *testing.T) {
 	}
 	if held, err := e.Locks.Held(ctx, lockPull(p.ID())); err != nil || len(held) != 0 {
 		t.Errorf("%v, %v are held, want nothing", held, err)
+	}
+}
+
+// TestAMergeThatTakesLong: what ends a plan ends the fetch before it, which a server of somebody else's can make long.
+func TestAMergeThatTakesLong(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		end     func(*testing.T, *Engine, context.CancelCauseFunc)
+		outcome string
+		err     error
+	}{
+		"a newer push": {func(_ *testing.T, _ *Engine, stop context.CancelCauseFunc) { stop(errSuperseded) }, errSuperseded.Error(), nil},
+		"a close":      {func(_ *testing.T, _ *Engine, stop context.CancelCauseFunc) { stop(errClosed) }, errClosed.Error(), nil},
+		"the server":   {func(_ *testing.T, e *Engine, _ context.CancelCauseFunc) { e.shut() }, "", errStopping},
+		"a cancel": {func(t *testing.T, e *Engine, _ context.CancelCauseFunc) {
+			t.Helper()
+			e.tell(t.Context(), t.Context(), e.comment(t, "ana", "cancel", 9))
+		}, "cancelled by run", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, f, r := onRepo(t)
+			p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
+			f.pull = func(int) (vcs.Pull, error) { return p, nil }
+			asked := make(chan struct{}, 9)
+			endless := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				asked <- struct{}{}
+				<-r.Context().Done()
+			}))
+			t.Cleanup(endless.Close)
+			stop, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			it := e.push(t, p)
+			s := scene{item: it, stop: stop, forge: f, pull: p, repo: workdir.Repo{Forge: "f", ID: 1, URL: endless.URL + "/a/b.git"}, run: e.newRun(it, p)}
+			go func() {
+				<-asked
+				tt.end(t, e, cancel)
+			}()
+			_, v, done, err := e.mergeInTime(t.Context(), s)
+			if !strings.HasPrefix(v.outcome, tt.outcome) || (v.outcome == "") != (tt.outcome == "") || !errors.Is(err, tt.err) || done == (err != nil) {
+				t.Errorf("mergeInTime() = %q, %v, %v, want %q, %v", v.outcome, done, err, tt.outcome, tt.err)
+			}
+		})
 	}
 }

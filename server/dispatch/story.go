@@ -124,7 +124,7 @@ func (e *Engine) handle(ctx, stop context.Context, it item) error {
 			return err
 		}
 		if len(v.jobs) == 0 {
-			if s.push() {
+			if s.push() && !errors.Is(context.Cause(s.stop), errSuperseded) { //nolint:contextcheck // stop is derived from ctx
 				if err := e.freeIdle(ctx, s); err != nil {
 					return err
 				}

@@ -20,6 +20,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"syscall"
@@ -70,10 +71,10 @@ func main() {
 
 // shareAuthorities gives git, ours and that of jobs, the authorities that we and terraform trust. Go reads SSL_CERT_FILE and
 // SSL_CERT_DIR (https://pkg.go.dev/crypto/x509#SystemCertPool); git has variables of its own, and its libcurl, where it is
-// built with GnuTLS, reads no other.
+// built with GnuTLS, reads no other. Of several directories in a list git has no use.
 func shareAuthorities() {
 	for from, to := range map[string]string{"SSL_CERT_FILE": "GIT_SSL_CAINFO", "SSL_CERT_DIR": "GIT_SSL_CAPATH"} {
-		if path := os.Getenv(from); path != "" && os.Getenv(to) == "" {
+		if path := os.Getenv(from); path != "" && os.Getenv(to) == "" && (from == "SSL_CERT_FILE" || len(filepath.SplitList(path)) == 1) {
 			_ = os.Setenv(to, path) // fails for names that can't be
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -230,8 +231,25 @@ func openStores(ctx context.Context, s settings, self string, log *slog.Logger) 
 	if s.lfs {
 		config.LFS = largeFiles(dir, self, log)
 	}
+	if err := sweepSockets(filepath.Join(dir, "tmp")); err != nil {
+		log.WarnContext(ctx, "removing the sockets of a server that was killed", "err", err)
+	}
 	k.work, err = workdir.Open(ctx, config)
 	return k, err
+}
+
+// sweepSockets removes what a server that was killed has left of answering git-lfs. Those of jobs are in directories of theirs.
+func sweepSockets(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, entry := range entries {
+		if entry.Type() == fs.ModeSocket {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, entry.Name())))
+		}
+	}
+	return err
 }
 
 // largeFiles answers the git of git-lfs as that of terraform is answered.
@@ -291,6 +309,9 @@ func greet(log *slog.Logger, s settings, level supervisor.Level, addr net.Addr) 
 		if s.gitCreds && !a.app() {
 			log.Warn("terraform is offered the account's own token to fetch modules with, with all that it may do; that of a GitHub App is narrowed to reading", "flag", "--write-git-creds", "forge", a.forge, "see", "docs/security.md")
 		}
+	}
+	if s.gitCreds && !level.Holds() {
+		log.Warn("other jobs can read the key that terraform is offered the forge's credential with, and get at it", "flag", "--write-git-creds", "see", "isolation of terraform")
 	}
 	for _, name := range s.unknownEnv {
 		log.Warn("an environment variable looks like a setting and is none", "name", name, "see", "tidegate server --help")

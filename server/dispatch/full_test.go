@@ -17,22 +17,41 @@ import (
 
 // An apply for which there is no room is told to be not started, and why. Its plan and its lock stay as they are.
 func TestAnApplyWithoutRoomKeepsItsPlan(t *testing.T) {
-	e, f, r := onRepo(t)
-	e.Options.Room = func() error { return errors.New("the disk has 3 MiB left") }
-	p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
-	f.pull = func(int) (vcs.Pull, error) { return p, nil }
-	e.ready(t, p)
-	addComment(t, e, 1, 7, "apply")
-	e.tell(t.Context(), t.Context(), e.items(t)[0])
-	if said := bodies(f.scripted); !strings.Contains(said, "not started") || !strings.Contains(said, "The disk has 3 MiB left. Who runs this server") {
-		t.Errorf("the answer, want why it was not started:\n%s", said)
-	}
-	plans, err := e.plans(t.Context(), pr(1))
-	must(t, err)
-	held, err := e.heldKeys(t.Context(), pr(1))
-	must(t, err)
-	if len(plans) != 1 || plans[0].State != journal.PlanReady || len(held) != 1 {
-		t.Errorf("plans %+v under %d locks, want the ready one under its lock", plans, len(held))
+	var wanted int64
+	for name, full := range map[string]func(*Options){
+		"nearly full": func(o *Options) { o.Room = func() error { return errors.New("the disk has 3 MiB left") } },
+		"too full for files from Git LFS": func(o *Options) {
+			o.LFS, o.RoomFor = true, func(bytes int64) error {
+				wanted = bytes
+				return errors.New("the disk has 3 MiB left")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, f, r := onRepo(t)
+			full(&e.Options)
+			p := r.head(1, map[string]string{
+				"network/main.tf": "# a change\n", ".gitattributes": "*.bin filter=lfs\n",
+				"network/big.bin": "version https://git-lfs.github.com/spec/v1\noid sha256:de27fe26299e435bc24eb825002e307a6245e55ca431e9daf46d8a53681ad6e3\nsize 12\n",
+			})
+			f.pull = func(int) (vcs.Pull, error) { return p, nil }
+			e.ready(t, p)
+			addComment(t, e, 1, 7, "apply")
+			e.tell(t.Context(), t.Context(), e.items(t)[0])
+			if said := bodies(f.scripted); !strings.Contains(said, "not started") || !strings.Contains(said, "The disk has 3 MiB left. Who runs this server") {
+				t.Errorf("the answer, want why it was not started:\n%s", said)
+			}
+			plans, err := e.plans(t.Context(), pr(1))
+			must(t, err)
+			held, err := e.heldKeys(t.Context(), pr(1))
+			must(t, err)
+			if len(plans) != 1 || plans[0].State != journal.PlanReady || len(held) != 1 {
+				t.Errorf("plans %+v under %d locks, want the ready one under its lock", plans, len(held))
+			}
+			if e.Options.LFS && wanted != 24 {
+				t.Errorf("room was asked for for %d bytes, want 24, for the mirror and the checkout", wanted)
+			}
+		})
 	}
 }
 

@@ -1,11 +1,16 @@
 package runner
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -146,6 +151,80 @@ exit 1
 	if raw, err := os.ReadFile(filepath.Join(s.base, "ledger", "loot")); err == nil {
 		t.Errorf("what another job left in the home directory ran where a credential is offered, and has got %q", raw)
 	}
+}
+
+// TestSocketOfAnotherJob: what another job finds of the socket is its path, which answers nobody without the key. The key is in no
+// file, but for the directory of that process's step, which jobs do not see.
+func TestSocketOfAnotherJob(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": localBackend})
+	s.write(map[string]string{"modules.tf": s.remoteModule()})
+	s.offer()
+	// terraform waits in `get`, as long as another job looks.
+	fifo := filepath.Join(s.base, "ledger", "go")
+	if err := syscall.Mkfifo(fifo, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	script := "#!/bin/sh\nif [ \"$1\" = get ]; then printf '%s\\n%s\\n' \"$TIDEGATE_GIT_SOCKET\" \"$TIDEGATE_GIT_KEY\" >'" + fifo + "'; read -r _ <'" + fifo + "'; fi\nexec terraform \"$@\"\n"
+	if err := os.WriteFile(s.job.Tool.Path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.plan("1")
+	}()
+	raw, err := os.ReadFile(fifo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, key, _ := strings.Cut(strings.TrimSpace(string(raw)), "\n")
+	question := "\nget\nprotocol=https\nhost=forge.example\n\n"
+	for _, tt := range []struct {
+		key  string
+		want bool
+	}{{"", false}, {strings.Repeat("A", len(key)), false}, {key[:len(key)-1], false}, {key, true}} {
+		if got := askSocket(t, socket, tt.key+question); strings.Contains(got, "password-nobody-may-see") != tt.want || !tt.want && got != "" {
+			t.Errorf("with the key %q the socket answers %q, want the password: %v", tt.key, got, tt.want)
+		}
+	}
+	err = filepath.WalkDir(s.base, func(path string, d os.DirEntry, err error) error {
+		if err == nil && path == s.job.Dir {
+			return filepath.SkipDir
+		}
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		if content, err := os.ReadFile(path); err == nil && bytes.Contains(content, []byte(key)) {
+			t.Errorf("the key is in %s", path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(fifo, []byte("\n"), 0o600); err != nil {
+		t.Error(err)
+	}
+	<-ended
+}
+
+// askSocket says something to a socket, and answers what it does.
+func askSocket(t *testing.T, socket, text string) string {
+	t.Helper()
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(conn)
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatal(err)
+	}
+	return string(said)
 }
 
 // TestWhatIsLeftInTheCheckout: no configuration of a repository that git finds around the project steers it where a credential is offered.

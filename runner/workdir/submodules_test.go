@@ -165,6 +165,20 @@ func TestSubmodulesRefused(t *testing.T) {
 				s.module(t, path, "../other.git", wide)
 			}
 		}, "m/4", "more files"},
+		"too many": {func(t *testing.T, s *source) {
+			t.Helper()
+			var file strings.Builder
+			update := []string{"update-index", "--add"}
+			for i := range mostModules + 1 {
+				path := fmt.Sprintf("m%03d", i)
+				fmt.Fprintf(&file, "[submodule %q]\n\tpath = %s\n\turl = ../other.git\n", path, path)
+				update = append(update, "--cacheinfo", "160000,"+at+","+path)
+			}
+			s.write(t, ".gitmodules", file.String())
+			s.git(t, "add", ".gitmodules")
+			s.git(t, update...)
+			s.git(t, "commit", "-q", "-m", "many")
+		}, fmt.Sprintf("m%03d", mostModules), "one too many"},
 		"too low": {func(t *testing.T, s *source) { t.Helper(); s.module(t, deep+"m", "../other.git", at) }, deep + "m", "directories deep"},
 		"no URL": {func(t *testing.T, s *source) {
 			t.Helper()

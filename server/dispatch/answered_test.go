@@ -55,9 +55,7 @@ func TestWhatWasAnsweredIsDone(t *testing.T) {
 					tt.mark.Run = e.Journal.NewRunID()
 					time.Sleep(time.Second) //nolint:forbidigo // of the bubble's time
 				}
-				if err := e.Journal.MarkRestored(e.t.Context(), journal.Restoration{Taken: backup, At: time.Now()}, "", ""); err != nil {
-					e.t.Fatal(err)
-				}
+				e.restore(e.t, journal.Restoration{Taken: backup, At: time.Now()})
 				if tt.push {
 					ev := vcs.Event{Kind: vcs.PullPushed, Repo: aPull(1).Repo, Pull: 1, Head: "a1", At: time.Now()}
 					var err error
@@ -181,14 +179,15 @@ func restoredApply(e bench) (plan, run string) {
 		}})
 	}
 	jobs[0].State = journal.JobRunning
-	for _, err := range []error{
-		e.Journal.CreateRun(ctx, planned, nil),
-		e.Journal.CreateRun(ctx, applied, jobs),
-		e.Journal.MarkRestored(ctx, journal.Restoration{Taken: time.Now(), At: time.Now().Add(time.Second)}, "", ""),
-	} {
-		if err != nil {
-			e.t.Fatal(err)
-		}
-	}
+	must(e.t, e.Journal.CreateRun(ctx, planned, nil))
+	must(e.t, e.Journal.CreateRun(ctx, applied, jobs))
+	e.restore(e.t, journal.Restoration{Taken: time.Now(), At: time.Now().Add(time.Second)})
 	return planned.ID + "/1", applied.ID
+}
+
+// restore makes it the engine of a server whose journal came out of a backup.
+func (e *Engine) restore(t *testing.T, r journal.Restoration) {
+	t.Helper()
+	must(t, e.Journal.MarkRestored(t.Context(), r, "", ""))
+	e.restored = r
 }

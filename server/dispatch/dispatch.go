@@ -190,6 +190,10 @@ func New(c Config) (*Engine, error) {
 		e.Hook = func(string) {}
 	}
 	e.quit, e.end = context.WithCancel(context.Background())
+	var err error
+	if e.restored, err = c.Journal.Restored(e.quit); err != nil {
+		return nil, err
+	}
 	e.lanes = newLanes(e.spawn)
 	e.lanes.room = room{pull: c.Options.QueuePull, repo: c.Options.QueueRepo}
 	e.lanes.tell, e.lanes.drop, e.lanes.may = e.tell, e.drop, e.mayCut
@@ -213,10 +217,6 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.work.Wait()
 	}()
 	e.began = time.Now()
-	var err error
-	if e.restored, err = e.Journal.Restored(work); err != nil {
-		return err
-	}
 	if err := e.restart(work); err != nil {
 		return err
 	}

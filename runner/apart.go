@@ -2,6 +2,7 @@ package runner
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +25,7 @@ func (w *work) apart(env []string) ([]string, error) {
 			return nil, fmt.Errorf("making a directory of the job: %w", err)
 		}
 	}
-	if err := keepLogins(home, valueOf(env, "HOME")); err != nil {
+	if err := keepSettings(home, valueOf(env, "HOME")); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{"git", "hg"} {
@@ -40,18 +41,26 @@ func (w *work) apart(env []string) ([]string, error) {
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_TEMPLATE_DIR=", "GIT_CEILING_DIRECTORIES="+w.tmp), nil
 }
 
-// keepLogins has the tokens of registries found, which `terraform login` has stored. They are data; what else is there is not.
-func keepLogins(home, shared string) error {
-	const dir, name = ".terraform.d", "credentials.tfrc.json"
-	stored := filepath.Join(shared, dir, name)
-	if _, err := os.Stat(stored); shared == "" || err != nil {
+// keepSettings has terraform's CLI configuration found, and the tokens of registries that `terraform login` has stored. They name nothing to
+// run but a credentials_helper, which would be in a directory that is not there.
+func keepSettings(home, shared string) error {
+	const dir = ".terraform.d"
+	if shared == "" {
 		return nil
 	}
 	if err := os.Mkdir(filepath.Join(home, dir), 0o700); err != nil {
 		return fmt.Errorf("making a directory of the job: %w", err)
 	}
-	if err := os.Symlink(stored, filepath.Join(home, dir, name)); err != nil {
-		return fmt.Errorf("naming the tokens of registries to a job: %w", err)
+	for _, pattern := range []string{".terraformrc", ".tofurc", dir + "/*.tfrc", dir + "/*.tfrc.json"} {
+		names, err := fs.Glob(os.DirFS(shared), pattern)
+		if err != nil {
+			return fmt.Errorf("looking for terraform's CLI configuration: %w", err)
+		}
+		for _, name := range names {
+			if err := os.Symlink(filepath.Join(shared, name), filepath.Join(home, name)); err != nil {
+				return fmt.Errorf("naming terraform's CLI configuration to a job: %w", err)
+			}
+		}
 	}
 	return nil
 }

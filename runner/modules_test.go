@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -150,6 +151,43 @@ exit 1
 	s.plan("1")
 	if raw, err := os.ReadFile(filepath.Join(s.base, "ledger", "loot")); err == nil {
 		t.Errorf("what another job left in the home directory ran where a credential is offered, and has got %q", raw)
+	}
+}
+
+// TestSettingsAreKept: of the home directory there are terraform's settings alone where modules are fetched, and no program that they name.
+func TestSettingsAreKept(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": localBackend})
+	s.write(map[string]string{"modules.tf": s.remoteModule()})
+	s.offer()
+	home := filepath.Join(s.base, "home")
+	for _, name := range []string{
+		".netrc", ".gitconfig", ".terraformrc", ".terraform.d/credentials.tfrc.json", ".terraform.d/more.tfrc", ".terraform.d/plugins/terraform-credentials-x",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(home, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		if strings.HasSuffix(name, ".json") {
+			text = "{}"
+		}
+		if err := os.WriteFile(filepath.Join(home, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := "#!/bin/sh\n(cd \"$HOME\" && find . ! -type d) >\"$LEDGER.$1\"\nexec terraform \"$@\"\n"
+	if err := os.WriteFile(s.job.Tool.Path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.plan("1")
+	raw, err := os.ReadFile(filepath.Join(s.base, "ledger", "lines.get"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Fields(string(raw))
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"./.terraform.d/credentials.tfrc.json", "./.terraform.d/more.tfrc", "./.terraformrc"}, got); diff != "" {
+		t.Errorf("the home directory in get (-want +got):\n%s", diff)
 	}
 }
 

@@ -122,8 +122,8 @@ func mutants() []mutant {
 		},
 		{
 			name: "merge-what-has-moved", file: "server/dispatch/automerge.go",
-			old: `why, err = e.notAsApplied(ctx, s); why != ""`, new: `why, err = e.notAsApplied(ctx, s); why == "never"`,
-			test: []string{"./server/dispatch", "-run", "TestAnApplyMerges"},
+			old: `why, err = e.notAsApplied(ctx, s)`, new: `_, err = e.notAsApplied(ctx, s)`,
+			test: []string{"./server/dispatch", "-run", "TestAMergeLooksAgain"},
 		},
 		{
 			name: "merge-without-statuses", file: "server/dispatch/automerge.go",
@@ -133,6 +133,11 @@ func mutants() []mutant {
 		{
 			name: "merge-past-the-rules", file: "server/dispatch/automerge.go",
 			old: `case can.State == vcs.MergeBlocked:`, new: `case can.State == "never":`,
+			test: []string{"./server/dispatch", "-run", "TestAnApplyMerges"},
+		},
+		{
+			name: "merge-what-nobody-planned", file: "server/dispatch/automerge.go",
+			old: `return one.project == identity(p) && one.done()`, new: `return one.project == identity(p) || one.done()`,
 			test: []string{"./server/dispatch", "-run", "TestAnApplyMerges"},
 		},
 	}

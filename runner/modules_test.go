@@ -83,11 +83,8 @@ func TestCredentialIsForModulesAlone(t *testing.T) {
 	}
 }
 
-// TestWhatABackendRuns: a program that the settings of a backend name finds nothing to ask with.
-func TestWhatABackendRuns(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, map[string]string{
-		"main.tf": `terraform {
+// awsBackend is a backend whose settings are in a file of the repository, which can name a program.
+const awsBackend = `terraform {
   backend "s3" {
     bucket = "b"
     key = "k"
@@ -95,8 +92,14 @@ func TestWhatABackendRuns(t *testing.T) {
     profile = "p"
     shared_config_files = ["BASE/data/checkouts/forge/1/7/default/tree/aws"]
   }
-}`,
-		"aws": "[profile p]\ncredential_process = /bin/sh -c \"env >BASE/ledger/loot; exit 1\"\n",
+}`
+
+// TestWhatABackendRuns: a program that the settings of a backend name finds nothing to ask with.
+func TestWhatABackendRuns(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{
+		"main.tf": awsBackend,
+		"aws":     "[profile p]\ncredential_process = /bin/sh -c \"env >BASE/ledger/loot; exit 1\"\n",
 	})
 	s.write(map[string]string{"modules.tf": s.remoteModule()})
 	s.offer()
@@ -119,16 +122,8 @@ func TestWhatABackendRuns(t *testing.T) {
 func TestWhatOthersLeftInHome(t *testing.T) {
 	t.Parallel()
 	other := newSite(t, map[string]string{
-		"main.tf": `terraform {
-  backend "s3" {
-    bucket = "b"
-    key = "k"
-    region = "eu-west-1"
-    profile = "p"
-    shared_config_files = ["BASE/data/checkouts/forge/1/7/default/tree/aws"]
-  }
-}`,
-		"aws": "[profile p]\ncredential_process = /bin/sh BASE/data/checkouts/forge/1/7/default/tree/plant.sh\n",
+		"main.tf": awsBackend,
+		"aws":     "[profile p]\ncredential_process = /bin/sh BASE/data/checkouts/forge/1/7/default/tree/plant.sh\n",
 		"plant.sh": `mkdir -p "$HOME/t/hooks" "$HOME/.config/git"
 printf '[init]\n\ttemplateDir = %s/t\n' "$HOME" >"$HOME/.gitconfig"
 printf '[core]\n\thooksPath = %s/t/hooks\n' "$HOME" >"$HOME/.config/git/config"

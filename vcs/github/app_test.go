@@ -317,20 +317,29 @@ func TestOneInstallation(t *testing.T) {
 	})
 }
 
+// onInfra is an App with one repository.
+func onInfra(tb testing.TB) (*grounds, *github.Client, vcs.Repo) {
+	tb.Helper()
+	g := newGrounds(tb, "acme/infra")
+	g.install(tb, "acme")
+	return g, g.client(tb), at("acme/infra", 1)
+}
+
+// gitToken is what git is given.
+func gitToken(tb testing.TB, c *github.Client, repo vcs.Repo) string {
+	tb.Helper()
+	got, err := c.CloneCredential(tb.Context(), repo)
+	must(tb, err)
+	return got.Password
+}
+
 // TestTokenIsRenewed: a token that ends soon is not used any more, and none is used after its end.
 func TestTokenIsRenewed(t *testing.T) {
 	t.Parallel()
 	appKey()
 	synctest.Test(t, func(t *testing.T) {
-		g := newGrounds(t, "acme/infra")
-		g.install(t, "acme")
-		c, repo := g.client(t), at("acme/infra", 1)
-		credential := func() string {
-			t.Helper()
-			got, err := c.CloneCredential(t.Context(), repo)
-			must(t, err)
-			return got.Password
-		}
+		g, c, repo := onInfra(t)
+		credential := func() string { return gitToken(t, c, repo) }
 		first := credential()
 		must(t, reads(t.Context(), c, repo))
 		for _, step := range []struct {
@@ -355,15 +364,8 @@ func TestRefusedToken(t *testing.T) {
 	t.Parallel()
 	appKey()
 	synctest.Test(t, func(t *testing.T) {
-		g := newGrounds(t, "acme/infra")
-		g.install(t, "acme")
-		c, repo := g.client(t), at("acme/infra", 1)
-		credential := func() string {
-			t.Helper()
-			got, err := c.CloneCredential(t.Context(), repo)
-			must(t, err)
-			return got.Password
-		}
+		_, c, repo := onInfra(t)
+		credential := func() string { return gitToken(t, c, repo) }
 		if c.RenewCredential(t.Context(), repo, "x") {
 			t.Error("RenewCredential() before there is one = true")
 		}

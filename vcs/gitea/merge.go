@@ -37,7 +37,7 @@ func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context
 	if err != nil {
 		return vcs.Mergeable{}, err
 	}
-	why := standsStill(now, pull)
+	why := rest.StandsStill(now, pull)
 	switch {
 	case why != nil:
 		return rest.Blocked(why.Reason), nil
@@ -58,17 +58,6 @@ func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context
 		return rest.Blocked(q.why...), nil
 	}
 	return vcs.Mergeable{State: vcs.MergeReady}, nil
-}
-
-// standsStill is nil as long as a pull request is what was read of it, or is merged as that.
-func standsStill(now, read vcs.Pull) *vcs.NotMergedError {
-	switch {
-	case now.State == vcs.Closed:
-		return &vcs.NotMergedError{Reason: "it is closed"}
-	case now.Head.SHA != read.Head.SHA:
-		return &vcs.NotMergedError{Reason: "its head is not " + read.Head.SHA[:min(7, len(read.Head.SHA))] + " any more", Moved: true}
-	}
-	return nil
 }
 
 // Merge merges, by the repository's own default style unless a method is asked for.
@@ -110,7 +99,7 @@ func (c *Client) settled(ctx context.Context, op string, pull vcs.Pull, how vcs.
 			return nil, false, err
 		}
 	}
-	if why := standsStill(now, pull); why != nil {
+	if why := rest.StandsStill(now, pull); why != nil {
 		return nil, false, why
 	}
 	if now.State == vcs.Merged {

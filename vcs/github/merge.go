@@ -137,11 +137,11 @@ func (c *Client) whyNot(ctx context.Context, op string, pull vcs.Pull, said *gh.
 	no := &vcs.NotMergedError{Reason: "the forge answers: " + rest.Quote(c.words(said))}
 	switch {
 	case now.Head.SHA != pull.Head.SHA:
-		no.Reason, no.Moved = hasMoved(pull), true
+		no.Reason, no.Moved = rest.HasMoved(pull), true
 	case now.State == vcs.Merged:
 		return nil
 	case now.State == vcs.Closed:
-		no.Reason = isClosed
+		no.Reason = rest.IsClosed
 	case now.Draft:
 		no.Reason = isDraft
 	case strings.Contains(words, "through the merge queue"):

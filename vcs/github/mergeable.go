@@ -14,12 +14,9 @@ import (
 )
 
 const (
-	isClosed  = "it is closed"
 	isDraft   = "it is a draft"
 	isUnknown = "the forge is still working out whether it can be merged"
 )
-
-func hasMoved(p vcs.Pull) string { return "its head is not " + p.Head.SHA[:7] + " any more" }
 
 func conflicts(p vcs.Pull) string {
 	return fmt.Sprintf("it has conflicts with %s", rest.Quote(p.Base.Ref))
@@ -44,11 +41,11 @@ func (c *Client) Mergeable(ctx context.Context, pull vcs.Pull, ours func(context
 	}
 	switch state := raw.GetMergeableState(); {
 	case now.Head.SHA != pull.Head.SHA:
-		return blocked(hasMoved(pull))
+		return blocked(rest.HasMoved(pull))
 	case now.State == vcs.Merged:
 		return blocked("it is merged already")
 	case now.State == vcs.Closed:
-		return blocked(isClosed)
+		return blocked(rest.IsClosed)
 	case now.Draft:
 		return blocked(isDraft)
 	case undecided(raw):

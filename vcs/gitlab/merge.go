@@ -110,7 +110,7 @@ func (c *Client) judgeMerge(ctx context.Context, op string, m merging, now, read
 	no := func(why ...string) (vcs.Mergeable, error) {
 		return rest.Blocked(why...), nil
 	}
-	if why := standsStill(now, read); why != nil {
+	if why := rest.StandsStill(now, read); why != nil {
 		return no(why.Reason)
 	}
 	status := m.status()
@@ -130,17 +130,6 @@ func (c *Client) judgeMerge(ctx context.Context, op string, m merging, now, read
 		return no(why)
 	}
 	return vcs.Mergeable{State: vcs.MergeUnknown, Why: []string{"the forge says " + rest.Quote(status)}}, nil
-}
-
-// standsStill is nil as long as a merge request is what was read of it, or is merged as that.
-func standsStill(now, read vcs.Pull) *vcs.NotMergedError {
-	switch {
-	case now.State == vcs.Closed:
-		return &vcs.NotMergedError{Reason: "it is closed"}
-	case now.Head.SHA != read.Head.SHA:
-		return &vcs.NotMergedError{Reason: "its head is not " + read.Head.SHA[:min(7, len(read.Head.SHA))] + " any more", Moved: true}
-	}
-	return nil
 }
 
 func (m merging) mayNot() bool { return m.User.CanMerge != nil && !*m.User.CanMerge }
@@ -328,7 +317,7 @@ func (c *Client) settled(ctx context.Context, op string, pull vcs.Pull, how vcs.
 	if err != nil {
 		return merging{}, false, err
 	}
-	if why := standsStill(now, pull); why != nil {
+	if why := rest.StandsStill(now, pull); why != nil {
 		return merging{}, false, why
 	}
 	if now.State == vcs.Merged {

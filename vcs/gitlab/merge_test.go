@@ -228,14 +228,8 @@ func TestMergeRefusals(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &ft.Script{Steps: tt.steps}
 				err := client(t, gitlab.Config{HTTP: s}).Merge(t.Context(), toMerge(), vcs.Merging{})
-				var got *vcs.NotMergedError
-				errors.As(err, &got)
-				if diff := cmp.Diff(tt.want, got); diff != "" || tt.want == nil && !errors.Is(err, tt.err) {
-					t.Errorf("Merge() error = %v, want %v; it differs (-want +got):\n%s", err, tt.err, diff)
-				}
-				if len(s.Requests) != len(tt.steps) {
-					t.Errorf("%d requests were sent, want %d", len(s.Requests), len(tt.steps))
-				}
+				ft.CheckMerge(t, err, tt.want, tt.err)
+				s.CheckSent(t, len(tt.steps))
 			})
 		})
 	}

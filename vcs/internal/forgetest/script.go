@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tidegate/tidegate/vcs"
 )
 
@@ -165,5 +167,23 @@ func CheckError(tb testing.TB, err, want error, text string) {
 	}
 	if err != nil && !strings.Contains(err.Error(), text) {
 		tb.Errorf("error = %v, want %q in it", err, text)
+	}
+}
+
+// CheckMerge expects a merge to be refused as want, or, where that is nil, to end in another error.
+func CheckMerge(tb testing.TB, err error, want *vcs.NotMergedError, other error) {
+	tb.Helper()
+	var got *vcs.NotMergedError
+	errors.As(err, &got)
+	if diff := cmp.Diff(want, got); diff != "" || want == nil && !errors.Is(err, other) {
+		tb.Errorf("Merge() error = %v, want %v; it differs (-want +got):\n%s", err, other, diff)
+	}
+}
+
+// CheckSent expects so many requests.
+func (s *Script) CheckSent(tb testing.TB, want int) {
+	tb.Helper()
+	if len(s.Requests) != want {
+		tb.Errorf("%d requests were sent, want %d", len(s.Requests), want)
 	}
 }

@@ -26,8 +26,8 @@ const (
 	deepestPath = 64
 	// mostModule is how much may come for one submodule, in bytes.
 	mostModule = 2 << 30
-	// longestElsewhere is how long all servers but the forge may take for the submodules of a merge.
-	longestElsewhere = 2 * time.Minute
+	// longestHome is how long the forge may take for the submodules of a merge, longestElsewhere all other servers.
+	longestHome, longestElsewhere = 10 * time.Minute, 2 * time.Minute
 	// sizeWatch is how often is looked at what came.
 	sizeWatch = 200 * time.Millisecond
 	// listingRest is what a line of a listing has beside hash and path, in bytes.
@@ -64,15 +64,15 @@ type grafter struct {
 	pull   int
 	// kept are the refs of the pull request, by name.
 	kept map[string]string
-	// elsewhere is how long other servers than the forge may still take.
-	elsewhere time.Duration
+	// home is how long the forge may still take, elsewhere all other servers.
+	home, elsewhere time.Duration
 	// left are how many submodules, room how many bytes of listings, one tree may still have.
 	left, room int
 }
 
 func (m *mirror) grafter(ctx context.Context, repo Repo, pull int) (*grafter, error) {
 	kept, err := m.refs(ctx, refPrefix(pull)+"sub/")
-	return &grafter{mirror: m, repo: repo, pull: pull, kept: kept, elsewhere: longestElsewhere}, err
+	return &grafter{mirror: m, repo: repo, pull: pull, kept: kept, home: longestHome, elsewhere: longestElsewhere}, err
 }
 
 // graft answers the tree of a commit or tree with the files of its submodules, at the commits that are recorded, and of theirs. What is
@@ -294,25 +294,23 @@ func (g *grafter) fetch(ctx context.Context, from, id, path string) (err error) 
 	return err
 }
 
-// bring fetches a commit into a repository of its own. Only the forge has all the time that the merge has.
+// bring fetches a commit into a repository of its own. What has come already is kept for the next merge when the time is over.
 func (g *grafter) bring(ctx context.Context, from, id, dir string) error {
 	repo := Repo{Forge: g.repo.Forge, ID: g.repo.ID, URL: from}
 	home, err := url.Parse(g.repo.URL)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	left, over := &g.elsewhere, fmt.Errorf("servers other than the forge have %s for the submodules of a merge, and that is over", longestElsewhere)
 	if u, err := url.Parse(from); err == nil && u.Scheme == home.Scheme && strings.EqualFold(u.Host, home.Host) {
 		repo.Credential, repo.Refused = g.repo.Credential, g.repo.Refused
-	} else {
-		began := time.Now()
-		defer func() { g.elsewhere -= time.Since(began) }()
-		clock := time.AfterFunc(g.elsewhere, func() {
-			cancel(fmt.Errorf("servers other than the forge have %s for the submodules of a merge, and that is over", longestElsewhere))
-		})
-		defer clock.Stop()
+		left, over = &g.home, fmt.Errorf("the forge has %s for the submodules of a merge, and that is over", longestHome)
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	began := time.Now()
+	defer func() { *left -= time.Since(began) }()
+	defer time.AfterFunc(*left, func() { cancel(over) }).Stop()
 	defer watchSize(dir, mostModule, func() { cancel(fmt.Errorf("more than %d MiB came: %w", mostModule>>20, ErrTooLarge)) })()
 	return g.mirror.fetchBy(ctx, g.mirror.apart, repo, dir, []string{"+" + id + ":refs/tidegate/module"})
 }

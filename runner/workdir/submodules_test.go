@@ -304,18 +304,39 @@ func TestStrangersHoldNobodyUp(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Merge() that was ended = %v", err)
 	}
+	checkTimeIsOver(t, s, repo, src, func(g *grafter) { g.elsewhere = 0 }, "other than the forge")
+}
+
+// TestTheForgeHasItsTime: a submodule of the forge's own that comes to no end is left, too.
+func TestTheForgeHasItsTime(t *testing.T) {
+	t.Parallel()
+	other, at := withFile(t, "x", "x")
+	src, _ := withFile(t, "a", "a")
+	src.branch(t, "head", "main")
+	src.module(t, "m", "../other.git", at)
+	src.pull(t, 7)
+	s, repo := submoduleStore(t), serveGit(t, map[string]*source{"/acme/infra.git": src, "/acme/other.git": other}).repo(testPassword)
+	checkTimeIsOver(t, s, repo, src, func(g *grafter) { g.home = 0 }, "the forge has")
+}
+
+// checkTimeIsOver grafts the submodules of HEAD with no time left.
+func checkTimeIsOver(t *testing.T, s *Store, repo Repo, src *source, spend func(*grafter), want string) {
+	t.Helper()
 	m, err := s.mirror(t.Context(), repo)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.fetch(t.Context(), repo, []string{"+HEAD:refs/tidegate/test"}); err != nil {
 		t.Fatal(err)
 	}
 	g, err := m.grafter(t.Context(), repo, 7)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.elsewhere = 0
+	spend(g)
 	_, err = g.graft(t.Context(), src.git(t, "rev-parse", "HEAD"))
-	if refused, ok := errors.AsType[*SubmoduleError](err); !ok || !strings.Contains(refused.Said(), "that is over") {
-		t.Errorf("graft() without time = %v, want a *SubmoduleError", err)
+	if refused, ok := errors.AsType[*SubmoduleError](err); !ok || !strings.Contains(refused.Said(), want) || !strings.Contains(refused.Said(), "that is over") {
+		t.Errorf("graft() without time = %v, want a *SubmoduleError with %q", err, want)
 	}
 }
 

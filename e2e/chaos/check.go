@@ -25,6 +25,8 @@ func judge(f facts) []string {
 	for _, c := range f.claims {
 		v.claim(f, c)
 	}
+	v.merges(f)
+	v.kept(f)
 	v.locks(f)
 	v.remains(f)
 	return v
@@ -38,6 +40,7 @@ func soon(f facts) []string {
 	for _, c := range f.claims {
 		v.claim(f, c)
 	}
+	v.merges(f)
 	return v
 }
 
@@ -162,7 +165,7 @@ func (v *verdict) claim(f facts, c claim) {
 func (v *verdict) locks(f facts) {
 	needed := map[string]int{}
 	for _, pull := range f.pulls {
-		if !f.open[pull] {
+		if !f.open(pull) {
 			continue
 		}
 		for project := range needs(f.stood[pull]) {
@@ -178,7 +181,10 @@ func (v *verdict) locks(f facts) {
 		}
 	}
 	for project, pull := range f.held {
-		if needed[project] == 0 {
+		switch {
+		case f.ended[pull] == "merged", f.ended[pull] == "closed":
+			v.violated("#%d is %s, and holds %s", pull, f.ended[pull], project)
+		case needed[project] == 0:
 			v.violated("#%d holds %s, for which no answer on it tells of a plan or an apply", pull, project)
 		}
 	}
@@ -256,7 +262,7 @@ func (v *verdict) remains(f facts) {
 				continue
 			}
 			newest[s.Context] = true
-			if s.State == "pending" && (strings.HasSuffix(s.Context, "/plan") || strings.Contains(s.Description, "applying")) {
+			if s.State == "pending" && (f.byServer(pull) || strings.HasSuffix(s.Context, "/plan") || strings.Contains(s.Description, "applying")) {
 				v.violated("#%d: the status %s is pending: %s", pull, s.Context, s.Description)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,19 +20,31 @@ func answer(run, source, first string) comment {
 	return c
 }
 
-// kept is a world in which all was as promised: a plan, an apply, and another pull request that stayed open.
+// refusal is what is said of an apply that was to be followed by a merge.
+func refusal(id int64, run string) comment {
+	c := answer("merge_1_"+run, "merge", strings.TrimPrefix(notMerged, "### "))
+	c.ID = id
+	return c
+}
+
+// kept is a world in which all was as promised: a plan, an apply that was followed by a merge, and another pull request that
+// stayed open.
 func kept() facts {
 	f := facts{
 		asked: []asked{{pull: 1, id: 7, text: "apply"}},
 		pulls: []int{1, 2},
-		open:  map[int]bool{2: true}, held: map[string]int{"p3": 2},
+		ended: map[int]string{1: "merged", 2: "open"}, held: map[string]int{"p3": 2},
 		killed: map[string]bool{},
 		claims: []claim{{pull: 1, run: applyRun, project: "p1", word: "applied, 1 add", resource: "a_p1", began: 1, there: true}},
 		comments: map[int][]comment{
-			1: {answer(planRun, "push:a", "Plan for `p1`: 1 add"), answer(applyRun, "comment:7", "Apply for `p1`: applied, 1 add")},
+			1: {answer(planRun, "push:a", "Plan for `p1`: 1 add"), answer(applyRun, "comment:7", "Apply for `p1`: applied, 1 add\n\nNothing is left to apply: "+mergedNext+".")},
 			2: {answer("01CCCCCCCCCCCCCCCCCCCCCCCC", "push:b", "Plan for `p3`: 1 add")},
 		},
 		statuses: map[int][]status{1: {{"success", "tidegate/plan", ""}, {"pending", "tidegate/plan", "planning"}}},
+		merges: []merge{{
+			pull: 1, sha: "c1", promised: true, last: 12, status: 200,
+			statuses: []status{{"success", "tidegate/apply", ""}, {"success", "tidegate/plan", ""}, {"pending", "tidegate/plan", ""}},
+		}},
 		ledger:   []line{{"begin", "a_p1", jobs(applyRun)[0]}, {"end", "a_p1", jobs(applyRun)[0]}},
 		states:   map[string][]byte{"p0": nil, "p1": []byte(`{"serial":1}`)},
 		branches: map[int]string{1: "a", 2: "b"},
@@ -89,7 +102,7 @@ func TestJudge(t *testing.T) {
 		"a lock of another":              {func(f *facts) { f.held["p3"] = 1 }, "#2 needs p3, which is locked by #1"},
 		"a lock too many":                {func(f *facts) { f.held["p5"] = 2 }, "#2 holds p5, for which no answer"},
 		"two holders": {func(f *facts) {
-			f.open[1] = true
+			f.ended[1], f.merges = "open", nil
 			f.stood[1] = append(f.stood[1], answer("01DDDDDDDDDDDDDDDDDDDDDDDD", "push:c", "Plan for `p3`: 1 add"))
 			f.held["p1"] = 1
 		}, "#1 and #2 both were told that they hold p3"},
@@ -103,6 +116,39 @@ func TestJudge(t *testing.T) {
 		"a pending apply": {func(f *facts) {
 			f.statuses[1] = []status{{"pending", "tidegate/apply", "applying p1"}}
 		}, "#1: the status tidegate/apply is pending"},
+		"a merge before its answer":    {func(f *facts) { f.merges[0].promised = false }, "#1 was merged before an answer"},
+		"a merge of whatever there is": {func(f *facts) { f.merges[0].sha = "" }, "#1 was merged at whatever commit"},
+		"a merge of what is not applied": {func(f *facts) {
+			f.merges[0].undone = undone("p1", "p1/a_p1.tf\np1/later_p1.tf\n", []byte(`{"resources":[{"name":"a_p1","instances":[{}]}]}`), f.ledger)
+		}, "#1 was merged at c1, and later_p1 is not applied in p1"},
+		"a merge before the status of the apply": {func(f *facts) { f.merges[0].statuses = f.merges[0].statuses[1:] }, "#1 was merged when its status tidegate/apply was no success"},
+		"a merge before the status of the plan": {func(f *facts) {
+			f.merges[0].statuses = slices.Insert(f.merges[0].statuses, 0, status{"pending", "tidegate/plan", ""})
+		}, "#1 was merged when its status tidegate/plan was no success"},
+		"two merges": {func(f *facts) { f.merges = append(f.merges, f.merges[0]) }, "#1 was merged twice"},
+		"a merge that was asked for again": {func(f *facts) {
+			f.merges = append(f.merges, merge{pull: 1, status: 405})
+		}, ""},
+		"not merged, and it was":      {func(f *facts) { f.comments[1] = append(f.comments[1], refusal(13, applyRun)) }, "#1 is told that it is not merged after run " + applyRun + ", and it was"},
+		"not merged, and then it was": {func(f *facts) { f.comments[1] = append(f.comments[1], refusal(11, applyRun)) }, ""},
+		"not merged, told twice": {func(f *facts) {
+			f.comments[1] = append(f.comments[1], refusal(11, applyRun), refusal(12, applyRun))
+		}, "#1 is told twice that it is not merged after run " + applyRun},
+		"a merge that has not come": {func(f *facts) {
+			f.ended[1], f.merges, f.held["p1"] = "open", nil, 1
+		}, "#1 was to be merged after run " + applyRun + "; it is open"},
+		"a merge that could not be": {func(f *facts) {
+			f.ended[1], f.merges, f.held["p1"] = "open", nil, 1
+			f.stood[1] = append(f.stood[1], refusal(13, applyRun))
+		}, ""},
+		"a merge that somebody's close has ended": {func(f *facts) { f.ended[1], f.merges = "closed", nil }, ""},
+		"a lock of what is merged":                {func(f *facts) { f.held["p1"] = 1 }, "#1 is merged, and holds p1"},
+		"a status that waits on what is merged":   {func(f *facts) { f.statuses[1] = []status{{"pending", "tidegate/apply", "1 to apply"}} }, "#1: the status tidegate/apply is pending"},
+		"a status that waits on what a person has merged": {func(f *facts) {
+			f.statuses[1], f.merges = []status{{"pending", "tidegate/apply", "1 to apply"}}, nil
+		}, ""},
+		"a branch":                       {func(f *facts) { f.branchesLeft = map[int]string{1: "c1"} }, "#1 is merged, and its branch is there"},
+		"a branch that was pushed since": {func(f *facts) { f.branchesLeft = map[int]string{1: "c2"} }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -125,6 +171,29 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// A project is done when its state has what the files make, made to its end, and nothing else.
+func TestUndone(t *testing.T) {
+	t.Parallel()
+	const files = "p1/main.tf\np1/more_a.tf\np1/a_p1.tf\n"
+	made := []line{{"begin", "a_p1", "j"}, {"end", "a_p1", "j"}}
+	for name, c := range map[string]struct {
+		state  string
+		ledger []line
+		want   string
+	}{
+		"done":               {`{"resources":[{"name":"a_p1","instances":[{}]}]}`, made, "[]"},
+		"not in the state":   {`{"resources":[]}`, made, "[a_p1 is not applied in p1]"},
+		"not to its end":     {`{"resources":[{"name":"a_p1","instances":[{}]}]}`, made[:1], "[a_p1 is not applied in p1]"},
+		"tainted":            {`{"resources":[{"name":"a_p1","instances":[{"status":"tainted"}]}]}`, made, "[a_p1 is not applied in p1]"},
+		"more than it makes": {`{"resources":[{"name":"a_p1","instances":[{}]},{"name":"b_p1","instances":[{}]}]}`, made, "[b_p1 is still in the state of p1]"},
+		"no state":           {``, made, "[the state of p1 can't be read: unexpected end of JSON input]"},
+	} {
+		if got := fmt.Sprint(undone("p1", files, []byte(c.state), c.ledger)); got != c.want {
+			t.Errorf("undone(%s) = %s, want %s", name, got, c.want)
+		}
+	}
+}
+
 // What is still to come is no violation yet; what is wrong for ever is.
 func TestSoon(t *testing.T) {
 	t.Parallel()
@@ -136,8 +205,9 @@ func TestSoon(t *testing.T) {
 	}
 	f.ledger = append(f.ledger, f.ledger[0])
 	f.comments[1] = []comment{answer(applyRun, "comment:7", "Apply for `p1`: applied, 1 add"), answer(planRun, "comment:7", "Apply not run: too old")}
-	if got := soon(f); len(got) != 2 {
-		t.Errorf("soon = %q, want two answers and two beginnings", got)
+	f.merges[0].promised = false
+	if got := soon(f); len(got) != 3 {
+		t.Errorf("soon = %q, want two answers, two beginnings and a merge", got)
 	}
 }
 

@@ -11,13 +11,17 @@ import (
 func points() []string {
 	return []string{
 		"before commit", "after commit", "locked", "job running", "before the mark", "started mark", "executed", "process ended",
-		"status file", "plan stored", "result journalled", "report intent", "posted", "answer journalled", "run ended", "event done",
+		"status file", "plan stored", "result journalled", "report intent", "posted", "answer journalled", mergingPoint, mergedPoint, "run ended", "event done",
 		"plan discarded", "lock released", "waiter called", cancelPoint,
 	}
 }
 
-// cancelPoint is reached only when somebody cancels, which people do when it is wanted.
-const cancelPoint = "cancel journalled"
+// Points that are reached only when somebody cancels, or has something merged, which people do when they are wanted.
+const (
+	cancelPoint  = "cancel journalled"
+	mergingPoint = "merging" // the forge is asked next
+	mergedPoint  = "merged"  // the forge has done it, and no record says so
+)
 
 // moment is when to strike.
 type moment int
@@ -80,7 +84,7 @@ func (c card) name() string {
 	return map[moment]string{inAnApply: "in an apply", newborn: "in its first second", atAnyTime: "at any time"}[c.when]
 }
 
-// deck deals n kills: of each hundred 34 in an apply, 12 in a first second, 6 at any time, and the rest
+// deck deals n kills: of each hundred 32 in an apply, 11 in a first second, 5 at any time, and the rest
 // over all points alike. The seed decides their order and their victims.
 func deck(n int, seed uint64) []card {
 	dice := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
@@ -96,12 +100,12 @@ func deck(n int, seed uint64) []card {
 		c.who = []victim{theServer, theServer, theServer, aSupervisor, everything}[dice.IntN(5)]
 		c.after = dice.IntN(1000)
 		switch share := i * 100 / n; {
-		case share < 34:
+		case share < 32:
 			c.when = inAnApply
 			c.who = []victim{theServer, theServer, aSupervisor, everything}[i%4]
-		case share < 46:
+		case share < 43:
 			c.when = newborn
-		case share < 52:
+		case share < 48:
 			c.when = atAnyTime
 		default:
 			c.point, at = at[0], at[1:]

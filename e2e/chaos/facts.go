@@ -23,20 +23,26 @@ type facts struct {
 	claims   []claim
 	pulls    []int
 	branches map[int]string  // of pulls
-	open     map[int]bool    // of pulls, when people had left
+	ended    map[int]string  // what became of pulls until people had left: open, merged, closed
 	killed   map[string]bool // runs of which somebody was killed who watched them
 
 	stood      map[int][]comment // when people had left
 	comments   map[int][]comment // when all was closed
 	statuses   map[int][]status  // the newest first
 	ledger     []line
+	merges     []merge
 	held       map[string]int // by which pull request a project was locked when people had left
 	left       figures        // when all was closed
 	processes  []string
 	checkouts  []string
 	states     map[string][]byte
 	stateLocks []string
+	// branchesLeft are the commits of branches of pulls that are there when all is closed. Under faults it is none: a branch that
+	// could not be deleted stays.
+	branchesLeft map[int]string
 }
+
+func (f facts) open(pull int) bool { return f.ended[pull] == "open" }
 
 // asked is a command that somebody has written.
 type asked struct {
@@ -211,6 +217,14 @@ func (f facts) owed() []string {
 		if f.unplanned(pull) {
 			out = append(out, fmt.Sprintf("the push of #%d", pull))
 		}
+		for _, run := range f.unmerged(pull) {
+			out = append(out, fmt.Sprintf("the merge of #%d after run %s", pull, run))
+		}
+	}
+	for project, pull := range f.held {
+		if !f.open(pull) {
+			out = append(out, fmt.Sprintf("the end of #%d, which holds %s", pull, project))
+		}
 	}
 	return out
 }
@@ -219,7 +233,7 @@ func (f facts) owed() []string {
 // answer tells of a plan.
 func (f facts) unplanned(pull int) bool {
 	ended := func(a asked) bool { return a.pull == pull && (a.text == "cancel" || a.text == "unlock") }
-	return f.open[pull] && !slices.ContainsFunc(f.asked, ended) && !slices.ContainsFunc(f.stood[pull], comment.tellsOfPlan)
+	return f.open(pull) && !slices.ContainsFunc(f.asked, ended) && !slices.ContainsFunc(f.stood[pull], comment.tellsOfPlan)
 }
 
 // settle waits until there is nothing to do any more, and answers how it is in the end.
@@ -281,6 +295,9 @@ func (w *world) gather(ctx context.Context) error {
 			return fmt.Errorf("reading the statuses of #%d: %w", pull, err)
 		}
 	}
+	if f.branchesLeft, err = w.branches(ctx); err != nil {
+		return err
+	}
 	f.ledger = w.ledger()
 	f.claims = append(f.claims, f.unheard()...)
 	wait, cancel := context.WithTimeout(ctx, w.patience)
@@ -302,17 +319,55 @@ func (w *world) gather(ctx context.Context) error {
 	return nil
 }
 
-func (w *world) statusesOf(ctx context.Context, pull int) ([]status, error) {
-	var pr struct {
-		Head struct {
-			SHA string `json:"sha"`
-		} `json:"head"`
+// branches are the commits at which the branches of pull requests are.
+func (w *world) branches(ctx context.Context) (map[int]string, error) {
+	out := map[int]string{}
+	if w.faults {
+		return out, nil
 	}
-	if err := w.api(ctx, http.MethodGet, fmt.Sprintf("/pulls/%d", pull), nil, &pr); err != nil {
+	all, err := w.bare(ctx, "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/heads")
+	if err != nil {
 		return nil, err
 	}
+	for pull, branch := range w.facts.branches {
+		for l := range strings.Lines(all) {
+			if sha, ok := strings.CutPrefix(strings.TrimSpace(l), branch+" "); ok {
+				out[pull] = sha
+			}
+		}
+	}
+	return out, nil
+}
+
+func (w *world) statusesOf(ctx context.Context, pull int) ([]status, error) {
+	pr, err := w.read(ctx, pull)
+	if err != nil {
+		return nil, err
+	}
+	return w.statusesAt(ctx, pr.Head.SHA)
+}
+
+func (w *world) statusesAt(ctx context.Context, sha string) ([]status, error) {
 	var all []status
-	return all, w.api(ctx, http.MethodGet, "/commits/"+pr.Head.SHA+"/statuses?per_page=100", nil, &all)
+	return all, w.api(ctx, http.MethodGet, "/commits/"+sha+"/statuses?per_page=100", nil, &all)
+}
+
+// request is a pull request as the forge tells it.
+type request struct {
+	State  string `json:"state"`
+	Merged bool   `json:"merged"`
+	Head   struct {
+		SHA string `json:"sha"`
+	} `json:"head"`
+}
+
+func (w *world) read(ctx context.Context, pull int) (request, error) {
+	var pr request
+	err := w.api(ctx, http.MethodGet, fmt.Sprintf("/pulls/%d", pull), nil, &pr)
+	if pr.Merged {
+		pr.State = "merged"
+	}
+	return pr, err
 }
 
 func (w *world) comments(ctx context.Context, pull int) ([]comment, error) {
@@ -340,7 +395,7 @@ func (w *world) allComments(ctx context.Context) (map[int][]comment, error) {
 func (f facts) write(dir string) error {
 	var b strings.Builder
 	for _, pull := range f.pulls {
-		fmt.Fprintf(&b, "\n== #%d, branch %s, open in the end: %v\n", pull, f.branches[pull], f.open[pull])
+		fmt.Fprintf(&b, "\n== #%d, branch %s, in the end %s\n", pull, f.branches[pull], f.ended[pull])
 		list := f.comments[pull]
 		if list == nil {
 			list = f.stood[pull]
@@ -352,8 +407,8 @@ func (f facts) write(dir string) error {
 			fmt.Fprintf(&b, "-- status %s %s: %s\n", s.Context, s.State, s.Description)
 		}
 	}
-	fmt.Fprintf(&b, "\n== asked: %v\n== claims: %+v\n== killed: %v\n== held: %v\n== left: %+v\n== trouble: %q\n",
-		f.asked, f.claims, f.killed, f.held, f.left, f.trouble)
+	fmt.Fprintf(&b, "\n== asked: %v\n== claims: %+v\n== killed: %v\n== merges: %+v\n== held: %v\n== left: %+v\n== trouble: %q\n",
+		f.asked, f.claims, f.killed, f.merges, f.held, f.left, f.trouble)
 	return os.WriteFile(filepath.Join(dir, "facts.txt"), []byte(b.String()), 0o600)
 }
 
@@ -367,6 +422,6 @@ func (w *world) now(ctx context.Context) (facts, error) {
 	defer w.said.Unlock()
 	return facts{
 		asked: slices.Clone(w.facts.asked), claims: slices.Clone(w.facts.claims), pulls: slices.Clone(w.facts.pulls),
-		killed: maps.Clone(w.facts.killed), comments: comments, ledger: w.ledger(),
+		killed: maps.Clone(w.facts.killed), merges: slices.Clone(w.facts.merges), comments: comments, ledger: w.ledger(),
 	}, nil
 }

@@ -77,7 +77,10 @@ func (a *actor) work(ctx, here context.Context) error {
 				return err
 			}
 		}
-		done, err := a.apply(ctx, pull, branch, a.dice.IntN(10) == 0 || a.wants(cancelPoint))
+		wanted := a.wants(mergingPoint) || a.wants(mergedPoint)
+		done, err := a.apply(ctx, pull, branch, how{
+			cancel: !wanted && a.dice.IntN(10) == 0 || a.wants(cancelPoint), merge: wanted || a.dice.IntN(3) == 0, in: in,
+		})
 		if err != nil {
 			return err
 		}
@@ -112,14 +115,31 @@ func (w *world) open(ctx context.Context, branch string) (int, error) {
 	return pr.Number, err
 }
 
+// how is what goes with an apply.
+type how struct {
+	cancel, merge bool
+	in            []int
+	peaceful      bool // nobody gets in its way
+}
+
 // apply asks for it, has it cancelled or not, and, where it did not come to its end, does what the answer tells
-// and plans again. It reports whether all is applied.
-func (a *actor) apply(ctx context.Context, pull int, branch string, cancel bool) (bool, error) {
-	asked, err := a.write(ctx, pull, "apply")
+// and plans again. It reports whether all is applied, and merged where that was wanted.
+func (a *actor) apply(ctx context.Context, pull int, branch string, how how) (bool, error) {
+	text := "apply --auto-merge-disabled"
+	if how.merge {
+		text = "apply" + []string{"", "", " --auto-merge-method squash", " --auto-merge-method rebase"}[a.dice.IntN(4)]
+	}
+	asked, err := a.write(ctx, pull, text)
 	if err != nil {
 		return false, err
 	}
-	if cancel {
+	if how.merge && !how.peaceful && a.dice.IntN(8) == 0 { // what is applied is not what is there then
+		pause(ctx, time.Duration(a.dice.IntN(3000))*time.Millisecond)
+		if err := a.push(ctx, branch, a.files(branch+"-later", how.in[:1])); err != nil {
+			return false, err
+		}
+	}
+	if how.cancel {
 		pause(ctx, time.Duration(a.dice.IntN(3000))*time.Millisecond)
 		if _, err := a.command(ctx, pull, "cancel"); err != nil {
 			return false, err
@@ -135,10 +155,32 @@ func (a *actor) apply(ctx context.Context, pull int, branch string, cancel bool)
 	for _, word := range words {
 		done = done && strings.HasPrefix(word, "applied")
 	}
-	if done {
+	switch {
+	case c.promisesMerge():
+		return a.merged(ctx, pull, c.run(), how)
+	case done && !how.merge:
 		return true, nil
 	}
 	return false, a.planAgain(ctx, pull, c)
+}
+
+// merged waits until a pull request is merged that an answer tells of, or it is told why it is not. Some do not wait.
+func (a *actor) merged(ctx context.Context, pull int, run string, how how) (bool, error) {
+	if !how.peaceful && a.dice.IntN(8) == 0 {
+		return true, nil // whoever asked merges or closes it meanwhile
+	}
+	wait, cancel := context.WithTimeout(ctx, a.patience)
+	defer cancel()
+	merged := false
+	a.until(wait, func() bool {
+		pr, err := a.read(ctx, pull)
+		if merged = err == nil && pr.State == "merged"; merged {
+			return true
+		}
+		list, err := a.comments(ctx, pull)
+		return err == nil && slices.ContainsFunc(list, func(c comment) bool { return c.refuses() == run })
+	})
+	return merged, ctx.Err()
 }
 
 var remedy = regexp.MustCompile("`((?:force-unlock|state push) -d p[0-9]+)`")
@@ -251,21 +293,14 @@ func (w *world) until(ctx context.Context, so func() bool) {
 
 // leave waits until all is done that people have asked for, looks who holds what, and closes everything.
 func (w *world) leave(ctx context.Context) error {
-	var open []struct {
-		Number int `json:"number"`
-	}
-	if err := w.api(ctx, http.MethodGet, "/pulls?state=open&per_page=100", nil, &open); err != nil {
-		return err
-	}
-	w.facts.open = map[int]bool{}
-	for _, pr := range open {
-		w.facts.open[pr.Number] = true
-	}
 	if err := w.rest(ctx); err != nil {
 		return err
 	}
-	for _, pr := range open {
-		if err := w.close(ctx, pr.Number); err != nil {
+	for _, pull := range w.facts.pulls {
+		if !w.facts.open(pull) {
+			continue
+		}
+		if err := w.close(ctx, pull); err != nil {
 			return err
 		}
 	}
@@ -273,8 +308,8 @@ func (w *world) leave(ctx context.Context) error {
 	return nil
 }
 
-// rest waits until each command is answered and each pull request that is open is planned, and keeps what stands
-// on those and who holds what, read when nothing moved. After long it keeps what there is.
+// rest waits until each command is answered, each pull request that is open is planned, and what is to be merged is merged, and
+// keeps what stands on those, what became of them and who holds what, read when nothing moved. After long it keeps what there is.
 func (w *world) rest(ctx context.Context) (err error) {
 	f, end := &w.facts, time.Now().Add(w.patience)
 	for {
@@ -284,6 +319,14 @@ func (w *world) rest(ctx context.Context) (err error) {
 		}
 		if f.held, err = w.locks(ctx); err != nil {
 			return err
+		}
+		f.ended = map[int]string{}
+		for _, pull := range f.pulls {
+			pr, err := w.read(ctx, pull)
+			if err != nil {
+				return err
+			}
+			f.ended[pull] = pr.State
 		}
 		after, err := w.allComments(ctx)
 		if err != nil {
@@ -323,11 +366,11 @@ func (w *world) goOn(ctx context.Context) error {
 	}
 	a.awaitPlan(ctx, ctx, pull)
 	for range 3 {
-		done, err := a.apply(ctx, pull, branch, false)
+		done, err := a.apply(ctx, pull, branch, how{merge: true, in: all, peaceful: true})
 		if err != nil || done {
 			return errors.Join(err, w.close(ctx, pull))
 		}
 	}
-	w.trouble("in the end not everything could be applied on #%d", pull)
+	w.trouble("in the end not everything could be applied and merged on #%d", pull)
 	return w.close(ctx, pull)
 }

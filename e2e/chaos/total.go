@@ -14,6 +14,7 @@ type total struct {
 	score                             score
 	answers, faults                   map[string]int
 	worlds, pulls, commands, resource int
+	merged, unmerged                  int
 	groups                            int
 	bad                               []string
 	errs                              []error
@@ -41,6 +42,18 @@ func (t *total) take(ends []ending) {
 				t.resource++
 			}
 		}
+		for _, m := range e.facts.merges {
+			if m.done() {
+				t.merged++
+			}
+		}
+		for _, list := range e.facts.comments {
+			for _, c := range list {
+				if c.refuses() != "" {
+					t.unmerged++
+				}
+			}
+		}
 		t.pulls, t.commands = t.pulls+len(e.facts.pulls), t.commands+len(e.facts.asked)
 		for _, b := range e.bad {
 			t.bad = append(t.bad, fmt.Sprintf("world %d: %s", i, b))
@@ -60,7 +73,8 @@ func (t *total) print(o options, took time.Duration) error {
 		_, _ = fmt.Fprintln(o.out, "each world is in a control group, of which the kernel kills everything at once")
 	}
 	t.score.table(o.out)
-	_, _ = fmt.Fprintf(o.out, "%d pull requests, %d commands, %d resources begun; answers:\n", t.pulls, t.commands, t.resource)
+	_, _ = fmt.Fprintf(o.out, "%d pull requests, %d commands, %d resources begun; %d merged by the server, %d times told why not; answers:\n",
+		t.pulls, t.commands, t.resource, t.merged, t.unmerged)
 	tally(o.out, t.answers)
 	if o.faults {
 		_, _ = fmt.Fprintln(o.out, "faults of the forge:")

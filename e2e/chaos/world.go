@@ -48,6 +48,7 @@ type world struct {
 	git chan struct{} // holds who works in the only clone
 
 	patience time.Duration // a bound for hangs
+	faults   bool          // the forge misbehaves
 
 	said   sync.Mutex // what people and killers add to the facts
 	facts  facts
@@ -61,7 +62,7 @@ func (w *world) trouble(format string, args ...any) {
 }
 
 func newWorld(ctx context.Context, o options) (*world, error) {
-	w := &world{dir: o.dir, bin: o.bin, git: make(chan struct{}, 1), patience: o.patience}
+	w := &world{dir: o.dir, bin: o.bin, git: make(chan struct{}, 1), patience: o.patience, faults: o.faults}
 	w.facts.killed, w.facts.branches = map[string]bool{}, map[int]string{}
 	if o.faults {
 		w.patience *= 3
@@ -97,7 +98,7 @@ func (w *world) found() (err error) {
 	if err != nil {
 		return err
 	}
-	w.http = httptest.NewServer(w.forge.Faulty(w.forge.Handler()))
+	w.http = httptest.NewServer(w.forge.Faulty(w.watched(w.forge.Handler())))
 	w.stateHTTP = httptest.NewServer(&w.states)
 	w.forge.SetURL(w.http.URL)
 	return errors.Join(
@@ -145,7 +146,8 @@ func (w *world) start() error {
 	cmd := exec.Command(w.bin, "server", "--repo-allowlist", strings.TrimPrefix(w.http.URL, "http://")+"/"+owner+"/"+name,
 		"--gh-api-url", w.http.URL+"/api/v3", "--gh-user", bot, "--gh-token-file", filepath.Join(w.dir, "token"),
 		"--gh-webhook-secret-file", filepath.Join(w.dir, "secret"), "--listen", w.addr, "--data-dir", w.data(),
-		"--log-level", "debug", "--reconcile-interval", "10s", "--forge-writes-per-hour", "0", "--lock-timeout", "2s")
+		"--log-level", "debug", "--reconcile-interval", "10s", "--forge-writes-per-hour", "0", "--lock-timeout", "2s",
+		"--automerge", "--delete-source-branch-on-merge")
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.dir, "home"), "TMPDIR=" + filepath.Join(w.dir, "tmp"),
 		"TIDEGATE_FAILPOINTS=" + filepath.Join(w.dir, "failpoints"), "CHAOS_NONCE=" + w.dir,

@@ -302,6 +302,7 @@ func (e *Engine) mergeOnce(ctx context.Context, s scene, r journal.Report) (why 
 			return why, tries, err
 		}
 	}
+	e.Hook(AtMerging)
 	err = m.Merge(ctx, s.pull, vcs.Merging{Method: how.Method, DeleteBranch: how.DeleteBranch})
 	var not *vcs.NotMergedError
 	switch {

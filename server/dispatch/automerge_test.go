@@ -307,7 +307,7 @@ func TestHowItIsMerged(t *testing.T) {
 
 // A server that dies around the merge does not merge twice, answer twice, or forget it.
 func TestAMergeIsBegunAgain(t *testing.T) {
-	for _, at := range []string{AtIntent, AtPosted, AtAnswered, AtMerged, AtRunEnded} {
+	for _, at := range []string{AtIntent, AtPosted, AtAnswered, AtMerging, AtMerged, AtRunEnded} {
 		t.Run(at, func(t *testing.T) {
 			e, f, _ := applied(t, map[string]string{})
 			died := false

@@ -96,6 +96,7 @@ const (
 	AtIntent    = "report intent"
 	AtPosted    = "posted"
 	AtAnswered  = "answer journalled"
+	AtMerging   = "merging"
 	AtMerged    = "merged"
 	AtRunEnded  = "run ended"
 	AtEventDone = "event done"

@@ -123,6 +123,8 @@ type App struct {
 	Webhook Webhook
 	// May are its permissions by the forge's names, each "read", "write" or "admin".
 	May map[string]string
+	// Unsent is what its webhook would have to send and does not, by the forge's names. It can be set by hand alone.
+	Unsent []string
 }
 
 // Insider is a forge that tells whose token it was asked with.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -137,12 +136,7 @@ func (d *doctor) configuration(s settings, problem error) {
 
 func (d *doctor) machine(ctx context.Context, s settings) {
 	d.about("This machine")
-	if err := usable(s); err != nil {
-		d.bad("Name a directory with --data-dir that this user can write to, on a disk of this machine with room.", "the data directory can't be used: %v", err)
-	} else {
-		free, _ := disk(s.dataDir)
-		d.ok("data directory %s, with %d MiB free", s.dataDir, free>>20)
-	}
+	d.dataDir(s)
 	if level, err := supervisor.Protect(); err != nil || !level.Holds() {
 		d.warn("Run the server as a user of its own, on Linux 5.13 or newer. docs/security.md tells what each part is for.", "isolation of terraform: %s", level)
 	} else {
@@ -163,21 +157,6 @@ func (d *doctor) machine(ctx context.Context, s settings) {
 	default:
 		d.bad("Install terraform, name a version with --default-tf-version, or allow --tf-download.", "%v", err)
 	}
-}
-
-// usable makes the data directory, if need be, and writes to it.
-func usable(s settings) error {
-	if err := checkFilesystem(s.dataDir, s.networkFS); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(s.dataDir, "doctor-")
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
-		return err
-	}
-	return room{dir: s.dataDir, least: s.minFree}.check()
 }
 
 func (d *doctor) forges(ctx context.Context, s settings, also []string) {
@@ -222,7 +201,7 @@ func (d *doctor) account(ctx context.Context, f client, a account) bool {
 	defer cancel()
 	login, err := in.Login(ctx)
 	if err != nil {
-		d.bad("See that the forge can be reached from here, and that the token is whole and has not ended. "+tokenAdvice(a), "the forge does not say whose the token is: %v", err)
+		d.bad(unknown(a, err), "the forge does not say whose the token is: %v", err)
 		return false
 	}
 	if a.user != "" && !strings.EqualFold(strings.TrimSuffix(login, "[bot]"), a.user) {
@@ -236,6 +215,18 @@ func (d *doctor) account(ctx context.Context, f client, a account) bool {
 		}
 	}
 	return true
+}
+
+// unknown is what to do where the forge does not know who asks.
+func unknown(a account, err error) string {
+	switch {
+	case errors.Is(err, vcs.ErrNotFound):
+		return "See that " + a.where() + " leads to the root of the forge's API: what answers there does not know what is asked."
+	case errors.Is(err, vcs.ErrRefused):
+		return "Give the token what it lacks. " + tokenAdvice(a)
+	default:
+		return "See that the forge can be reached from here (HTTPS_PROXY names a proxy), and that the token is whole and has not ended."
+	}
 }
 
 // application looks at what an App may, and at its webhook.
@@ -260,6 +251,8 @@ func (d *doctor) application(ctx context.Context, s settings, f client) {
 	case s.polls:
 	case app.Webhook.URL != to:
 		d.bad("Run `tidegate webhook install`, or set --url to where the forge reaches this server.", "the App's webhook goes to %q, and not to %s", app.Webhook.URL, to)
+	case len(app.Unsent) > 0:
+		d.bad("Subscribe to them in the App's settings, Permissions & events.", "the App does not send %s", strings.Join(app.Unsent, " and "))
 	default:
 		d.oneWebhook(app.Webhook, to)
 	}
@@ -297,7 +290,7 @@ func tokenAdvice(a account) string {
 	case "gitlab":
 		return "It needs the scope api."
 	default:
-		return "A fine-grained one needs contents: read, pull requests: write, commit statuses: write, metadata: read; a classic one needs repo."
+		return "A fine-grained one needs contents: read, pull requests, issues and commit statuses: write, metadata: read; a classic one needs repo."
 	}
 }
 
@@ -402,29 +395,3 @@ func (d *doctor) oneWebhook(h vcs.Webhook, to string) {
 
 // events is where webhooks have to go.
 func (s *settings) events() string { return s.url + "/events" }
-
-// wayHere asks for the server by its public address.
-func (d *doctor) wayHere(ctx context.Context, s settings) {
-	d.about("The way to this server")
-	if s.private && !s.polls {
-		d.warn("Set --url to where it does, or use --poll-interval, which needs no way in.", "--url is %s, where only this machine reaches the server", s.url)
-	}
-	ctx, cancel := context.WithTimeout(ctx, asked)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/healthz", nil)
-	if err != nil {
-		d.bad("", "%v", err)
-		return
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		d.warn("Start it, and run this again.", "nothing answers at %s: %v", s.url, err)
-		return
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		d.bad("See where --url leads: a proxy, or another server.", "%s/healthz is answered with %d", s.url, resp.StatusCode)
-		return
-	}
-	d.ok("a server answers at %s", s.url)
-}

@@ -73,6 +73,7 @@ func testAppContract(t *testing.T, edition contract.Edition) {
 	self, err := app.App(t.Context())
 	want := vcs.App{
 		Webhook: vcs.Webhook{URL: "https://tidegate.example/events"},
+		Unsent:  []string{},
 		May:     map[string]string{"contents": "write", "issues": "write", "metadata": "read", "pull_requests": "write", "statuses": "write"},
 	}
 	if err != nil || !reflect.DeepEqual(self, want) {

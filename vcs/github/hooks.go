@@ -54,7 +54,10 @@ func (c *Client) webhook(h *gh.Hook) vcs.Webhook {
 		}
 	}
 	wrong(!h.GetActive(), "it is switched off")
-	out.Wrong = append(out.Wrong, wrongHook(h.Events, h.Config)...)
+	if lacks := unsent(h.Events); len(lacks) > 0 {
+		out.Wrong = append(out.Wrong, "it does not send "+strings.Join(lacks, " and "))
+	}
+	out.Wrong = append(out.Wrong, wrongHook(h.Config)...)
 	// The last answer is {"code": 200, "status": "active", "message": "OK"}, and has null for a code when nothing was sent yet.
 	code, told := h.LastResponse["code"].(float64)
 	if told && (code < 200 || code > 299) {
@@ -64,20 +67,18 @@ func (c *Client) webhook(h *gh.Hook) vcs.Webhook {
 	return out
 }
 
-// wrongHook is what is to be mended of the events and settings of a webhook.
-func wrongHook(events []string, config *gh.HookConfig) (out []string) {
+// unsent are the events that a webhook has to send and does not.
+func unsent(events []string) []string {
+	return slices.DeleteFunc(hookEvents(), func(want string) bool { return slices.Contains(events, want) || slices.Contains(events, "*") })
+}
+
+// wrongHook is what is to be mended of the settings of a webhook.
+func wrongHook(config *gh.HookConfig) (out []string) {
 	wrong := func(is bool, what string) {
 		if is {
 			out = append(out, what)
 		}
 	}
-	var lacks []string
-	for _, want := range hookEvents() {
-		if !slices.Contains(events, want) && !slices.Contains(events, "*") {
-			lacks = append(lacks, want)
-		}
-	}
-	wrong(len(lacks) > 0, "it does not send "+strings.Join(lacks, " and "))
 	wrong(config.GetContentType() != "json", "its content type is not application/json")
 	wrong(config.GetSecret() == "", "it has no secret, so nothing is signed")
 	wrong(config.GetInsecureSSL() == "1", "it does not look at the server's certificate")
@@ -115,7 +116,7 @@ func (c *Client) App(ctx context.Context) (vcs.App, error) {
 	if out.Webhook.URL == "" {
 		return out, nil
 	}
-	out.Webhook.Wrong = wrongHook(self.Events, config)
+	out.Unsent, out.Webhook.Wrong = unsent(self.Events), wrongHook(config)
 	if len(sent) > 0 && sent[0] != nil {
 		if code := sent[0].GetStatusCode(); code < 200 || code > 299 {
 			out.Webhook.Failed = strings.TrimSpace(fmt.Sprintf("%d %s", code, c.rest.Clean(sent[0].GetStatus())))

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// told is what doctor prints.
+func told(look func(*doctor)) string {
+	out := &strings.Builder{}
+	look(&doctor{out: out})
+	return out.String()
+}
+
+// What stands at the server's address is not taken for the server.
+func TestDoctorSeesWhoAnswers(t *testing.T) {
+	t.Parallel()
+	where := map[string]string{"Location": "https://new.example/events"}
+	for _, tt := range []struct {
+		what    string
+		code    int
+		headers map[string]string
+		took    time.Duration
+		want    string
+	}{
+		{"ours", 405, map[string]string{"Allow": "POST"}, time.Second, "  ok    a server answers at https://t.example\n"},
+		{"ours, too late", 405, map[string]string{"Allow": "POST"}, 12 * time.Second, "  bad   https://t.example/events answers after 12s\n        See what stands between: a forge waits ten seconds at most.\n"},
+		{"another server", 200, nil, 0, "  bad   https://t.example/events is answered with 200 by something else than a Tidegate\n        See where --url leads, and that a proxy before the server passes /events on.\n"},
+		{"another server without GET", 405, map[string]string{"Allow": "POST, PUT"}, 0, "  bad   https://t.example/events is answered with 405 by something else than a Tidegate\n        See where --url leads, and that a proxy before the server passes /events on.\n"},
+		{"elsewhere", 301, where, 0, "  bad   https://t.example/events sends elsewhere (301): \"https://new.example/events\"\n        Set --url to the address that answers itself: what is sent to this one is lost.\n"},
+		{"a password", 401, nil, 0, "  bad   https://t.example/events wants a password (401)\n        Let the proxy before the server pass /events without a password: webhooks are signed.\n"},
+		{"a proxy alone", 502, nil, 0, "  bad   a proxy answers at https://t.example/events, and no server behind it (502)\n        Start the server, or see where the proxy before it looks for it.\n"},
+	} {
+		h := http.Header{}
+		for name, value := range tt.headers {
+			h.Set(name, value)
+		}
+		got := told(func(d *doctor) {
+			d.answers("https://t.example/events", &http.Response{StatusCode: tt.code, Header: h}, tt.took)
+		})
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.what, diff)
+		}
+	}
+}
+
+// Each thing that can be in the way to the server is told as what it is, and how it is mended.
+func TestDoctorGoesTheWay(t *testing.T) {
+	t.Parallel()
+	moved := httptest.NewServer(http.RedirectHandler("https://new.example/", http.StatusMovedPermanently))
+	t.Cleanup(moved.Close)
+	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
+	untrusted.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	untrusted.StartTLS()
+	t.Cleanup(untrusted.Close)
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for what, tt := range map[string]struct{ url, level, says, mend string }{
+		"elsewhere":           {moved.URL, "bad", "sends elsewhere (301)", "Set --url to the address"},
+		"a certificate":       {untrusted.URL, "bad", "the certificate of", "SSL_CERT_FILE"},
+		"nobody":              {gone.URL, "warn", "nothing answers at", "Start it"},
+		"no server but a TCP": {strings.Replace(untrusted.URL, "https", "http", 1), "bad", "is answered with 400", "See where --url leads"},
+	} {
+		got := strings.Join(strings.Fields(told(func(d *doctor) { d.wayHere(t.Context(), settings{url: tt.url}) })), " ")
+		if !strings.Contains(got, " "+tt.level+" ") || !strings.Contains(got, tt.says) || !strings.Contains(got, tt.mend) {
+			t.Errorf("%s: want %s, %q and %q:\n%s", what, tt.level, tt.says, tt.mend, got)
+		}
+	}
+	unknown := fmt.Errorf("asking: %w", &net.DNSError{Err: "no such host", Name: "tidegate.invalid", IsNotFound: true})
+	want := "  warn  https://tidegate.invalid/events: the name is not known here: lookup tidegate.invalid: no\n        such host\n" +
+		"        See that --url is right. Where the forge is, this name has to be known.\n"
+	if diff := cmp.Diff(want, told(func(d *doctor) { d.noWay("https://tidegate.invalid/events", unknown) })); diff != "" {
+		t.Errorf("no such name (-want +got):\n%s", diff)
+	}
+}
+
+// Doctor makes no data directory: it may be another user than the server, who could not write to it then.
+func TestDoctorMakesNothing(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	dir := filepath.Join(top, "new", "data")
+	got := told(func(d *doctor) { d.dataDir(settings{dataDir: dir}) })
+	if !strings.Contains(strings.Join(strings.Fields(got), " "), "ok data directory "+dir+", which the server will make, with ") {
+		t.Errorf("of one that is not there: %s", got)
+	}
+	if left, err := os.ReadDir(top); err != nil || len(left) > 0 {
+		t.Errorf("it has left %v, %v", left, err)
+	}
+	file := filepath.Join(top, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{file, filepath.Join(file, "data")} {
+		got := told(func(d *doctor) { d.dataDir(settings{dataDir: dir}) })
+		got = strings.Join(strings.Fields(got), " ")
+		if !strings.HasPrefix(got, "bad the data directory "+dir+" can't be used: ") || !strings.Contains(got, "not a directory") {
+			t.Errorf("of a file: %s", got)
+		}
+	}
+	info, err := os.Stat(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for we, want := range map[int]string{os.Geteuid(): "", os.Geteuid() + 1: "warn"} {
+		if got := told(func(d *doctor) { d.owner(info, we) }); !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("as user %d: %q, want %q", we, got, want)
+		}
+	}
+}

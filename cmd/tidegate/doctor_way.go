@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// wayHere asks for the server by its public address, as a forge would.
+func (d *doctor) wayHere(ctx context.Context, s settings) {
+	d.about("The way to this server")
+	if s.private && !s.polls {
+		d.warn("Set --url to where it does, or use --poll-interval, which needs no way in.", "--url is %s, where only this machine reaches the server", s.url)
+	}
+	to := s.events()
+	ctx, cancel := context.WithTimeout(ctx, asked)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
+	if err != nil {
+		d.bad("", "%v", err)
+		return
+	}
+	// No forge follows where a webhook is sent on to.
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	began := time.Now()
+	resp, err := client.Do(req)
+	if err != nil {
+		d.noWay(to, err)
+		return
+	}
+	_ = resp.Body.Close()
+	d.answers(to, resp, time.Since(began))
+}
+
+// hasty is how long GitHub waits for the answer to a webhook, and nobody waits for less.
+// https://docs.github.com/webhooks/using-webhooks/best-practices-for-using-webhooks
+const hasty = 10 * time.Second
+
+// answers judges what is answered to a GET where webhooks go. Ours takes no GET there, and is asked for no password.
+func (d *doctor) answers(to string, resp *http.Response, took time.Duration) {
+	switch code := resp.StatusCode; {
+	case code == http.StatusMethodNotAllowed && resp.Header.Get("Allow") == http.MethodPost && took < hasty:
+		d.ok("a server answers at %s", strings.TrimSuffix(to, "/events"))
+	case took >= hasty:
+		d.bad("See what stands between: a forge waits ten seconds at most.", "%s answers after %s", to, took.Round(time.Second))
+	case code/100 == 3:
+		d.bad("Set --url to the address that answers itself: what is sent to this one is lost.", "%s sends elsewhere (%d): %q", to, code, resp.Header.Get("Location"))
+	case code == http.StatusUnauthorized || code == http.StatusProxyAuthRequired:
+		d.bad("Let the proxy before the server pass /events without a password: webhooks are signed.", "%s wants a password (%d)", to, code)
+	case code == http.StatusBadGateway || code == http.StatusServiceUnavailable || code == http.StatusGatewayTimeout:
+		d.bad("Start the server, or see where the proxy before it looks for it.", "a proxy answers at %s, and no server behind it (%d)", to, code)
+	default:
+		d.bad("See where --url leads, and that a proxy before the server passes /events on.", "%s is answered with %d by something else than a Tidegate", to, code)
+	}
+}
+
+// noWay tells why nothing answers.
+func (d *doctor) noWay(to string, err error) {
+	var untrusted *tls.CertificateVerificationError
+	var lookup *net.DNSError
+	switch {
+	case errors.As(err, &untrusted):
+		d.bad("Give it one for that name, whole with its chain, that forges trust. An authority of your own is trusted here if SSL_CERT_FILE names its certificate.",
+			"the certificate of %s is not good: %v", to, untrusted.Err)
+	case errors.As(err, &lookup):
+		d.warn("See that --url is right. Where the forge is, this name has to be known.", "%s: the name is not known here: %v", to, lookup)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		d.warn("Start it, and run this again.", "nothing answers at %s: %v", to, err)
+	default:
+		d.warn("Start it, or see what stands between (a firewall, a proxy), and run this again.", "nothing answers at %s: %v", to, err)
+	}
+}

@@ -60,9 +60,9 @@ func (e *Engine) decideApply(ctx context.Context, s scene) (verdict, error) {
 	}
 	todo := slices.DeleteFunc(named, func(c candidate) bool { return c.done() })
 	if len(todo) == 0 {
-		return e.nothingLeft(ctx, s), nil
+		return e.nothingLeft(ctx, s)
 	}
-	m, v, done, err := e.merge(ctx, s)
+	m, v, done, err := e.mergeInTime(ctx, s)
 	if err != nil || done {
 		return v, err
 	}

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tidegate/tidegate/runner/project"
+	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/templates"
 	"github.com/tidegate/tidegate/vcs"
@@ -132,13 +134,15 @@ func methodNames(m vcs.Merger) []string {
 }
 
 // nothingLeft is the answer to an apply where everything is applied. What could not be merged then is merged now.
-func (e *Engine) nothingLeft(ctx context.Context, s scene) verdict {
+func (e *Engine) nothingLeft(ctx context.Context, s scene) (verdict, error) {
 	v := verdict{answer: e.sayAllDone(), outcome: "nothing to apply"}
 	if _, ok := s.forge.(vcs.Merger); !ok || s.ask.cmd.NoMerge {
-		return v
+		return v, nil
 	}
 	s, due, why, err := e.dueNow(ctx, s)
 	switch {
+	case errors.Is(err, errStopping):
+		return v, err
 	case err != nil: // what is asked for is answered all the same
 		e.Log.WarnContext(ctx, "looking whether it is to be merged", "pull", s.pull.ID().String(), "err", err)
 	case due != nil:
@@ -147,14 +151,14 @@ func (e *Engine) nothingLeft(ctx context.Context, s scene) verdict {
 	case why != "":
 		v.answer = e.sayAllDone(templates.UnmergedNote(why))
 	}
-	return v
+	return v, nil
 }
 
 // dueNow is mergeDue for the merge result as it is now, with the run that works on it.
 func (e *Engine) dueNow(ctx context.Context, s scene) (scene, *journal.Merging, string, error) {
-	m, v, done, err := e.merge(ctx, s)
-	if err != nil || done {
-		return s, nil, v.outcome, err
+	m, why, err := e.mergeAgain(ctx, s)
+	if err != nil || why != "" {
+		return s, nil, why, err
 	}
 	st, why, err := e.today(ctx, s, m)
 	if err != nil || why != "" {
@@ -382,12 +386,22 @@ func (e *Engine) statusesWritten(ctx context.Context, s scene) (why string, err 
 	return "", nil
 }
 
+// mergeAgain is mergeInTime after everything was applied. why: there is no merge result, in a sentence.
+func (e *Engine) mergeAgain(ctx context.Context, s scene) (m workdir.Merge, why string, err error) {
+	m, v, done, err := e.mergeInTime(ctx, s)
+	if err != nil || !done {
+		return m, "", err
+	}
+	why, err = e.mergeEnded(ctx, s)
+	return m, cmp.Or(why, v.outcome), err
+}
+
 // notAsApplied is why what would be merged now is not what was applied, or not approved any more.
 func (e *Engine) notAsApplied(ctx context.Context, s scene) (string, error) {
 	head := s.pull.Head.SHA
-	m, v, done, err := e.merge(ctx, s)
-	if err != nil || done {
-		return v.outcome, err
+	m, why, err := e.mergeAgain(ctx, s)
+	if err != nil || why != "" {
+		return why, err
 	}
 	if m.Head != head {
 		return pushedSince, nil

@@ -177,7 +177,11 @@ func (e *Engine) oneApply(ctx context.Context, s scene, c *consent, j journal.Jo
 	}
 	defer give()
 	if time.Since(c.asked) > e.pace.permission {
-		if *c, err = e.askAgain(ctx, s); err != nil {
+		*c, err = e.askAgain(ctx, s)
+		if errors.Is(err, errCut) {
+			return e.cut(ctx, s, j)
+		}
+		if err != nil {
 			return j, err
 		}
 	}
@@ -197,7 +201,8 @@ func (e *Engine) oneApply(ctx context.Context, s scene, c *consent, j journal.Jo
 	return e.start(ctx, s, c.stage, workdir.Checkout{}, j)
 }
 
-// askAgain asks the forge once more for everything that the applies of a run were decided by.
+// askAgain asks the forge once more for everything that the applies of a run were decided by. The error is [errCut] when the job that
+// it is asked for was ended meanwhile.
 func (e *Engine) askAgain(ctx context.Context, s scene) (c consent, err error) {
 	c.asked = time.Now()
 	if s.pull, err = s.forge.Pull(ctx, s.pull.Repo, s.pull.Number); err != nil {
@@ -206,7 +211,12 @@ func (e *Engine) askAgain(ctx context.Context, s scene) (c consent, err error) {
 	if c.why, err = e.mayNot(ctx, s); err != nil || c.why != "" {
 		return c, err
 	}
-	m, v, done, err := e.merge(ctx, s)
+	within, end := e.untilClosing(s.stop)
+	defer end()
+	m, v, done, err := e.merge(within, s) //nolint:contextcheck // stop is derived from ctx
+	if err != nil && within.Err() != nil {
+		return c, errCut
+	}
 	if err != nil || done {
 		c.why = v.outcome
 		return c, err

@@ -134,10 +134,10 @@ func (ls *lanes) take(ctx context.Context, id vcs.PullID, it item) {
 	l.queue = slices.Insert(l.queue, at, it)
 }
 
-// cut ends a plan for an item that hurries. Anybody can write a comment, and a close can be told of
-// late: only an item that may do so ends what others are waiting for.
+// cut ends a plan for an item that hurries, or what follows the answer of an apply for an unlock. Anybody can write a comment, and a close
+// can be told of late: only an item that may do so ends what others are waiting for.
 func (ls *lanes) cut(now active, it item, why error) {
-	if now.ask.plans() {
+	if now.ask.plans() || now.told && it.ask.kind == askUnlock {
 		ls.spawn(func() {
 			if ls.may(now.one, it) {
 				now.cancel(why)

@@ -74,8 +74,8 @@ func (e *Engine) merge(ctx context.Context, s scene) (m workdir.Merge, v verdict
 	return m, v, false, nil
 }
 
-// mergeInTime is merge for a plan: it ends when the plan is to, by a cancel, too, or nothing may begin any more. A server of somebody else's can
-// make it take long.
+// mergeInTime is merge for what has no jobs yet, or no more: it ends when that is to, by a cancel, too, or nothing may begin any more. A server of
+// somebody else's can make it take long. The error is [errStopping] when the server stops.
 func (e *Engine) mergeInTime(ctx context.Context, s scene) (m workdir.Merge, v verdict, done bool, err error) {
 	within, end := e.untilClosing(ctx)
 	defer end()
@@ -98,7 +98,10 @@ func (e *Engine) mergeInTime(ctx context.Context, s scene) (m workdir.Merge, v v
 		v, _, err = e.decideCancelled(ctx, s)
 		return m, v, true, err
 	default:
-		v = verdict{outcome: why.Error(), plan: e.status(s, cmdPlan, vcs.Failure, why.Error())}
+		v = verdict{outcome: why.Error()}
+		if s.ask.plans() {
+			v.plan = e.status(s, cmdPlan, vcs.Failure, why.Error())
+		}
 		if s.ask.comment != nil {
 			v.answer = sayRefusal(title(s.ask.name)+" not run: "+why.Error(), "Nothing was run, and no lock was taken.")
 		}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,12 +20,16 @@ import (
 // scripted is a forge that answers CreateComment by a script, and keeps what got through.
 type scripted struct {
 	vcs.Forge
-	script   []func(*scripted, string) (vcs.Comment, error)
+	script []func(*scripted, string) (vcs.Comment, error)
+
+	mu       sync.Mutex
 	comments []vcs.Comment
 	posts    int
 }
 
 func (f *scripted) CreateComment(_ context.Context, _ vcs.Pull, body string) (vcs.Comment, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.posts++
 	step := f.script[0]
 	if len(f.script) > 1 {
@@ -33,7 +39,9 @@ func (f *scripted) CreateComment(_ context.Context, _ vcs.Pull, body string) (vc
 }
 
 func (f *scripted) Comments(context.Context, vcs.Pull, time.Time) ([]vcs.Comment, error) {
-	return f.comments, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.comments), nil
 }
 
 func takes(f *scripted, body string) (vcs.Comment, error) {

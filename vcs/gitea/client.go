@@ -109,7 +109,7 @@ func New(c Config) (*Client, error) {
 		user: c.User, secrets: c.WebhookSecrets, pageSize: c.PageSize, pollTime: pollTime,
 	}
 	cl.rest, err = rest.New(rest.Config{
-		API: web, Token: c.Token, HTTP: mover{c.HTTP}, Log: c.Log, Judge: cl.judge,
+		API: web, Token: c.Token, HTTP: mover{c.HTTP, web}, Log: c.Log, Judge: cl.judge,
 		Authorize: func(h http.Header, token string) { h.Set("Authorization", "token "+token) },
 	})
 	if err != nil {

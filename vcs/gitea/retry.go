@@ -64,7 +64,11 @@ func pullOf(api *sdk.Client, p vcs.Pull) func() (*sdk.Response, error) {
 
 // mover follows a repository that was renamed when something is written to it. The forge answers 301 to each method,
 // and net/http would go on with a GET; GitHub answers 307 for that.
-type mover struct{ base http.RoundTripper }
+type mover struct {
+	base http.RoundTripper
+	// root is where it may lead.
+	root *url.URL
+}
 
 func (m mover) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := m.base.RoundTrip(req)
@@ -72,7 +76,7 @@ func (m mover) RoundTrip(req *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	to, err := req.URL.Parse(resp.Header.Get("Location"))
-	if err != nil || to.Scheme != req.URL.Scheme || to.Host != req.URL.Host || to.User != nil {
+	if err != nil || !rest.Below(m.root, to) {
 		return resp, nil
 	}
 	again := req.Clone(req.Context())

@@ -206,7 +206,7 @@ func endlessLists(t *testing.T) {
 	}
 }
 
-// TestRedirects: a renamed repository is followed, another host never.
+// TestRedirects: a renamed repository is followed, another host never, nor what the forge's own host has beside it.
 func TestRedirects(t *testing.T) {
 	t.Parallel()
 	var other []string
@@ -220,15 +220,19 @@ func TestRedirects(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		seen = append(seen, r.Method+" "+string(body))
 		switch {
+		case !strings.HasPrefix(r.URL.Path, "/forge/"):
+			other = append(other, r.Method+" "+r.Header.Get("Authorization"))
 		case r.Header.Get("Authorization") != "token "+noToken:
 			w.WriteHeader(http.StatusUnauthorized)
-		case strings.HasPrefix(r.URL.Path, "/moved"):
+		case strings.HasPrefix(r.URL.Path, "/forge/moved"):
 			w.WriteHeader(http.StatusCreated)
 			_, _ = io.WriteString(w, madeComment)
-		case strings.HasPrefix(r.URL.Path, "/round") || strings.HasSuffix(r.URL.Path, "/13/comments"):
-			http.Redirect(w, r, "/round", http.StatusMovedPermanently)
+		case strings.HasPrefix(r.URL.Path, "/forge/round") || strings.HasSuffix(r.URL.Path, "/13/comments"):
+			http.Redirect(w, r, "/forge/round", http.StatusMovedPermanently)
+		case strings.HasSuffix(r.URL.Path, "/14/comments"):
+			http.Redirect(w, r, "/forge/../beside", http.StatusMovedPermanently)
 		case r.Method == http.MethodPost:
-			http.Redirect(w, r, "/moved", http.StatusMovedPermanently)
+			http.Redirect(w, r, "/forge/moved", http.StatusMovedPermanently)
 		default:
 			http.Redirect(w, r, evil.URL+"/x", http.StatusMovedPermanently)
 		}
@@ -236,7 +240,7 @@ func TestRedirects(t *testing.T) {
 	defer srv.Close()
 	pull := somePull()
 	pull.Repo.ID.Forge = strings.TrimPrefix(srv.URL, "http://")
-	c := client(t, gitea.Config{BaseURL: srv.URL})
+	c := client(t, gitea.Config{BaseURL: srv.URL + "/forge"})
 	if made, err := c.CreateComment(t.Context(), pull, "x"); err != nil || made.ID != 5 {
 		t.Errorf("CreateComment() in a renamed repository = %+v, %v, want it made", made, err)
 	}
@@ -247,10 +251,17 @@ func TestRedirects(t *testing.T) {
 	if _, err := c.CreateComment(t.Context(), pull, "x"); err == nil || errors.Is(err, vcs.ErrInDoubt) {
 		t.Errorf("CreateComment() sent round and round: error = %v, want one without doubt", err)
 	}
-	if len(other) != 0 {
-		t.Errorf("another host was asked: %v", other)
+	pull.Number = 14
+	calls := forgetest.Calls{Pull: pull}
+	for _, err := range []error{calls.Create(t.Context(), c), calls.List(t.Context(), c)} {
+		if err == nil || errors.Is(err, vcs.ErrInDoubt) || !strings.Contains(err.Error(), "elsewhere") {
+			t.Errorf("sent to another site on the same host: error = %v, want one that says so", err)
+		}
 	}
-	want := `POST {"body":"x"},POST {"body":"x"},PATCH {"body":"x"},POST {"body":"x"},POST {"body":"x"}`
+	if len(other) != 0 {
+		t.Errorf("another site was asked: %v", other)
+	}
+	want := `POST {"body":"x"},POST {"body":"x"},PATCH {"body":"x"},POST {"body":"x"},POST {"body":"x"},POST {"body":"hi"},GET `
 	if got := strings.Join(seen, ","); got != want {
 		t.Errorf("requests = %s, want %s", got, want)
 	}

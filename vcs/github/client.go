@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	gh "github.com/google/go-github/v60/github"
@@ -100,7 +101,7 @@ func New(c Config) (*Client, error) {
 	}
 	cl := &Client{address: addr, user: c.User, secrets: c.WebhookSecrets, meter: &meter{}}
 	how := rest.Config{
-		API: addr.api, Token: c.Token, HTTP: c.HTTP, Log: c.Log, Judge: cl.judge, Note: cl.note,
+		API: addr.api, Beside: []*url.URL{addr.graphql}, Token: c.Token, HTTP: c.HTTP, Log: c.Log, Judge: cl.judge, Note: cl.note,
 		Authorize: func(h http.Header, token string) { h.Set("Authorization", "Bearer "+token) },
 	}
 	if c.App != nil {

@@ -388,7 +388,7 @@ func TestConnectionCut(t *testing.T) {
 	}
 }
 
-// TestRedirects: a renamed repository is followed, another host never.
+// TestRedirects: a renamed repository is followed, another host never, nor what the forge's own host has beside the API.
 func TestRedirects(t *testing.T) {
 	t.Parallel()
 	var other []string
@@ -401,15 +401,19 @@ func TestRedirects(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen = append(seen, r.Method+" "+r.URL.Path)
 		switch {
+		case !strings.HasPrefix(r.URL.Path, "/api/v3/"):
+			other = append(other, r.Method+" "+r.Header.Get("Authorization"))
 		case r.Header.Get("Authorization") != "Bearer "+botToken:
 			w.WriteHeader(http.StatusUnauthorized)
-		case strings.HasPrefix(r.URL.Path, "/moved"):
+		case strings.HasPrefix(r.URL.Path, "/api/v3/moved"):
 			w.WriteHeader(http.StatusCreated)
 			_, _ = io.WriteString(w, madeComment)
 		case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/13/comments"):
-			http.Redirect(w, r, "/moved", http.StatusMovedPermanently)
+			http.Redirect(w, r, "/api/v3/moved", http.StatusMovedPermanently)
+		case strings.HasSuffix(r.URL.Path, "/14/comments"):
+			http.Redirect(w, r, "/beside", http.StatusTemporaryRedirect)
 		case r.Method == http.MethodPost:
-			http.Redirect(w, r, "/moved", http.StatusTemporaryRedirect)
+			http.Redirect(w, r, "/api/v3/moved", http.StatusTemporaryRedirect)
 		default:
 			http.Redirect(w, r, evil.URL+"/x", http.StatusTemporaryRedirect)
 		}
@@ -417,7 +421,7 @@ func TestRedirects(t *testing.T) {
 	defer srv.Close()
 	pull := somePull()
 	pull.Repo.ID.Forge = strings.TrimPrefix(srv.URL, "http://")
-	c := client(t, github.Config{APIURL: srv.URL})
+	c := client(t, github.Config{APIURL: srv.URL + "/api/v3"})
 	if made, err := c.CreateComment(t.Context(), pull, "x"); err != nil || made.ID != 5 {
 		t.Errorf("CreateComment() in a renamed repository = %+v, %v, want it made", made, err)
 	}
@@ -428,11 +432,15 @@ func TestRedirects(t *testing.T) {
 	if err := c.EditComment(t.Context(), pull, 5, "x"); err == nil || !strings.Contains(err.Error(), "elsewhere") {
 		t.Errorf("EditComment() sent to another host: error = %v, want one that says so", err)
 	}
-	if len(other) != 0 {
-		t.Errorf("another host was asked: %v", other)
+	pull.Number = 14
+	if _, err := c.CreateComment(t.Context(), pull, "x"); err == nil || !strings.Contains(err.Error(), "elsewhere") {
+		t.Errorf("CreateComment() sent to another site on the same host: error = %v, want one that says so", err)
 	}
-	if len(seen) != 4 {
-		t.Errorf("requests = %v, want four", seen)
+	if len(other) != 0 {
+		t.Errorf("another site was asked: %v", other)
+	}
+	if len(seen) != 5 {
+		t.Errorf("requests = %v, want five", seen)
 	}
 }
 

@@ -24,8 +24,10 @@ const UserAgent = "tidegate"
 
 // Config is what a Client is made of. API, Token, Authorize and Judge are needed.
 type Config struct {
-	// API is the root of what may be asked. Requests to another host are not sent.
-	API *url.URL
+	// API is the root of what may be asked, and Beside what else may be. Requests to what is not below one of them are not
+	// sent.
+	API    *url.URL
+	Beside []*url.URL
 	// Token is asked anew for each request.
 	Token func() (string, error)
 	// Authorize puts the token on a request.
@@ -71,7 +73,7 @@ func New(c Config) (*Client, error) {
 		}
 		return token, nil
 	}
-	s := &sender{base: c.HTTP, api: c.API, token: token, authorize: c.Authorize, note: c.Note}
+	s := &sender{base: c.HTTP, roots: append([]*url.URL{c.API}, c.Beside...), token: token, authorize: c.Authorize, note: c.Note}
 	return &Client{HTTP: s.client(), sender: s, judge: c.Judge, log: c.Log, holds: &holds{}}, nil
 }
 
@@ -87,7 +89,7 @@ type Account struct {
 
 // As is a client of the same forge with another account. What is held back is held back for both.
 func (c *Client) As(a Account) *Client {
-	s := &sender{base: c.sender.base, api: c.sender.api, token: a.Token, authorize: c.sender.authorize, note: a.Note}
+	s := &sender{base: c.sender.base, roots: c.sender.roots, token: a.Token, authorize: c.sender.authorize, note: a.Note}
 	return &Client{HTTP: s.client(), sender: s, judge: a.Judge, log: c.log, holds: c.holds}
 }
 

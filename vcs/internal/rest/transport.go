@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,10 +30,11 @@ func Transport() http.RoundTripper {
 	return t
 }
 
-// sender puts the token on requests to the API's own host, and sends none anywhere else.
+// sender puts the token on requests to the API, and sends none anywhere else.
 type sender struct {
-	base      http.RoundTripper
-	api       *url.URL
+	base http.RoundTripper
+	// roots are what may be asked, with all that is below it.
+	roots     []*url.URL
 	token     func(context.Context) (string, error)
 	authorize func(http.Header, string)
 	note      func(http.Header)
@@ -42,7 +44,11 @@ type sender struct {
 
 // client sends requests that lead elsewhere only as far as checkRedirect lets them.
 func (s *sender) client() *http.Client {
-	return &http.Client{Transport: s, CheckRedirect: checkRedirect}
+	return &http.Client{Transport: s, CheckRedirect: s.checkRedirect}
+}
+
+func (s *sender) may(u *url.URL) bool {
+	return slices.ContainsFunc(s.roots, func(root *url.URL) bool { return Below(root, u) })
 }
 
 // unsentError says why nothing was sent. The reason does not pass by waiting, unless it is a *Failure that does.
@@ -60,8 +66,8 @@ func (s *sender) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func (s *sender) roundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != s.api.Scheme || !strings.EqualFold(req.URL.Host, s.api.Host) {
-		return nil, &unsentError{fmt.Errorf("a request for %s does not go to %s", s.api.Host, req.URL.Host)}
+	if !s.may(req.URL) {
+		return nil, &unsentError{fmt.Errorf("a request for %s does not go to %s", s.roots[0].Host, CutText(req.URL.Host+req.URL.Path, 200))}
 	}
 	token, err := s.read(req.Context())
 	if err != nil {
@@ -96,11 +102,10 @@ func (s *sender) read(ctx context.Context) (string, error) {
 	return token, nil
 }
 
-// checkRedirect follows a renamed repository on the same host. Everything else is answered as it
-// is: another host must not see the request, and a POST that became a GET is another request.
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	first := via[0]
-	if len(via) > maxRedirects || req.URL.Scheme != first.URL.Scheme || req.URL.Host != first.URL.Host || req.Method != first.Method {
+// checkRedirect follows a renamed repository within the API. Everything else is answered as it is: another
+// site must not see the request, and a POST that became a GET is another request.
+func (s *sender) checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) > maxRedirects || !s.may(req.URL) || req.Method != via[0].Method {
 		return http.ErrUseLastResponse
 	}
 	return nil

@@ -96,6 +96,9 @@ func TestRetry(t *testing.T) {
 		{list, forgetest.Try{Name: "a token that is not known yet", Steps: steps{reply(401, wrongToken), ok}, Want: []int{0}}},
 		{create, forgetest.Try{Name: "a comment with a token that is not known yet", Steps: steps{reply(401, wrongToken), reply(401, wrongToken), reply(201, madeComment)}, Want: []int{0, 1}}},
 		{list, forgetest.Try{Name: "too fast", Steps: steps{reply(429, `{"message":"slow"}`, "Retry-After", "7"), ok}, Want: []int{7}}},
+		{list, forgetest.Try{Name: "too fast, and told to come at once", Steps: append(times(4, reply(429, ``, "Retry-After", "0")), ok), Want: []int{2, 3, 5, 9}}},
+		{list, forgetest.Try{Name: "down for some seconds", Steps: steps{reply(503, ``, "Retry-After", "20"), ok}, Want: []int{20}}},
+		{list, forgetest.Try{Name: "down, it says for an hour", Steps: times(40, reply(503, `{"message":"oops"}`, "Retry-After", "3600")), Want: []int{30, 30, 30, 30, 30, 30, 30, 30, 30}, Text: "oops"}},
 
 		// What is not there is answered 500, without a word.
 		{list, forgetest.Try{Name: "no such pull request", Steps: steps{reply(500, noWord), reply(404, notFound)}, Want: []int{0}, Err: vcs.ErrNotFound}},

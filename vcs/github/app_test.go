@@ -227,7 +227,9 @@ func TestInstallationsLimits(t *testing.T) {
 				if !strings.HasSuffix(req.URL.Path, "/pulls") {
 					return nil
 				}
-				return answered(req, http.StatusOK, `[]`, "X-RateLimit-Remaining", fmt.Sprint(left), "X-RateLimit-Reset", fmt.Sprint(time.Now().Add(reset).Unix()))
+				clock := time.Now().Add(-time.Hour) // the forge's own
+				return answered(req, http.StatusOK, `[]`, "X-RateLimit-Remaining", fmt.Sprint(left), "X-RateLimit-Reset", fmt.Sprint(clock.Add(reset).Unix()),
+					"Date", clock.UTC().Format(http.TimeFormat))
 			}
 		}
 		check := func(want int, known bool) {

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
 
 // meter keeps what the forge has told of limits.
@@ -45,14 +47,14 @@ func (c *Client) note(h http.Header) {
 	if err != nil || n < 0 {
 		return
 	}
-	until := time.Now().Add(time.Hour)
-	if reset, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil && time.Unix(reset, 0).Before(until) {
-		until = time.Unix(reset, 0)
+	lasts := time.Hour
+	if reset, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil {
+		lasts = min(lasts, rest.Until(h, time.Unix(reset, 0)))
 	}
 	c.meter.mu.Lock()
 	defer c.meter.mu.Unlock()
 	if c.meter.left == nil {
 		c.meter.left = map[*account]reading{}
 	}
-	c.meter.left[c.account] = reading{int(n), until}
+	c.meter.left[c.account] = reading{int(n), time.Now().Add(lasts)}
 }

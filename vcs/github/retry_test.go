@@ -223,6 +223,8 @@ func TestRetry(t *testing.T) {
 		{name: "a date that is over", do: list, steps: []step{in("Retry-After", date(-time.Hour), tooMany), ok}, want: []int{2}},
 		{name: "nonsense for a time", do: list, steps: []step{tooMany("Retry-After", "soon"), ok}, want: []int{61}},
 		{name: "the hour is used up", do: list, steps: []step{in("X-RateLimit-Reset", unix(20*time.Minute), usedUp), ok}, want: []int{1200}},
+		// GitHub's clock is an hour behind ours, which begins with the year 2000 here.
+		{name: "the hour of another clock is used up", do: list, steps: []step{usedUp("X-RateLimit-Reset", "946682400", "Date", "Fri, 31 Dec 1999 23:00:00 GMT"), ok}, want: []int{1200}},
 		{name: "used up for longer than any limit lasts", do: list, steps: []step{in("X-RateLimit-Reset", unix(48*time.Hour), usedUp)}, text: "rate limit"},
 		{name: "slowed down without end", do: list, steps: steps(100, slow("Retry-After", "1200")), want: []int{1200, 1200, 1200}, text: "slow down"},
 		{name: "the last one of the hour", do: func(ctx context.Context, c *github.Client) error {

@@ -106,7 +106,7 @@ func resetWait(h http.Header) time.Duration {
 	if err != nil || h.Get("RateLimit-Remaining") != "0" {
 		return 0
 	}
-	return max(time.Until(time.Unix(n, 0)), time.Second)
+	return rest.Until(h, time.Unix(n, 0))
 }
 
 // words are what the forge says about a refusal: a text, or texts by field.

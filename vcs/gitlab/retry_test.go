@@ -100,6 +100,9 @@ func TestRetry(t *testing.T) {
 		{list, ft.Try{Name: "429, seconds", Steps: []ft.Step{tooMany("Retry-After", "30"), ok}, Want: []int{31}}},
 		{list, ft.Try{Name: "429, a date", Steps: []ft.Step{ft.Later(429, ``, "Retry-After", date(90*time.Second)), ok}, Want: []int{91}}},
 		{list, ft.Try{Name: "429, by the reset", Steps: []ft.Step{ft.Later(429, ``, "RateLimit-Reset", unix(100*time.Second), "RateLimit-Remaining", "0"), ok}, Want: []int{101}}},
+		// GitLab's clock is an hour behind ours, which begins with the year 2000 here.
+		{list, ft.Try{Name: "429, a date by another clock", Steps: []ft.Step{tooMany("Retry-After", "Fri, 31 Dec 1999 23:01:30 GMT", "Date", "Fri, 31 Dec 1999 23:00:00 GMT"), ok}, Want: []int{91}}},
+		{list, ft.Try{Name: "429, by the reset of another clock", Steps: []ft.Step{tooMany("RateLimit-Reset", "946681300", "RateLimit-Remaining", "0", "Date", "Fri, 31 Dec 1999 23:00:00 GMT"), ok}, Want: []int{101}}},
 		{list, ft.Try{Name: "429 of one endpoint, without a time", Steps: []ft.Step{ft.Reply(429, `{"message":{"error":"This endpoint has been requested too many times. Try again later."}}`), ok}, Want: []int{61}}},
 		{list, ft.Try{Name: "nonsense for a time", Steps: []ft.Step{tooMany("Retry-After", "soon", "RateLimit-Reset", "x", "RateLimit-Remaining", "0"), ok}, Want: []int{61}}},
 		{list, ft.Try{Name: "slowed down without end", Steps: ft.Times(100, tooMany("Retry-After", "1200")), Want: []int{1200, 1200, 1200}, Text: "429"}},

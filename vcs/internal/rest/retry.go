@@ -69,7 +69,7 @@ type Failure struct {
 	// Cause is an error of ours or of the context, or nil.
 	Cause   error
 	Verdict Verdict
-	// Wait is how long the forge asks to wait; for Limited only.
+	// Wait is how long the forge asks to wait; for Limited and Fault only.
 	Wait time.Duration
 }
 
@@ -119,10 +119,11 @@ func (c *Client) persist(ctx context.Context, op string, attempt func() *Failure
 }
 
 // pause is how long a limited request is to wait after so many limits before. What the forge asks for is cut: nobody
-// waits longer, and a date of the far future must not hold a repository back for ever.
+// waits longer, and a date of the far future must not hold a repository back for ever. Who is told to come at once, time
+// and again, comes ever more slowly.
 func (f *Failure) pause(limits int) time.Duration {
 	if f.Wait > 0 {
-		return min(f.Wait, limitTime)
+		return min(max(f.Wait, time.Second<<min(limits, 6)), limitTime)
 	}
 	return limitPause << min(limits, 6)
 }
@@ -137,7 +138,7 @@ type patience struct {
 func (p *patience) next(f *Failure) (time.Duration, bool) {
 	switch f.Verdict {
 	case Fault, Busy:
-		wait := jitter(min(firstPause<<min(p.faults, 10), maxPause))
+		wait := jitter(min(max(firstPause<<min(p.faults, 10), f.Wait), maxPause))
 		p.faults++
 		p.faultWait += wait
 		return wait, p.faultWait <= faultTime
@@ -258,7 +259,7 @@ func ByStatus(status int, said string, h http.Header) *Failure {
 	case status == http.StatusNotFound, status == http.StatusGone:
 		f.Kind = vcs.ErrNotFound
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status >= http.StatusInternalServerError:
-		f.Verdict = Fault
+		f.Verdict, f.Wait = Fault, HeaderWait(h)
 	case status >= http.StatusBadRequest && status != http.StatusConflict:
 		f.Kind = vcs.ErrRefused
 	case status < http.StatusBadRequest:
@@ -274,13 +275,17 @@ func HeaderWait(h http.Header) time.Duration {
 			return max(time.Duration(n)*time.Second, time.Second)
 		}
 		if at, err := http.ParseTime(v); err == nil {
-			return max(time.Until(at), time.Second)
+			return Until(h, at)
 		}
 	}
 	if h.Get("X-RateLimit-Remaining") == "0" {
 		if n, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil {
-			return max(time.Until(time.Unix(n, 0)), time.Second)
+			return Until(h, time.Unix(n, 0))
 		}
 	}
 	return 0
 }
+
+// Until is how long it is until a time that an answer tells, by the forge's clock: ours may be another. It is a second at
+// least.
+func Until(h http.Header, at time.Time) time.Duration { return max(at.Sub(Clock(h)), time.Second) }

@@ -20,6 +20,9 @@ import (
 const (
 	pushedSince = "commits were pushed after it was applied; they are planned first"
 	wasClosed   = "it was closed"
+	notServed   = "the repository is not in --repo-allowlist any more"
+	switchedOff = "merging by itself was switched off"
+	unlookedAt  = "what would be merged could not be looked at; comment `apply` to have that tried once more"
 	damagedWhy  = "what is recorded of it is damaged; the server's log has more"
 )
 
@@ -29,6 +32,9 @@ const (
 	triesBlocked = 3  // it may not have looked at our last status yet
 	triesAway    = 12 // it does not answer
 )
+
+// lastLook is how long it is looked at the end whether it was merged after all.
+const lastLook = 30 * time.Second
 
 // longestWhy is how much is told of why a pull request is not merged, in bytes.
 const longestWhy = 2000
@@ -145,6 +151,9 @@ func (e *Engine) nothingLeft(ctx context.Context, s scene) (verdict, error) {
 		return v, err
 	case err != nil: // what is asked for is answered all the same
 		e.Log.WarnContext(ctx, "looking whether it is to be merged", "pull", s.pull.ID().String(), "err", err)
+		if e.Options.Automerge {
+			v.answer = e.sayAllDone(templates.UnmergedNote(unlookedAt))
+		}
 	case due != nil:
 		v.run, v.merging = s.run, due
 		v.answer = e.sayAllDone(templates.MergingNote(due.Base))
@@ -187,6 +196,10 @@ func (e *Engine) dueAfter(ctx context.Context, s scene, jobs []journal.Job) (due
 	switch {
 	case err != nil:
 		e.Log.WarnContext(ctx, "looking whether it is to be merged", "run", s.run.ID, "err", err)
+		if e.Options.Automerge && !s.ask.cmd.NoMerge {
+			note = templates.UnmergedNote(unlookedAt)
+		}
+		return nil, note
 	case due != nil:
 		return due, templates.MergingNote(due.Base)
 	case why != "":
@@ -201,6 +214,13 @@ func (e *Engine) mergeUp(ctx context.Context, s scene, r journal.Report) error {
 	if r.Merging == nil || r.Merging.Ended != "" {
 		return nil
 	}
+	if _, told, err := e.Journal.Report(ctx, noticeID("merge", s.pull.ID(), s.run.ID)); told || err != nil {
+		if err = e.spare(ctx, err); err != nil {
+			return err
+		}
+		r.Merging.Ended = "not merged" // an earlier process has told why
+		return e.Journal.PutReport(ctx, r)
+	}
 	why, err := e.merging(ctx, s, r)
 	if journal.Damaged(err) {
 		e.Log.ErrorContext(ctx, "merging", "pull", s.pull.ID().String(), "run", s.run.ID, "err", err)
@@ -214,7 +234,7 @@ func (e *Engine) mergeUp(ctx context.Context, s scene, r journal.Report) error {
 	switch why {
 	case "":
 		r.Merging.Ended = "merged"
-	case wasClosed:
+	case wasClosed, notServed:
 	default:
 		e.Log.WarnContext(ctx, "not merging", "pull", s.pull.ID().String(), "run", s.run.ID, "why", why)
 		if err := e.noticeOn(ctx, s.pull, "merge", s.run.ID, noticeText{
@@ -244,6 +264,28 @@ func brief(s string, limit int) string {
 // merging tries to merge until that is done, or of no use. why: it is not merged, in a sentence in which foreign words
 // stand between backticks.
 func (e *Engine) merging(ctx context.Context, s scene, r journal.Report) (why string, err error) {
+	why, err = e.mergeInTries(ctx, s, r)
+	if why == "" || why == notServed || err != nil {
+		return why, err
+	}
+	// Somebody may have merged or closed it meanwhile, or the forge has done what it did not answer.
+	limited, cancel := context.WithTimeout(ctx, lastLook)
+	defer cancel()
+	p, err := s.forge.Pull(limited, s.pull.Repo, s.pull.Number)
+	switch {
+	case err != nil || p.State == vcs.Open:
+		return why, nil
+	case p.State == vcs.Closed:
+		return wasClosed, nil
+	}
+	if _, _, err := e.mergeOnce(limited, s, r); err != nil {
+		e.Log.WarnContext(ctx, "ending a merge", "pull", s.pull.ID().String(), "run", s.run.ID, "err", err)
+	}
+	return "", nil
+}
+
+// mergeInTries tries as often as that is of use.
+func (e *Engine) mergeInTries(ctx context.Context, s scene, r journal.Report) (why string, err error) {
 	limited, cancel := context.WithTimeout(ctx, e.pace.merge)
 	defer cancel()
 	wait := e.pace.retry
@@ -261,9 +303,6 @@ func (e *Engine) merging(ctx context.Context, s scene, r journal.Report) (why st
 		if try >= tries || limited.Err() != nil {
 			return why, nil
 		}
-		if stop, err := e.mergeEnded(ctx, s); stop != "" || err != nil {
-			return stop, err
-		}
 		if err := e.rest(ctx, wait); err != nil {
 			return "", err
 		}
@@ -271,7 +310,7 @@ func (e *Engine) merging(ctx context.Context, s scene, r journal.Report) (why st
 	}
 }
 
-// mergeEnded is why a merge is not tried once more: somebody has taken back what it follows from, or waits for its end.
+// mergeEnded is why a merge is not tried any more: somebody has taken back what it follows from, or waits for its end.
 func (e *Engine) mergeEnded(ctx context.Context, s scene) (string, error) {
 	by, err := e.cancels(ctx, s)
 	if err != nil {
@@ -280,7 +319,7 @@ func (e *Engine) mergeEnded(ctx context.Context, s scene) (string, error) {
 	if len(by) > 0 {
 		return "it was cancelled by " + quoted(by[0].User), nil
 	}
-	if what := e.lanes.hurrying(s.pull.ID()); what == askUnlock {
+	if e.lanes.unlocking(ctx, s.pull.ID()) {
 		return "`unlock` was asked for before the forge was ready", nil
 	}
 	return "", nil
@@ -302,8 +341,19 @@ func (e *Engine) mergeOnce(ctx context.Context, s scene, r journal.Report) (why 
 	case s.pull.State == vcs.Closed:
 		return wasClosed, 0, nil
 	default:
+		if why, err = e.mergeEnded(ctx, s); why != "" || err != nil {
+			return why, 0, err
+		}
 		if why, tries, err = e.fitToMerge(ctx, s, m, r); why != "" || err != nil {
 			return why, tries, err
+		}
+		// Of two that are merged into one branch, the second is held against what the first has made of it.
+		defer e.dirs.lock("merge\n" + s.pull.Repo.ID.String() + "\n" + s.pull.Base.Ref)()
+		if why, err = e.notAsApplied(ctx, s); why == "" && err == nil {
+			why, err = e.mergeEnded(ctx, s)
+		}
+		if why != "" || err != nil {
+			return why, 0, err
 		}
 	}
 	e.Hook(AtMerging)
@@ -324,9 +374,11 @@ func (e *Engine) mergeOnce(ctx context.Context, s scene, r journal.Report) (why 
 }
 
 // fitToMerge is why an open pull request is not merged as it stands. The forge's rules hold for us even where our account
-// could pass them over, and what would be merged must be what was applied: that is looked at last, because the base moves on.
+// could pass them over. Whether what would be merged is what was applied is looked at after it, because the base moves on.
 func (e *Engine) fitToMerge(ctx context.Context, s scene, m vcs.Merger, r journal.Report) (why string, tries int, err error) {
 	switch how := *r.Merging; {
+	case !e.Options.Allowed(s.pull.Repo):
+		return notServed, 0, nil
 	case r.Comment == 0:
 		return "the forge did not take the comment that shows what was applied", 0, nil
 	case e.beforeRestore(s):
@@ -352,8 +404,7 @@ func (e *Engine) fitToMerge(ctx context.Context, s scene, m vcs.Merger, r journa
 	case can.State == vcs.MergeBlocked:
 		return strings.Join(can.Why, "; "), triesBlocked, nil
 	}
-	why, err = e.notAsApplied(ctx, s)
-	return why, 0, err
+	return "", 0, nil
 }
 
 // statusesWritten writes what is not written of the statuses: the forge may wait for them, and nobody sets them on a
@@ -409,6 +460,9 @@ func (e *Engine) notAsApplied(ctx context.Context, s scene) (string, error) {
 	st, why, err := e.today(ctx, s, m)
 	if err != nil || why != "" {
 		return why, err
+	}
+	if !chosen(st.config.Automerge, e.Options.Automerge) {
+		return switchedOff, nil
 	}
 	all, err := e.standing(ctx, s.pull.ID())
 	if err != nil {

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidegate/tidegate/runner"
+	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server/journal"
 	"github.com/tidegate/tidegate/vcs"
 )
@@ -145,6 +147,28 @@ func TestAnApplyMergesWhatIsApplied(t *testing.T) {
 				return nil
 			}
 		}, merges: 4, want: isMerged, without: notMerged},
+		"moved, and merged so by somebody": {change: func(_ *Engine, f *mergingForge, _ remote) {
+			f.answer = func(int) error {
+				f.now.State, f.now.Head.SHA = vcs.Merged, strings.Repeat("c", 40)
+				return &vcs.NotMergedError{Reason: "x", Moved: true}
+			}
+		}, merges: 1, want: isMerged, without: notMerged},
+		"merged by somebody before the last look": {change: func(_ *Engine, f *mergingForge, _ remote) {
+			f.answer = func(try int) error {
+				if try == triesBlocked-1 {
+					f.asking = func() {
+						f.now.State, f.can = vcs.Merged, vcs.Mergeable{State: vcs.MergeBlocked, Why: []string{"it is merged already"}}
+					}
+				}
+				if f.now.State == vcs.Merged {
+					return nil
+				}
+				return again
+			}
+		}, merges: triesBlocked, want: isMerged, without: notMerged},
+		"closed while it is merged": {change: func(_ *Engine, f *mergingForge, _ remote) {
+			f.answer = func(int) error { f.now.State = vcs.Closed; return &vcs.NotMergedError{Reason: "it is closed"} }
+		}, merges: 1, want: isMerged, without: notMerged},
 		"statuses refused":         {change: func(_ *Engine, f *mergingForge, _ remote) { f.status = vcs.ErrRefused }, want: "Why: the forge did not take the status `tidegate/plan`."},
 		"a draft":                  {change: func(_ *Engine, f *mergingForge, _ remote) { f.now.Draft = true }, want: "Why: it is a draft."},
 		"base moved elsewhere":     {change: func(_ *Engine, _ *mergingForge, r remote) { r.onMain("README.md") }, merges: 1, want: isMerged, without: notMerged},
@@ -221,6 +245,14 @@ func TestAMergeLooksAgain(t *testing.T) {
 			f.now.State = vcs.Merged
 			e.Options.RecoverMaxAge = time.Nanosecond
 		}, "", true, notMerged},
+		"switched off": {AtAnswered, func(e *Engine, _ *mergingForge, _ remote) { e.Options.Automerge = false }, "Why: merging by itself was switched off", false, ""},
+		"switched off on the base": {AtAnswered, func(_ *Engine, _ *mergingForge, r remote) {
+			r.onMain("README.md", "# words\n")
+			r.onMain("tidegate.yaml", "version: 3\nautomerge: false\n")
+		}, "Why: merging by itself was switched off", false, ""},
+		"not served any more": {AtAnswered, func(e *Engine, _ *mergingForge, _ remote) {
+			e.Options.Allowed = func(vcs.Repo) bool { return false }
+		}, "", false, notMerged},
 		"long ago": {AtAnswered, func(e *Engine, _ *mergingForge, _ remote) { e.Options.RecoverMaxAge = time.Nanosecond }, "Why: the server was away", false, ""},
 		"restored": {AtAnswered, func(e *Engine, _ *mergingForge, _ remote) {
 			e.restored = journal.Restoration{Taken: time.Now(), At: time.Now().Add(time.Minute)}
@@ -267,11 +299,11 @@ func TestAMergeLooksAgain(t *testing.T) {
 }
 
 // onMain makes a commit on the base branch.
-func (r remote) onMain(file string) {
+func (r remote) onMain(file string, text ...string) {
 	r.t.Helper()
 	r.git("checkout", "-q", "-f", "--detach", "main")
 	must(r.t, os.MkdirAll(filepath.Dir(filepath.Join(r.dir, file)), 0o700))
-	must(r.t, os.WriteFile(filepath.Join(r.dir, file), []byte("# of somebody else\n"), 0o600))
+	must(r.t, os.WriteFile(filepath.Join(r.dir, file), []byte(cmp.Or(strings.Join(text, ""), "# of somebody else\n")), 0o600))
 	r.git("add", "-A")
 	r.git("commit", "-q", "-m", "on main")
 	r.git("update-ref", "refs/heads/main", "HEAD")
@@ -325,6 +357,24 @@ func TestAMergeIsBegunAgain(t *testing.T) {
 	}
 }
 
+// Who was told that it is not merged does not see it merged by that same apply, after a restart say.
+func TestWhatIsToldEndsAMerge(t *testing.T) {
+	e, f, _ := applied(t, map[string]string{})
+	f.can = vcs.Mergeable{State: vcs.MergeBlocked, Why: []string{"`ci/lint` is missing"}}
+	e.asks(t, f, "apply")
+	runs, err := e.Journal.Runs(t.Context(), journal.Filter{Limit: 1})
+	must(t, err)
+	r, _, err := e.Journal.Report(t.Context(), runs[0].ID)
+	must(t, err)
+	r.Merging.Ended = "" // it died between the two records
+	f.can = vcs.Mergeable{}
+	must(t, e.mergeUp(t.Context(), scene{forge: f, pull: *f.now, repo: workdir.Repo{Forge: "f", ID: 1, URL: f.now.Repo.CloneURL}, run: runs[0], stop: t.Context()}, r))
+	e.work.Wait()
+	if r, _, err = e.Journal.Report(t.Context(), r.ID); err != nil || len(f.asked) != 0 || f.posts != 2 || r.Merging.Ended == "" {
+		t.Errorf("asked %d times, it ended as %q, %v, and it says:\n%s", len(f.asked), r.Merging.Ended, err, bodies(f.scripted))
+	}
+}
+
 // It is merged, the answer was lost, and its branch moves on: nobody is told that it is not.
 func TestAMergedBranchMovesOn(t *testing.T) {
 	e, f, _ := applied(t, map[string]string{})
@@ -363,22 +413,63 @@ func TestAMergeIsTakenBack(t *testing.T) {
 		}, "Why: `unlock` was asked for before the forge was ready."},
 		"approval": {func(_ *testing.T, _ *Engine, f *mergingForge) { f.unapproved = true }, "Why: it needs an approving review."},
 	} {
-		t.Run(name, func(t *testing.T) {
-			e, f, _ := applied(t, map[string]string{})
-			e.Options.ApplyRequirements = []string{"approved"}
-			f.answer = func(try int) error {
-				if try == 1 {
-					tt.do(t, e, f)
+		for _, merges := range []int{0, 1} { // how often the forge was asked to merge before that
+			t.Run(name+map[bool]string{true: " before it is tried"}[merges == 0], func(t *testing.T) {
+				e, f, _ := applied(t, map[string]string{})
+				e.Options.ApplyRequirements = []string{"approved"}
+				did := false
+				f.asking = func() {
+					if len(f.asked) == merges && !did {
+						did = true
+						tt.do(t, e, f)
+					}
 				}
-				return &vcs.NotMergedError{Reason: "`main` has moved", Again: true}
-			}
-			addComment(t, e, 1, 7, "apply")
-			e.lanes.take(t.Context(), pr(1), e.items(t)[0])
-			e.work.Wait()
-			if said := bodies(f.scripted); len(f.asked) != 1 || !strings.Contains(said, tt.want) {
-				t.Errorf("asked %d times, and it says:\n%s", len(f.asked), said)
-			}
-		})
+				f.answer = func(int) error { return &vcs.NotMergedError{Reason: "`main` has moved", Again: true} }
+				addComment(t, e, 1, 7, "apply")
+				e.lanes.take(t.Context(), pr(1), e.items(t)[0])
+				e.work.Wait()
+				if said := bodies(f.scripted); len(f.asked) != merges || !strings.Contains(said, tt.want) {
+					t.Errorf("asked %d times, want %d, and it says:\n%s", len(f.asked), merges, said)
+				}
+			})
+		}
+	}
+}
+
+// Anybody may comment: an unlock of who may not unlock takes nothing back.
+func TestAMergeIsNotTakenBackByWhoMayNot(t *testing.T) {
+	e, f, _ := applied(t, map[string]string{})
+	addComment(t, e, 1, 7, "apply")
+	apply := e.items(t)[0]
+	f.asking = func() {
+		f.asking = nil
+		f.may = func() (vcs.Permission, error) { return vcs.ReadPermission, nil }
+		addComment(t, e, 1, 8, "unlock")
+		e.lanes.take(t.Context(), pr(1), e.items(t)[1])
+	}
+	e.lanes.take(t.Context(), pr(1), apply)
+	e.work.Wait()
+	if said := bodies(f.scripted); len(f.asked) != 1 || f.now.State != vcs.Merged || strings.Contains(said, notMerged) {
+		t.Errorf("asked %d times, it is %s, and it says:\n%s", len(f.asked), f.now.State, said)
+	}
+}
+
+// Two are merged into one branch at once: the second is held against what the first has made of it.
+func TestTwoMergesAtOnce(t *testing.T) {
+	e, f, r := applied(t, map[string]string{})
+	looked, merged := make(chan struct{}), make(chan struct{})
+	f.asking = func() { close(looked) }
+	other := e.dirs.lock("merge\n" + f.now.Repo.ID.String() + "\n" + f.now.Base.Ref)
+	go func() {
+		defer close(merged)
+		<-looked // and is held up by the one that is merged now
+		r.onMain("network/more.tf")
+		other()
+	}()
+	said := e.asks(t, f, "apply")
+	<-merged
+	if len(f.asked) != 0 || !strings.Contains(said, "Why: `main` has moved on") {
+		t.Errorf("asked %d times, and it says:\n%s", len(f.asked), said)
 	}
 }
 
@@ -459,7 +550,7 @@ func TestOurStatuses(t *testing.T) {
 func TestAnAnswerNeedsNoMerge(t *testing.T) {
 	e, f, _ := applied(t, map[string]string{})
 	f.now.Repo.CloneURL += "/away"
-	if said := e.asks(t, f, "apply"); !strings.Contains(said, "nothing left to apply") || strings.Contains(said, "nternal error") {
+	if said := e.asks(t, f, "apply"); !strings.Contains(said, "nothing left to apply") || !strings.Contains(said, "could not be looked at") || strings.Contains(said, "nternal error") {
 		t.Errorf("it says:\n%s", said)
 	}
 }
@@ -506,7 +597,7 @@ func TestWhatAnApplyIsFollowedBy(t *testing.T) {
 			if err := os.RemoveAll(filepath.Join(e.Options.Data, "mirrors")); err != nil {
 				panic(err)
 			}
-		}, want: "### Apply for `network`: applied"},
+		}, want: "This is not merged by itself: what would be merged could not be looked at; comment `apply`"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, f, s, jobs := appliedNow(t, tt.between)

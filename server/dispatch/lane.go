@@ -227,14 +227,15 @@ func (ls *lanes) telling(id vcs.PullID, it item) {
 	}
 }
 
-// hurrying is what the next item in line asks for, if it hurries; askNothing otherwise.
-func (ls *lanes) hurrying(id vcs.PullID) askKind {
+// unlocking reports whether somebody who may do so waits in line to unlock.
+func (ls *lanes) unlocking(ctx context.Context, id vcs.PullID) bool {
 	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	if l := ls.byPull[id]; l != nil && len(l.queue) > 0 && l.queue[0].hurries() {
-		return l.queue[0].ask.kind
+	var line []item
+	if l := ls.byPull[id]; l != nil {
+		line = slices.Clone(l.queue)
 	}
-	return askNothing
+	ls.mu.Unlock()
+	return slices.ContainsFunc(line, func(q item) bool { return q.ask.kind == askUnlock && ls.may(ctx, q) })
 }
 
 // close lets nothing begin any more. What stands in line waits for the next start.

@@ -253,7 +253,7 @@ func (e *Engine) notice(ctx context.Context, id vcs.PullID, what, key string, te
 
 func (e *Engine) noticeOn(ctx context.Context, pull vcs.Pull, what, key string, text noticeText) error {
 	id := pull.ID()
-	rid := fmt.Sprintf("%s-%d-%s", what, id.Number, key)
+	rid := noticeID(what, id, key)
 	if _, told, err := e.Journal.Report(ctx, rid); err != nil || told {
 		return e.spare(ctx, err)
 	}
@@ -275,6 +275,11 @@ func (e *Engine) noticeOn(ctx context.Context, pull vcs.Pull, what, key string, 
 		}
 	})
 	return nil
+}
+
+// noticeID is the report of a notice.
+func noticeID(what string, id vcs.PullID, key string) string {
+	return fmt.Sprintf("%s-%d-%s", what, id.Number, key)
 }
 
 // settleOwed does what an earlier process owed of a report that no event will come to: a notice is

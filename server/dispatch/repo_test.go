@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -426,5 +428,55 @@ func TestAMergeThatTakesLong(t *testing.T) {
 				t.Errorf("mergeInTime() = %q, %v, %v, want %q, %v", v.outcome, done, err, tt.outcome, tt.err)
 			}
 		})
+	}
+}
+
+// renewing is a forge whose credential for git is not taken any more, and that has another one then.
+type renewing struct {
+	*small
+	password string
+	refused  []string
+}
+
+func (f *renewing) CloneCredential(context.Context, vcs.Repo) (vcs.Credential, error) {
+	return vcs.Credential{User: "x-access-token", Password: f.password}, nil
+}
+
+func (f *renewing) RenewCredential(_ context.Context, repo vcs.Repo, refused string) bool {
+	f.refused = append(f.refused, repo.FullName()+" "+refused)
+	f.password = "fresh"
+	return refused == "revoked"
+}
+
+// A credential that git is refused with is told to the forge's client, and the one that it has then is tried.
+func TestARefusedCredentialIsRenewed(t *testing.T) {
+	e, small, _ := onRepo(t)
+	var mu sync.Mutex
+	var tried []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if _, password, ok := r.BasicAuth(); ok {
+			tried = append(tried, password)
+		}
+		w.Header().Set("WWW-Authenticate", "Basic")
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(srv.Close)
+	p := aPull(1)
+	p.Repo.CloneURL, p.HeadRef, p.Head.SHA = srv.URL+"/a/b.git", "refs/heads/one", strings.Repeat("a", 40)
+	f := &renewing{small: small, password: "revoked"}
+	f.pull = func(int) (vcs.Pull, error) { return p, nil }
+	e.Forges["f"] = f
+	s, err := e.look(t.Context(), t.Context(), e.push(t, p))
+	must(t, err)
+	_, _, _, err = e.merge(t.Context(), s)
+	if want := []string{p.Repo.FullName() + " revoked"}; !errors.Is(err, workdir.ErrUnauthorized) || !slices.Equal(f.refused, want) {
+		t.Errorf("merge() = %v, the client heard of %q, want %q", err, f.refused, want)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if tried = slices.Compact(tried); !slices.Equal(tried, []string{"revoked", "fresh"}) {
+		t.Errorf("git tried %q, want the one that was revoked and the fresh one", tried)
 	}
 }

@@ -75,7 +75,7 @@ func options() []option {
 
 		{group: "What is kept", name: "keep-runs", holder: "AGE", def: "90d", help: "how long runs of closed pull requests are kept, with their logs; 0 is for good"},
 		{group: "What is kept", name: "keep-checkouts", holder: "AGE", def: "14d", help: "how long files of an open pull request are kept in which nothing is planned any more; 0 is for good"},
-		{group: "What is kept", name: "keep-unused", holder: "AGE", def: "30d", help: "how long mirrors, tools and providers are kept that nothing has used; 0 is for good"},
+		{group: "What is kept", name: "keep-unused", holder: "AGE", def: "30d", help: "how long mirrors, tools, providers and files from Git LFS are kept that nothing has used; 0 is for good"},
 		{group: "What is kept", name: "data-quota", holder: "SIZE", def: "0", help: "what the data directory should hold at most, such as 20GiB: above it the oldest that is not needed goes first; 0 is any size"},
 		{group: "What is kept", name: "min-free-disk", holder: "SIZE", def: "256MiB", help: "what must be free on the data directory's disk, and at most a twentieth of it: with less webhooks are answered with 503 and no job starts, until there is room again; 0 is nothing"},
 

@@ -12,8 +12,10 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -137,9 +139,9 @@ func (s *Store) Unfilled(c Checkout, pointers []Pointer) (_ []Pointer, err error
 	return left, nil
 }
 
-// Fill puts the content of pointers into a checkout, where they still are pointers: what a job has made of them stays. git-lfs runs in the
-// mirror, so that nothing of the checkout decides what it does, and what it brings is held against the pointer. The error is an
-// [*LFSError] when a file can't be had.
+// Fill puts the content of pointers into a checkout, where they still are pointers: what a job has made of them stays. git-lfs runs in a
+// repository of its own beside the mirror, so that nothing of the checkout decides what it does, and nothing waits for it; what it brings is
+// held against the pointer. The error is an [*LFSError] when a file can't be had.
 func (s *Store) Fill(ctx context.Context, repo Repo, c Checkout, pointers []Pointer) (err error) {
 	m, err := s.mirror(ctx, repo)
 	if err != nil {
@@ -155,13 +157,17 @@ func (s *Store) Fill(ctx context.Context, repo Repo, c Checkout, pointers []Poin
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	bare := filepath.Join(dir, "repo.git")
+	if err := initBare(ctx, m.git, bare); err != nil {
+		return err
+	}
 	config, env, end, err := s.helper(ctx, repo)
 	if err != nil {
 		return fmt.Errorf("offering git-lfs a credential: %w", err)
 	}
 	defer end()
 	// Set above all: a repository could name another server, and what it may do.
-	config = append(config, "lfs.url", strings.TrimSuffix(repo.URL, "/")+"/info/lfs", "remote.origin.url", repo.URL, "lfs.basictransfersonly", "true")
+	config = append(config, "lfs.url", strings.TrimSuffix(repo.URL, "/")+"/info/lfs", "remote.origin.url", repo.URL, "lfs.basictransfersonly", "true", "lfs.storage", m.large())
 	for _, p := range pointers {
 		if is, err := isStill(root, p); err != nil || !is {
 			if err != nil {
@@ -169,7 +175,7 @@ func (s *Store) Fill(ctx context.Context, repo Repo, c Checkout, pointers []Poin
 			}
 			continue
 		}
-		if err := m.smudge(ctx, root, dir, p, command{config: config, env: env}); err != nil {
+		if err := m.smudge(ctx, root, dir, p, command{config: config, env: env, gitDir: bare}); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}
@@ -202,8 +208,10 @@ func (m *mirror) smudge(ctx context.Context, root *os.Root, dir string, p Pointe
 		return err
 	}
 	defer func() { _ = errors.Join(scratch.Close(), os.Remove(scratch.Name())) }()
+	m.filling.RLock()
+	defer m.filling.RUnlock()
 	c.args, c.stdin, c.out = []string{"lfs", "smudge", "--", p.Path}, bytes.NewReader(p.text), scratch
-	if _, err := m.run(ctx, c); err != nil {
+	if _, err := m.apart(ctx, c); err != nil {
 		return err
 	}
 	if _, err := scratch.Seek(0, io.SeekStart); err != nil {
@@ -222,7 +230,12 @@ func (m *mirror) smudge(ctx context.Context, root *os.Root, dir string, p Pointe
 	n, err := io.Copy(io.MultiWriter(to, sum), scratch)
 	err = errors.Join(err, to.Close())
 	if err == nil && (n != p.size || hex.EncodeToString(sum.Sum(nil)) != p.oid) {
-		err = errors.New("what came is not what the pointer says")
+		// If it was here already it would be found again.
+		err = errors.Join(errors.New("what came is not what the pointer says"), removeIfThere(p.in(m.large())))
+	}
+	if err == nil {
+		now := time.Now()
+		_ = os.Chtimes(p.in(m.large()), now, now) // for RemoveLarge alone
 	}
 	if err == nil {
 		err = root.Rename(temp, p.Path)
@@ -231,6 +244,72 @@ func (m *mirror) smudge(ctx context.Context, root *os.Root, dir string, p Pointe
 		err = errors.Join(err, root.Remove(temp))
 	}
 	return err
+}
+
+// large is where git-lfs keeps what it has fetched, and its logs.
+func (m *mirror) large() string { return filepath.Join(m.dir, "lfs") }
+
+// in is where git-lfs keeps the file in its storage:
+// https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md#intercepting-git
+func (p Pointer) in(storage string) string {
+	return filepath.Join(storage, "objects", p.oid[:2], p.oid[2:4], p.oid)
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// RemoveLarge removes what has been fetched from Git LFS for a repository and was laid into no checkout since then, with what else git-lfs has
+// left there, and answers how many files. Nothing is removed while a file is fetched.
+func (s *Store) RemoveLarge(ctx context.Context, repo Repo, since time.Time) (int, error) {
+	forge, err := forgeDir(repo)
+	if err != nil {
+		return 0, err
+	}
+	path := filepath.Join(s.data, "mirrors", forge, strconv.FormatInt(repo.ID, 10)+".git", "lfs")
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	m, err := s.mirror(ctx, repo)
+	if err != nil {
+		return 0, err
+	}
+	if !m.filling.TryLock() {
+		return 0, nil // another time
+	}
+	defer m.filling.Unlock()
+	n, err := removeOlder(m.large(), since)
+	if err != nil {
+		return n, fmt.Errorf("removing what Git LFS has left in the mirror of %s/%d: %w", repo.Forge, repo.ID, err)
+	}
+	return n, nil
+}
+
+// removeOlder removes the files below a directory that were not changed since then, and the directories that are empty then. It counts the files.
+func removeOlder(dir string, since time.Time) (n int, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if e.IsDir() {
+			below, berr := removeOlder(path, since)
+			n, err = n+below, errors.Join(err, berr)
+			_ = os.Remove(path) // if it is empty
+			continue
+		}
+		info, ierr := e.Info()
+		if ierr != nil || !info.ModTime().Before(since) {
+			continue
+		}
+		if rerr := os.Remove(path); rerr != nil {
+			err = errors.Join(err, rerr)
+			continue
+		}
+		n++
+	}
+	return n, err
 }
 
 // findLFS checks that there is a git-lfs.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -193,5 +194,93 @@ func TestNoLFS(t *testing.T) {
 		t.Errorf("Open() without a git-lfs = nil error, %v", s.Close())
 	} else if !strings.Contains(err.Error(), "--git-lfs") {
 		t.Errorf("Open() without a git-lfs = %v", err)
+	}
+}
+
+// TestLargeIsRemoved: what Git LFS has brought is kept for as long as it is used, and nothing is taken from under a fetch. What is not
+// what its pointer says is not kept at all.
+func TestLargeIsRemoved(t *testing.T) {
+	useLFS(t, `
+storage=$(git config lfs.storage)
+git config --local lfs.access basic
+object=$storage/objects/$(git config some.key)
+/bin/mkdir -p "${object%/*}" "$storage/logs"
+test -e "$object" || echo large >"$object"
+echo failed >"$storage/logs/1.log"
+echo large`)
+	good, bad := pointerTo("large\n"), pointerTo("other\n")
+	o := open(t, func(s *source) {
+		s.write(t, ".gitattributes", "*.zip filter=lfs diff=lfs merge=lfs -text\n")
+		s.write(t, "good.zip", good)
+		s.write(t, "wrong.zip", bad)
+	}, func(s *source) { s.write(t, "b", "b") })
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var object string
+	store, err := Open(t.Context(), Config{Data: o.data, LFS: func(context.Context, Repo) ([]string, []string, func(), error) {
+		return []string{"some.key", object}, nil, func() {}, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	lfs, repo := filepath.Join(o.mirrorDir(), "lfs"), o.src.repo()
+	if n, err := store.RemoveLarge(t.Context(), repo, time.Now().Add(time.Hour)); n != 0 || err != nil || exists(t, lfs) {
+		t.Errorf("RemoveLarge() of nothing = %d, %v", n, err)
+	}
+	tree, err := store.Tree(t.Context(), repo, o.merge.Tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill := func(workspace string, file int) (string, error) {
+		t.Helper()
+		all, err := tree.Pointers(t.Context(), func(string) bool { return true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := store.Checkout(t.Context(), repo, 7, workspace, o.merge)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := all[file]
+		object = filepath.Join(p.oid[:2], p.oid[2:4], p.oid)
+		err = store.Fill(t.Context(), repo, c, all[file:file+1])
+		return filepath.Join(lfs, "objects", object), err
+	}
+	remove := func(since time.Time, want int) {
+		t.Helper()
+		if n, err := store.RemoveLarge(t.Context(), repo, since); n != want || err != nil {
+			t.Errorf("RemoveLarge(%s) = %d, %v, want %d", time.Until(since).Round(time.Minute), n, err, want)
+		}
+	}
+	file, err := fill("default", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-2 * time.Hour)
+	if err := os.Chtimes(file, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fill("other", 0); err != nil {
+		t.Fatal(err)
+	}
+	remove(time.Now().Add(-time.Hour), 0)
+	tree.mirror.filling.RLock()
+	remove(time.Now().Add(time.Hour), 0)
+	tree.mirror.filling.RUnlock()
+	if !exists(t, file) {
+		t.Fatalf("%s is gone", file)
+	}
+	remove(time.Now().Add(time.Hour), 2)
+	if left, err := os.ReadDir(lfs); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	wrong, err := fill("default", 1)
+	if _, ok := errors.AsType[*LFSError](err); !ok || exists(t, wrong) {
+		t.Errorf("Fill() with another content = %v, and it is kept: %v", err, exists(t, wrong))
+	}
+	if config := readFile(t, filepath.Join(o.mirrorDir(), "config")); strings.Contains(config, "lfs") {
+		t.Errorf("the mirror has the configuration\n%s", config)
 	}
 }

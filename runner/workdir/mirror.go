@@ -40,6 +40,8 @@ type mirror struct {
 	// use is read-locked around every git process, and locked for repairs, which find no process then.
 	use     sync.RWMutex
 	suspect atomic.Bool
+	// filling is read-locked while git-lfs fetches.
+	filling sync.RWMutex
 	// away are the git processes that work beside the mirror.
 	away sync.WaitGroup
 

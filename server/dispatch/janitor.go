@@ -22,7 +22,7 @@ type Keep struct {
 	Runs time.Duration
 	// Checkouts are those of open pull requests in which nothing is planned; 0 is for good.
 	Checkouts time.Duration
-	// Unused are mirrors, tools and providers; 0 is for good.
+	// Unused are mirrors, tools, providers and what was fetched from Git LFS; 0 is for good.
 	Unused time.Duration
 	// Quota is how many bytes the data directory should have at most; 0 is any number. Above it the
 	// oldest goes before its time.
@@ -46,7 +46,8 @@ const (
 	leastKeys = 30 * 24 * time.Hour
 	// leastUnused is more than the times of use are exact to.
 	leastUnused = 48 * time.Hour
-	// fresh is how long a file may be without a record that names it: it is written first.
+	// fresh is how long a file may be without a record that names it: it is written first. What was fetched may be needed for the next
+	// project as long.
 	fresh = time.Hour
 	// mostAtOnce is how many runs or events go in one round.
 	mostAtOnce = 10_000
@@ -296,7 +297,7 @@ func (e *Engine) removeFrom(ctx context.Context, dir string, unneeded func(name 
 	return err
 }
 
-// tidyMirrors removes the mirrors of repositories of which nothing was heard.
+// tidyMirrors removes the mirrors of repositories of which nothing was heard, and of the others what was fetched from Git LFS and is used no more.
 func (e *Engine) tidyMirrors(ctx context.Context, now time.Time, keep Keep) error {
 	if keep.Unused == 0 {
 		return nil
@@ -322,6 +323,10 @@ func (e *Engine) tidyMirrors(ctx context.Context, now time.Time, keep Keep) erro
 	for id, at := range last {
 		if at.Before(now.Add(-max(keep.Unused, leastUnused))) && ctx.Err() == nil {
 			_, err := e.Work.RemoveMirror(ctx, workdir.Repo{Forge: id.Forge, ID: id.ID})
+			errs = append(errs, err)
+		}
+		if ctx.Err() == nil {
+			_, err := e.Work.RemoveLarge(ctx, workdir.Repo{Forge: id.Forge, ID: id.ID}, now.Add(-max(keep.Unused, fresh)))
 			errs = append(errs, err)
 		}
 	}

@@ -334,3 +334,33 @@ func TestUnusedThings(t *testing.T) {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }
+
+// TestLargeFilesGo: what was fetched from Git LFS goes by its own use, while the mirror that it is in is needed; and before its time when there is
+// no room.
+func TestLargeFilesGo(t *testing.T) {
+	h := newHousehold(t)
+	p := h.remote.head(1, nil)
+	h.pullRequest(1, vcs.Open, nil)
+	repo := workdir.Repo{Forge: "f", ID: p.Repo.ID.ID, URL: p.Repo.CloneURL}
+	_, err := h.Work.Merge(t.Context(), repo, workdir.MergeRequest{Pull: 1, BaseRef: "main", HeadRef: p.HeadRef})
+	must(t, err)
+	mirror := filepath.Join(h.Options.Data, "mirrors", "f", fmt.Sprint(p.Repo.ID.ID)+".git")
+	file := filepath.Join(mirror, "lfs", "objects", "aa", "bb", "aabb")
+	for name, c := range map[string]struct {
+		quota int64
+		after time.Duration
+		gone  bool
+	}{
+		"used": {0, 29 * day, false}, "unused": {0, 31 * day, true},
+		"no room": {1, 2 * time.Hour, true}, "no room, in use": {1, 30 * time.Minute, false},
+	} {
+		must(t, os.MkdirAll(filepath.Dir(file), 0o700))
+		must(t, os.WriteFile(file, nil, 0o600))
+		h.Options.Keep.Quota = c.quota
+		must(t, h.tidyUp(t.Context(), time.Now().Add(c.after)))
+		_, err := os.Lstat(file)
+		if _, merr := os.Stat(filepath.Join(mirror, "HEAD")); (err != nil) != c.gone || merr != nil {
+			t.Errorf("%s: %v, want it gone: %v; the mirror: %v", name, err, c.gone, merr)
+		}
+	}
+}

@@ -251,6 +251,13 @@ func TestUnheard(t *testing.T) {
 	if got := judge(f); len(f.claims) != 1 || len(got) != 0 {
 		t.Errorf("judge = %q of %+v, want nothing of one claim", got, f.claims)
 	}
+	f.comments[1][1].Body = strings.Replace(f.comments[1][1].Body, "1 add", "2 add", 1)
+	f.ledger = append(f.ledger, line{"begin", "a_later_p1", jobs(applyRun)[0]}, line{"end", "a_later_p1", jobs(applyRun)[0]})
+	f.claims = nil
+	f.claims = f.unheard()
+	if got := judge(f); len(f.claims) != 2 || len(got) != 0 {
+		t.Errorf("judge = %q of %+v, want nothing of what was there and what was pushed later", got, f.claims)
+	}
 	f.ledger = nil
 	f.claims = nil
 	f.claims = f.unheard()

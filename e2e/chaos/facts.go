@@ -167,23 +167,34 @@ func (w *world) hear(pull int, branch string, c comment) {
 	ledger := w.ledger()
 	for project, word := range c.words() {
 		n, _ := strconv.Atoi(strings.TrimPrefix(project, "p"))
-		res := resource(branch, project)
-		cl := claimOf(pull, res, project, word, c, ledger)
-		cl.there = strings.Contains(string(w.state(n)), `"`+res+`"`)
-		w.said.Lock()
-		w.facts.claims = append(w.facts.claims, cl)
-		w.said.Unlock()
+		for _, cl := range claimsOf(pull, branch, project, word, c, ledger) {
+			cl.there = strings.Contains(string(w.state(n)), `"`+cl.resource+`"`)
+			w.said.Lock()
+			w.facts.claims = append(w.facts.claims, cl)
+			w.said.Unlock()
+		}
 	}
 }
 
-func claimOf(pull int, res, project, word string, c comment, ledger []line) claim {
-	cl := claim{pull: pull, run: c.run(), project: project, word: word, resource: res}
-	for _, l := range ledger {
-		if l.what == "begin" && l.resource == res && slices.Contains(jobs(cl.run), l.job) {
-			cl.began++
+// claimsOf is what an answer says of a project, of each of the pull request's resources there that its run has begun; of the
+// first where it has begun none.
+func claimsOf(pull int, branch, project, word string, c comment, ledger []line) []claim {
+	var out []claim
+	for _, of := range []string{branch, branch + later} {
+		cl := claim{pull: pull, run: c.run(), project: project, word: word, resource: resource(of, project)}
+		for _, l := range ledger {
+			if l.what == "begin" && l.resource == cl.resource && slices.Contains(jobs(cl.run), l.job) {
+				cl.began++
+			}
+		}
+		if cl.began > 0 {
+			out = append(out, cl)
 		}
 	}
-	return cl
+	if len(out) == 0 {
+		out = []claim{{pull: pull, run: c.run(), project: project, word: word, resource: resource(branch, project)}}
+	}
+	return out
 }
 
 // unheard are the claims of answers that nobody waited for.
@@ -196,9 +207,10 @@ func (f facts) unheard() []claim {
 				continue
 			}
 			for project, word := range c.words() {
-				cl := claimOf(pull, resource(f.branches[pull], project), project, word, c, f.ledger)
-				cl.late = true
-				out = append(out, cl)
+				for _, cl := range claimsOf(pull, f.branches[pull], project, word, c, f.ledger) {
+					cl.late = true
+					out = append(out, cl)
+				}
 			}
 		}
 	}

@@ -152,7 +152,11 @@ func (k *killer) hold(on bool) error {
 // await waits for a moment, for a while. It answers who halts there, if somebody does, and whether it came.
 func (k *killer) await(ctx context.Context, c card) (halted int, came bool) {
 	part := func(d time.Duration) time.Duration { return d * time.Duration(c.after) / 1000 }
-	limit, cancel := context.WithTimeout(ctx, 15*time.Second)
+	wait := 15 * time.Second
+	if c.point == mergingPoint || c.point == mergedPoint { // who wants it may have to plan and apply first
+		wait *= 3
+	}
+	limit, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	switch c.when {
 	case newborn:

@@ -79,7 +79,7 @@ func (a *actor) work(ctx, here context.Context) error {
 		}
 		wanted := a.wants(mergingPoint) || a.wants(mergedPoint)
 		done, err := a.apply(ctx, pull, branch, how{
-			cancel: !wanted && a.dice.IntN(10) == 0 || a.wants(cancelPoint), merge: wanted || a.dice.IntN(3) == 0, in: in,
+			cancel: !wanted && a.dice.IntN(10) == 0 || a.wants(cancelPoint), merge: wanted || a.dice.IntN(2) == 0, in: in,
 		})
 		if err != nil {
 			return err
@@ -115,6 +115,9 @@ func (w *world) open(ctx context.Context, branch string) (int, error) {
 	return pr.Number, err
 }
 
+// later names what is pushed while its pull request is applied.
+const later = "-later"
+
 // how is what goes with an apply.
 type how struct {
 	cancel, merge bool
@@ -135,7 +138,7 @@ func (a *actor) apply(ctx context.Context, pull int, branch string, how how) (bo
 	}
 	if how.merge && !how.peaceful && a.dice.IntN(8) == 0 { // what is applied is not what is there then
 		pause(ctx, time.Duration(a.dice.IntN(3000))*time.Millisecond)
-		if err := a.push(ctx, branch, a.files(branch+"-later", how.in[:1])); err != nil {
+		if err := a.push(ctx, branch, a.files(branch+later, how.in[:1])); err != nil {
 			return false, err
 		}
 	}

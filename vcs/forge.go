@@ -133,6 +133,28 @@ type Insider interface {
 	Login(ctx context.Context) (string, error)
 }
 
+// Keyholder is a forge that can be asked what the token lacks that it is asked with.
+type Keyholder interface {
+	// Token changes nothing: what a forge does not tell is found by asking for what can't be, such as a comment on a pull request
+	// that nobody has opened. ErrRefused: an application asks, which has permissions.
+	Token(ctx context.Context, repo Repo) (Token, error)
+}
+
+// Token is what a forge says of a token.
+type Token struct {
+	// Lacks are the scopes or permissions that we need in the repository and it has not, by the forge's names. Only what is known
+	// to be missing is among them.
+	Lacks []string
+	// Ends is when it ends by itself; zero for never, or when that is not told.
+	Ends time.Time
+}
+
+// Nowhere is a pull request and a commit that no repository has.
+const (
+	NowherePull   = 1<<31 - 1
+	NowhereCommit = "0000000000000000000000000000000000000001"
+)
+
 // News is what happened in a repository.
 type News struct {
 	// Pulls are the pull requests in which something happened, closed ones too, in no order.

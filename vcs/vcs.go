@@ -3,7 +3,7 @@
 //
 // It knows no forge's dialect; each forge has a package of its own below this one that implements
 // Forge and Hook. What only some forges can do is a small interface of its own (Approver, Folder,
-// Reactor, Cloner, Lister, Merger, Apps), looked for once at start-up.
+// Reactor, Cloner, Lister, Merger, Keyholder, Apps), looked for once at start-up.
 //
 // Start with Event, Pull and Forge.
 package vcs

@@ -312,6 +312,7 @@ func (d *doctor) repository(ctx context.Context, s settings, f client, a account
 		d.bad("Add "+f.Site().Instance+"/"+r.FullName()+" to --repo-allowlist.", "it is not served: no rule of --repo-allowlist is for it")
 	}
 	d.permission(ctx, f, a, r)
+	d.token(ctx, f, a, r)
 	d.clock(ctx, l, r)
 	d.webhook(ctx, s, f, a, r)
 }
@@ -330,6 +331,29 @@ func (d *doctor) permission(ctx context.Context, f client, a account, r vcs.Repo
 		d.bad("Make the account an administrator of the repository.", "%s does not administer the repository, and a Gitea tells only administrators who may command", a.user)
 	default:
 		d.ok("%s may write", a.user)
+	}
+}
+
+// soon is how long before its end a token is told of.
+const soon = 14 * 24 * time.Hour
+
+// token looks at what the token may: that the account may do it in the repository is another thing.
+func (d *doctor) token(ctx context.Context, f client, a account, r vcs.Repo) {
+	k, ok := f.(vcs.Keyholder)
+	if !ok || a.app() { // an App has permissions
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, asked)
+	defer cancel()
+	switch t, err := k.Token(ctx, r); {
+	case err != nil:
+		d.warn(tokenAdvice(a), "what the token may can't be asked for: %v", err)
+	case len(t.Lacks) > 0:
+		d.bad("Make one that has. "+tokenAdvice(a), "the token lacks %s", strings.Join(t.Lacks, " and "))
+	case !t.Ends.IsZero() && time.Until(t.Ends) < soon:
+		d.warn(fmt.Sprintf("Put a new one into --%s-token-file before that: the server reads it anew, and goes on.", a.flags), "the token ends on %s", t.Ends.Format(time.DateOnly))
+	default:
+		d.ok("the token may comment and set statuses")
 	}
 }
 

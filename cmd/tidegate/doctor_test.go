@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tidegate/tidegate/vcs"
 )
 
 // told is what doctor prints.
@@ -114,6 +116,18 @@ func TestDoctorMakesNothing(t *testing.T) {
 	for we, want := range map[int]string{os.Geteuid(): "", os.Geteuid() + 1: "warn"} {
 		if got := told(func(d *doctor) { d.owner(info, we) }); !strings.Contains(got, want) || want == "" && got != "" {
 			t.Errorf("as user %d: %q, want %q", we, got, want)
+		}
+	}
+}
+
+// A token that ends soon is told of before it does.
+func TestDoctorSeesTheEnd(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[time.Duration]string{24 * time.Hour: "warn the token ends on 20", 20 * 24 * time.Hour: "ok the token may comment"} {
+		f := patient{token: vcs.Token{Ends: time.Now().Add(in)}}
+		got := strings.Join(strings.Fields(told(func(d *doctor) { d.token(t.Context(), f, account{flags: "gh"}, vcs.Repo{}) })), " ")
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("in %s: %s, want %s", in, got, want)
 		}
 	}
 }

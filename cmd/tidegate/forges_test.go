@@ -53,12 +53,17 @@ func TestHalfAForge(t *testing.T) {
 }
 
 // patient is a forge on which the account may write, and whose webhooks are elsewhere.
-type patient struct{ client }
+type patient struct {
+	client
+	token vcs.Token
+}
 
 func (patient) Site() vcs.Site { return vcs.Site{Instance: "git.acme.example"} }
 func (patient) Permission(context.Context, vcs.Repo, string) (vcs.Permission, error) {
 	return vcs.WritePermission, nil
 }
+
+func (p patient) Token(context.Context, vcs.Repo) (vcs.Token, error) { return p.token, nil }
 
 func (patient) Webhooks(context.Context, vcs.Repo) ([]vcs.Webhook, error)         { return nil, nil }
 func (patient) SetWebhook(context.Context, vcs.Repo, int64, string, []byte) error { return nil }
@@ -78,6 +83,10 @@ func TestDoctorKnowsForges(t *testing.T) {
 			},
 			"bot does not administer the repository",
 		},
+		"a token that lacks something": {func(d *doctor) {
+			d.token(t.Context(), patient{token: vcs.Token{Lacks: []string{"api"}}}, account{flags: "gitlab"}, vcs.Repo{})
+		}, "the token lacks api"},
+		"a token that does not": {func(d *doctor) { d.token(t.Context(), patient{}, account{flags: "gitlab"}, vcs.Repo{}) }, ""},
 		"no webhook": {func(d *doctor) {
 			d.webhook(t.Context(), settings{url: "https://t.example"}, patient{}, account{flags: "gh"}, vcs.Repo{})
 		}, "no webhook of the repository goes to https://t.example/events"},

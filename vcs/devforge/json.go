@@ -43,8 +43,9 @@ func (f *Forge) userJSON(login string) map[string]any {
 func (f *Forge) ownUserJSON(u *user) map[string]any {
 	own := f.userJSON(u.login)
 	maps.Copy(own, map[string]any{
-		"user_view_type": "public", "name": nil, "company": nil, "blog": nil, "location": nil, "email": nil, "hireable": nil, "bio": nil, "public_repos": 0,
+		"user_view_type": "private", "name": nil, "company": nil, "blog": nil, "location": nil, "email": nil, "hireable": nil, "bio": nil, "public_repos": 0,
 		"public_gists": 0, "followers": 0, "following": 0, "created_at": u.created, "updated_at": u.created,
+		"private_gists": 0, "total_private_repos": 0, "owned_private_repos": 0, "disk_usage": 0, "collaborators": 0, "two_factor_authentication": true,
 	})
 	return own
 }

@@ -181,6 +181,18 @@ func TestNotAdmin(t *testing.T) {
 	if _, err := c.Pull(t.Context(), repo, 1); !errors.Is(err, vcs.ErrRefused) || !strings.Contains(err.Error(), "scope") {
 		t.Errorf("Pull() with too narrow a token: error = %v, want a refusal that says so", err)
 	}
+	// Which scopes it lacks is found out, and nothing is changed for it.
+	w.AddMember(t, owner, "member", "raj", "admin")
+	for scopes, want := range map[string][]string{
+		"read:user": {"write:issue", "write:repository"}, "read:user write:repository read:issue": {"write:issue"},
+		"read:user read:repository write:issue": {"write:repository"}, "all": nil, "read:user write:repository write:issue": nil,
+	} {
+		token := w.Token(t, "raj", strings.Fields(scopes)...)
+		c := w.client(t, gitea.Config{Token: func() (string, error) { return token, nil }})
+		if got, err := c.Token(t.Context(), repo); err != nil || !slices.Equal(got.Lacks, want) {
+			t.Errorf("Token() with %s = %+v, %v, want that it lacks %q", scopes, got, err, want)
+		}
+	}
 }
 
 // TestClone: git takes the credential, and the ref of the pull request is there.

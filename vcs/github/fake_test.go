@@ -73,6 +73,7 @@ func newFake(tb testing.TB) *fake {
 	mux.HandleFunc("POST "+repo+"/issues/comments/{id}/reactions", f.postReaction)
 	mux.HandleFunc("POST "+repo+"/statuses/{sha}", f.postStatus)
 	mux.HandleFunc("GET "+repo+"/collaborators/{user}/permission", f.getPermission)
+	mux.HandleFunc("GET /api/v3/user", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, map[string]any{"login": bot}) })
 	mux.HandleFunc("POST /api/graphql", f.postGraphQL)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusNotFound, message("Not Found")) })
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -254,6 +254,7 @@ func TestContract(t *testing.T) {
 		{name: "reviewers", path: merge + "/reviewers", like: []gl.MergeRequestReviewer{}, recorded: true, at: `/merge_requests/\d+/reviewers$`},
 		{name: "users", path: "/users?username=ana", like: []gl.BasicUser{}, recorded: true, files: []string{"search_users.json", users}},
 		{name: "the account", path: "/user", like: gl.User{}, recorded: true, files: []string{users}},
+		{name: "the token", path: "/personal_access_tokens/self", like: gl.PersonalAccessToken{}, recorded: true, files: []string{"list_personal_access_tokens_single.json", "list_personal_access_tokens_with_user_filter.json"}},
 		{name: "member", path: project + "/members/all/102", like: gl.ProjectMember{}, recorded: true, at: `/projects/\d+/members/all/\d+$`},
 		{name: "project", path: project, like: gl.Project{}, recorded: true, at: `/projects/\d+(/export|/import)?$`},
 		{name: "a new webhook", method: "POST", path: project + "/hooks", body: `{"url":"https://t.example.com"}`, like: gl.ProjectHook{}, recorded: true, at: `/projects/\d+/hooks$`},

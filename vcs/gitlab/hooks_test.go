@@ -3,8 +3,10 @@ package gitlab_test
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -63,5 +65,30 @@ func TestLogin(t *testing.T) {
 		if got, err := client(t, gitlab.Config{HTTP: &ft.Script{Steps: []ft.Step{ft.Reply(http.StatusOK, answer)}}}).Login(t.Context()); err == nil {
 			t.Errorf("Login() of %.40s = %q, want an error", answer, got)
 		}
+	}
+}
+
+// TestTokenLacks: which scopes it has, and until when.
+func TestTokenLacks(t *testing.T) {
+	t.Parallel()
+	s := newStand(t)
+	repo := s.pull(t).Repo
+	ends := time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC)
+	if got, err := s.client.Token(t.Context(), repo); err != nil || len(got.Lacks) > 0 || !got.Ends.Equal(ends) {
+		t.Errorf("Token() = %+v, %v, want one until %s", got, err, ends)
+	}
+	s.Limit(botToken, "read_api", "read_repository")
+	if got, err := s.client.Token(t.Context(), repo); err != nil || !slices.Equal(got.Lacks, []string{"api"}) {
+		t.Errorf("Token() with read_api = %+v, %v, want that it lacks api", got, err)
+	}
+	for answer, ok := range map[string]bool{`{"scopes":["api"],"expires_at":null}`: true, `{"scopes":["api"],"expires_at":"soon"}`: false} {
+		c := client(t, gitlab.Config{HTTP: &ft.Script{Steps: []ft.Step{ft.Reply(http.StatusOK, answer)}}})
+		if got, err := c.Token(t.Context(), somePull().Repo); (err == nil) != ok || !got.Ends.IsZero() {
+			t.Errorf("Token() of %s = %+v, %v", answer, got, err)
+		}
+	}
+	old := client(t, gitlab.Config{HTTP: &ft.Script{Steps: []ft.Step{ft.Reply(http.StatusNotFound, `{"error":"404 Not Found"}`)}}})
+	if got, err := old.Token(t.Context(), somePull().Repo); err != nil || len(got.Lacks) > 0 {
+		t.Errorf("Token() of an old GitLab = %+v, %v, want nothing", got, err)
 	}
 }

@@ -2,6 +2,8 @@ package vcstest
 
 import (
 	"errors"
+	"strings"
+	"time"
 
 	"github.com/tidegate/tidegate/vcs"
 )
@@ -29,6 +31,28 @@ func (s *story) webhooks() {
 		if all, err := h.Webhooks(s.ctx, repo); !errors.Is(err, vcs.ErrNotFound) && !errors.Is(err, vcs.ErrRefused) {
 			s.Errorf("who does not administer the repository sees %d webhooks, %v, want an error that says no", len(all), err)
 		}
+	}
+}
+
+// token asks what the account's may, which is enough, and finds everything as it was.
+func (s *story) token() {
+	k, ok := s.Forge.(vcs.Keyholder)
+	if in, known := s.Forge.(vcs.Insider); ok && known {
+		who, err := in.Login(s.ctx)
+		s.must(err)
+		ok = !strings.HasSuffix(who, "[bot]") // an App has permissions
+	}
+	if !ok {
+		return
+	}
+	before, err := s.Forge.Comments(s.ctx, s.Pull, time.Time{})
+	s.must(err)
+	got, err := k.Token(s.ctx, s.Pull.Repo)
+	if err != nil || len(got.Lacks) > 0 {
+		s.Errorf("the token lacks %q, %v", got.Lacks, err)
+	}
+	if after, err := s.Forge.Comments(s.ctx, s.Pull, time.Time{}); err != nil || len(after) != len(before) {
+		s.Errorf("asking for that has left %d comments, %v, want %d", len(after), err, len(before))
 	}
 }
 

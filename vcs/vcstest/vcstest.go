@@ -110,6 +110,7 @@ func Exercise(t *testing.T, k Kit) {
 		{"react", (*story).react},
 		{"clone", (*story).clone},
 		{"site", (*story).site},
+		{"token", (*story).token},
 		{"webhooks", (*story).webhooks},
 		{"merging", (*story).merging},
 		{"elsewhere", (*story).elsewhere},

@@ -39,6 +39,7 @@ func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v4/user", func(w http.ResponseWriter, r *http.Request) { write(w, http.StatusOK, s.userDocument(who(r))) })
 	mux.HandleFunc("GET /api/v4/users", s.getUsers)
+	mux.HandleFunc("GET /api/v4/personal_access_tokens/self", s.getToken)
 	const project, merge, note = "/projects/{id}", "/projects/{id}/merge_requests/{iid}", "/projects/{id}/merge_requests/{iid}/notes/{note}"
 	for pattern, do := range map[string]func(*call){
 		"GET " + project:                                              (*call).getProject,
@@ -80,6 +81,18 @@ func (s *Server) routes() *http.ServeMux {
 		write(w, http.StatusNotFound, document{"error": "404 Not Found"})
 	})
 	return mux
+}
+
+// getToken tells of the token that is asked with. It ends a year after everything here began.
+func (s *Server) getToken(w http.ResponseWriter, r *http.Request) {
+	scopes, limited := s.scopes[r.Header.Get("Private-Token")]
+	if !limited {
+		scopes = []string{"api"}
+	}
+	write(w, http.StatusOK, document{
+		"id": 1, "name": "tidegate", "revoked": false, "created_at": stamp(s.now), "scopes": scopes, "user_id": who(r).id, "active": true,
+		"expires_at": "2027-03-01",
+	})
 }
 
 // find reads what a path names, and answers that it is not there. Only members see a project.

@@ -32,6 +32,7 @@ type Server struct {
 	last     int64
 	users    []*user
 	tokens   map[string]*user
+	scopes   map[string][]string // of tokens that may not do all
 	groups   map[string]map[int64]int
 	projects []*Project
 	faults   []Fault
@@ -70,7 +71,7 @@ func New(tb testing.TB) *Server {
 	tb.Helper()
 	s := &Server{
 		tb: tb, now: time.Date(2026, 3, 1, 12, 0, 0, 345_000_000, time.UTC), last: 100,
-		tokens: map[string]*user{}, groups: map[string]map[int64]int{}, outboxes: map[int64]*outbox{},
+		tokens: map[string]*user{}, scopes: map[string][]string{}, groups: map[string]map[int64]int{}, outboxes: map[int64]*outbox{},
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.mux = s.routes()
@@ -89,6 +90,13 @@ func (s *Server) AddUser(name, token string) {
 	if token != "" {
 		s.tokens[token] = u
 	}
+}
+
+// Limit gives a token no more than these scopes. Nothing is refused for it; it is told who asks.
+func (s *Server) Limit(token string, scopes ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scopes[token] = scopes
 }
 
 // Block keeps a user from doing anything, and leaves the memberships.

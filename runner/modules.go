@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tidegate/tidegate/runner/gitcredential"
 	"github.com/tidegate/tidegate/runner/terraform"
@@ -20,7 +21,8 @@ func tmpDir(data, job string) string { return filepath.Join(data, "tmp", shortHa
 
 // fetchModules fetches what init would, where there is something to offer for that: the forge's credential, or the operator's ssh agent. It is a
 // process of its own because init can be made to run anything, by the settings of a backend: S3's can name a file with a credential_process, that
-// of Kubernetes a program. `terraform get` knows no backend and starts no provider. It answers the step that failed.
+// of Kubernetes a program. `terraform get` knows no backend and starts no provider. It answers the step that failed. One in which the forge
+// refused a credential that it has another one for now is taken once more.
 func (w *work) fetchModules(ctx context.Context, workspace string) (*step, error) {
 	f := w.job.Forge
 	offers := f != nil && f.Credential != nil
@@ -32,8 +34,9 @@ func (w *work) fetchModules(ctx context.Context, workspace string) (*step, error
 	if err != nil {
 		return nil, err
 	}
+	var renewed atomic.Bool
 	if offers {
-		socket, err := gitcredential.Listen(ctx, w.tmp, *f, w.cfg.Log)
+		socket, err := gitcredential.Listen(ctx, w.tmp, noting(*f, &renewed), w.cfg.Log)
 		if err != nil {
 			return nil, fmt.Errorf("offering terraform get a credential: %w", err)
 		}
@@ -44,11 +47,31 @@ func (w *work) fetchModules(ctx context.Context, workspace string) (*step, error
 		}()
 		env = socket.Env(env, w.cfg.Self)
 	}
-	s, err := w.step(ctx, getStep, env, func(ctx context.Context, c terraform.Command) (terraform.Exit, error) { return c.Get(ctx) })
-	if err != nil || s.failure != nil {
-		return s, err
+	for again := false; ; again = true {
+		s, err := w.step(ctx, getStep, env, func(ctx context.Context, c terraform.Command) (terraform.Exit, error) { return c.Get(ctx) })
+		switch {
+		case err == nil && s.failure == nil:
+			return nil, nil
+		case err != nil || again || ctx.Err() != nil || !renewed.Load():
+			return s, err
+		}
 	}
-	return nil, nil
+}
+
+// noting is the forge that also says when a credential that it refused was replaced.
+func noting(f Forge, renewed *atomic.Bool) Forge {
+	refused := f.Refused
+	if refused == nil {
+		return f
+	}
+	f.Refused = func(ctx context.Context, password string) bool {
+		if !refused(ctx, password) {
+			return false
+		}
+		renewed.Store(true)
+		return true
+	}
+	return f
 }
 
 // getStep is the step that fetches modules.
@@ -65,9 +88,21 @@ func (w *work) doubtsHost(name, log string) bool {
 // wantsCredential reports a step that failed because git was asked by the job's forge who it is, and had nothing to say.
 func (w *work) wantsCredential(name, log string) bool {
 	f := w.job.Forge
-	if !fetches(name) || f == nil || f.Credential != nil {
+	return f != nil && f.Credential == nil && w.saysOfForge(name, log, "could not read Username for '")
+}
+
+// usedBadCredential reports a step that failed because the job's forge did not take the credential that was offered.
+func (w *work) usedBadCredential(name, log string) bool {
+	f := w.job.Forge
+	return f != nil && f.Credential != nil && w.saysOfForge(name, log, "Authentication failed for '")
+}
+
+// saysOfForge reports that git said so of a repository of the job's forge.
+func (w *work) saysOfForge(name, log, words string) bool {
+	u, err := url.Parse(w.job.Forge.URL)
+	if err != nil || !fetches(name) {
 		return false
 	}
-	u, err := url.Parse(f.URL)
-	return err == nil && strings.Contains(strings.Join(strings.Fields(log), " "), "could not read Username for '"+u.Scheme+"://"+u.Host)
+	_, after, found := strings.Cut(strings.Join(strings.Fields(log), " "), words+u.Scheme+"://"+u.Host)
+	return found && after != "" && strings.ContainsAny(after[:1], "/'")
 }

@@ -352,3 +352,53 @@ func TestCredentialNeedsAShortPath(t *testing.T) {
 		t.Error("CanOfferCredential() says another thing than what fits into the address of a socket")
 	}
 }
+
+// TestRefusedCredential: a token that was revoked while modules are fetched is replaced, and they are fetched once more; once. One that
+// can't be replaced is told of.
+func TestRefusedCredential(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		renewed bool
+		next    string // the password after a refusal
+		want    End
+		gets    int
+	}{
+		{"replaced", true, "fresh", Succeeded, 2},
+		{"replaced in vain", true, "revoked", Failed, 2},
+		{"not replaced", false, "revoked", Failed, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, map[string]string{"main.tf": localBackend})
+			s.write(map[string]string{"modules.tf": s.remoteModule()})
+			s.stub("get", `echo get >>"$LEDGER.get"
+answer=$(printf 'protocol=https\nhost=forge.example\n\n' | git credential fill)
+case $answer in *password=revoked*)
+printf '%s\n\n' "$answer" | git credential reject
+printf "Error: Failed to download module\n\nfatal: Authentication failed for 'https://forge.example/acme/m.git/'\n" >&2
+exit 1
+esac`)
+			password := "revoked"
+			s.job.Forge = &Forge{
+				URL:        "https://forge.example/acme/infra.git",
+				Credential: func(context.Context) (string, string, error) { return "tidegate", password, nil },
+				Refused: func(_ context.Context, refused string) bool {
+					if refused != "revoked" {
+						t.Errorf("refused is %q", refused)
+					}
+					password = tt.next
+					return tt.renewed
+				},
+			}
+			result := s.run(s.next("1", Plan))
+			if result.End != tt.want || tt.want == Failed && !strings.Contains(result.Failure.Text, "The forge did not take the credential that terraform was offered") {
+				t.Errorf("the plan = %s, %+v, want %s", result.End, result.Failure, tt.want)
+			}
+			raw, err := os.ReadFile(filepath.Join(s.base, "ledger", "lines.get"))
+			if got := strings.Count(string(raw), "get\n"); err != nil || got != tt.gets {
+				t.Errorf("modules were fetched %d times, %v, want %d", got, err, tt.gets)
+			}
+		})
+	}
+}

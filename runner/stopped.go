@@ -121,6 +121,11 @@ func (w *work) why(name string, exit terraform.Exit, raw string, own *Failure) *
 		failure.Text = "A module is in a private repository of this forge, and terraform has no credential for it. " +
 			"Who runs this server can offer its own (--write-git-creds). Then comment again.\n\n" + own.Text
 		return &failure
+	case own != nil && w.usedBadCredential(name, terraform.Clean(raw)):
+		failure := *own
+		failure.Text = "The forge did not take the credential that terraform was offered for a module: it was revoked, or has ended. " +
+			"Who runs this server can give it another one. Then comment again.\n\n" + own.Text
+		return &failure
 	}
 	return own
 }

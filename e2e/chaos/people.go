@@ -139,7 +139,9 @@ func (a *actor) apply(ctx context.Context, pull int, branch string, how how) (bo
 	if how.merge && !how.peaceful && a.dice.IntN(8) == 0 { // what is applied is not what is there then
 		pause(ctx, time.Duration(a.dice.IntN(3000))*time.Millisecond)
 		if err := a.push(ctx, branch, a.files(branch+later, how.in[:1])); err != nil {
-			return false, err
+			if pr, _ := a.read(ctx, pull); pr.State != "merged" { // then its branch is being deleted
+				return false, err
+			}
 		}
 	}
 	if how.cancel {

@@ -79,7 +79,7 @@ func (c *Client) unmet(ctx context.Context, op string, pull vcs.Pull, needs []ne
 		return nil, false, err
 	}
 	hidden := false
-	if slices.ContainsFunc(needs, func(n need) bool { return !ours(n.name) }) {
+	if slices.ContainsFunc(needs, func(n need) bool { return !c.isOurs(n, ours) }) {
 		if hidden, err = c.checks(ctx, op, pull, all); err != nil {
 			return nil, false, err
 		}
@@ -88,7 +88,7 @@ func (c *Client) unmet(ctx context.Context, op string, pull vcs.Pull, needs []ne
 		state, known := all.state(n)
 		switch {
 		case known && state == vcs.Success:
-		case ours(n.name):
+		case c.isOurs(n, ours):
 			own = true
 		case known && state == vcs.Failure:
 			why = append(why, n.String()+" is required and has failed")
@@ -101,6 +101,11 @@ func (c *Client) unmet(ctx context.Context, op string, pull vcs.Pull, needs []ne
 		}
 	}
 	return why, own, nil
+}
+
+// isOurs reports whether we set what is needed. What must be of another App is not met by a status of ours.
+func (c *Client) isOurs(n need, ours func(string) bool) bool {
+	return ours(n.name) && (n.app <= 0 || c.app != nil && c.app.ID == n.app)
 }
 
 // statuses are those at the head.

@@ -212,6 +212,10 @@ func TestMergeableBlocked(t *testing.T) {
 		"a cancelled check run": {site{branch: protected("ci/lint"), status: statuses(), check: runs("ci/lint", "cancelled")}, inTheWay("`ci/lint` is required and has failed")},
 		"two of a name":         {site{branch: protected("ci/lint"), status: statuses("ci/lint", "success"), check: runs("ci/lint", "failure")}, inTheWay("`ci/lint` is required and has failed")},
 		"two of a name, ours":   {site{branch: protected("ci/lint", "tidegate/apply"), status: statuses("ci/lint", "failure"), check: runs("ci/lint", "success")}, inTheWay("`ci/lint` is required and has failed")},
+		"in our name, but of an App": {
+			site{rules: ruled("required_status_checks", `{"required_status_checks":[{"context":"tidegate/apply","integration_id":15368}]}`), status: statuses("tidegate/apply", "pending"), check: runs()},
+			inTheWay("`tidegate/apply` of the App with the id 15368 is required and has not been reported"),
+		},
 		"second pages": {
 			site{
 				rules: paged(rules, ruled("required_signatures", "null")), rules + "?page=2": ruled("required_status_checks", checking),

@@ -436,8 +436,8 @@ func TestStatusOfResultRefused(t *testing.T) {
 			sent = append(sent, req.URL.Path, string(s.Bodies[i+6]))
 		}
 		want := []string{
-			"/api/v4/projects/7/statuses/" + strings.Repeat("d", 40), `{"state":"pending","name":"x","description":"","ref":"refs/merge-requests/12/merge","pipeline_id":9}`,
-			"/api/v4/projects/7/statuses/" + someSHA, `{"state":"pending","name":"x","description":"","ref":"grow"}`,
+			"/api/v4/projects/7/statuses/" + strings.Repeat("d", 40), `{"state":"pending","name":"x","description":"pending","ref":"refs/merge-requests/12/merge","pipeline_id":9}`,
+			"/api/v4/projects/7/statuses/" + someSHA, `{"state":"pending","name":"x","description":"pending","ref":"grow"}`,
 		}
 		if diff := cmp.Diff(want, sent); diff != "" {
 			t.Errorf("what was sent differs (-want +got):\n%s", diff)

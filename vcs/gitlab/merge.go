@@ -218,7 +218,7 @@ func (c *Client) judgePipeline(ctx context.Context, op string, m merging, ours f
 	for _, s := range all {
 		switch {
 		case !s.bad():
-		case ours(s.Name):
+		case ours(s.Name) && c.hasSet(s):
 			mine = true
 		default:
 			why = append(why, fmt.Sprintf("%s in its pipeline is %s", rest.Quote(s.Name), rest.Quote(s.Status)))
@@ -236,11 +236,19 @@ func (c *Client) judgePipeline(ctx context.Context, op string, m merging, ours f
 
 // pipelineStatus is a job of a pipeline, or a status that was set.
 type pipelineStatus struct {
-	ID           int64  `json:"id"`
-	Name         string `json:"name"`
-	Status       string `json:"status"`
-	AllowFailure bool   `json:"allow_failure"`
-	Pipeline     int64  `json:"pipeline_id"`
+	ID           int64    `json:"id"`
+	Name         string   `json:"name"`
+	Status       string   `json:"status"`
+	Description  string   `json:"description"`
+	AllowFailure bool     `json:"allow_failure"`
+	Pipeline     int64    `json:"pipeline_id"`
+	Author       *rawUser `json:"author"`
+}
+
+// hasSet tells a status that we have set, always with a description, from a job of that name, which has none and is of whoever has brought the
+// pipeline about, and from what somebody else has set. https://docs.gitlab.com/api/commits/#list-the-statuses-of-a-commit
+func (c *Client) hasSet(s pipelineStatus) bool {
+	return s.Description != "" && (c.user == "" || s.Author == nil || strings.EqualFold(s.Author.Username, c.user))
 }
 
 // bad reports whether a pipeline has not succeeded because of it.

@@ -105,11 +105,11 @@ func TestMergeable(t *testing.T) {
 			want:  no("its head has no pipeline, and the project wants one that has succeeded"),
 		},
 		"a pipeline that waits for us": {
-			steps: steps{merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[{"id":1,"name":"build","status":"success","pipeline_id":9},{"id":2,"name":"tidegate/apply","status":"pending","pipeline_id":9}]`)},
+			steps: steps{merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[{"id":1,"name":"build","status":"success","pipeline_id":9},{"id":2,"name":"tidegate/apply","status":"pending","pipeline_id":9,"description":"0 of 1","author":{"username":"Tide-Bot"}}]`)},
 			want:  ready,
 		},
 		"a pipeline that waits for others": {
-			steps: steps{merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[{"id":1,"name":"build","status":"running"},{"id":2,"name":"tidegate/apply","status":"pending"},{"id":3,"name":"lint","status":"created"}]`)},
+			steps: steps{merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[{"id":1,"name":"build","status":"running"},{"id":2,"name":"tidegate/apply","status":"pending","description":"0 of 1"},{"id":3,"name":"lint","status":"created"}]`)},
 			want:  no("`build` in its pipeline is `running`", "`lint` in its pipeline is `created`"),
 		},
 		"a pipeline that failed": {
@@ -117,8 +117,16 @@ func TestMergeable(t *testing.T) {
 			want:  no("`build` in its pipeline is `failed`"),
 		},
 		"a pipeline that failed, and a status in the name of its job": {
-			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(`[{"id":1,"name":"build","status":"failed"},{"id":9,"name":"build","status":"success"},{"id":1,"name":"build","status":"failed"},{"id":2,"name":"tidegate/apply","status":"pending"}]`)},
+			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(`[{"id":1,"name":"build","status":"failed"},{"id":9,"name":"build","status":"success"},{"id":1,"name":"build","status":"failed"},{"id":2,"name":"tidegate/apply","status":"pending","description":"0 of 1"}]`)},
 			want:  no("`build` in its pipeline is `failed`"),
+		},
+		"a pipeline with a job that is named as we are": {
+			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(`[{"id":1,"name":"tidegate/apply","status":"failed","description":null,"author":{"username":"tide-bot"}},{"id":2,"name":"tidegate/apply","status":"pending","description":"0 of 1","author":{"username":"tide-bot"}}]`)},
+			want:  no("`tidegate/apply` in its pipeline is `failed`"),
+		},
+		"a pipeline with what somebody else says in our name": {
+			steps: steps{merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(`[{"id":1,"name":"tidegate/apply","status":"failed","description":"0 of 1","author":{"username":"ana"}}]`)},
+			want:  no("`tidegate/apply` in its pipeline is `failed`"),
 		},
 		"a pipeline of which GitLab thinks still": {
 			steps: steps{merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[{"id":1,"name":"tidegate/apply","status":"success"}]`), is("mergeable")},
@@ -133,7 +141,7 @@ func TestMergeable(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s := &ft.Script{Steps: tt.steps}
-				got, err := client(t, gitlab.Config{HTTP: s}).Mergeable(t.Context(), toMerge(), ours)
+				got, err := client(t, gitlab.Config{HTTP: s, User: "tide-bot"}).Mergeable(t.Context(), toMerge(), ours)
 				if diff := cmp.Diff(tt.want, got); diff != "" || !errors.Is(err, tt.err) {
 					t.Errorf("Mergeable() error = %v, want %v, differs (-want +got):\n%s", err, tt.err, diff)
 				}

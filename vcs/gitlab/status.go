@@ -62,7 +62,7 @@ func (c *Client) SetStatus(ctx context.Context, repo vcs.Repo, sha string, s vcs
 	if !ok {
 		return fmt.Errorf("%s: %q is no state: %w", op, s.State, vcs.ErrRefused)
 	}
-	body := status{State: state, Name: s.Context, Description: rest.CutText(s.Description, descriptionLimit), TargetURL: s.URL}
+	body := status{State: state, Name: s.Context, Description: cmp.Or(rest.CutText(s.Description, descriptionLimit), state), TargetURL: s.URL}
 	to, err := c.target(ctx, op, repo, sha)
 	if err != nil {
 		return err

@@ -166,12 +166,13 @@ func (c *Client) why(r *refusal, pull vcs.Pull) *vcs.NotMergedError {
 		return &vcs.NotMergedError{Reason: "it has conflicts with " + base + ", or the forge is still looking for them", Again: true}
 	case strings.Contains(said, "work in progress"):
 		return &vcs.NotMergedError{Reason: "it is a draft"}
-	case strings.Contains(said, "not allowed to merge"):
+	case strings.Contains(said, "user not allowed to merge"):
 		return &vcs.NotMergedError{Reason: "the account of the token may not merge into " + base}
 	case strings.Contains(said, "allowed merge style"):
 		return &vcs.NotMergedError{Reason: rest.Quote(pull.Repo.FullName()) + " does not allow this method to merge"}
 	}
-	return &vcs.NotMergedError{Reason: fmt.Sprintf("the forge answers %d: %s", r.status, rest.Quote(cmp.Or(c.rest.Clean(r.said), "no reason")))}
+	reason := strings.TrimSuffix(strings.TrimPrefix(r.said, "not allowed to merge [reason: "), "]") // as a Forgejo says it
+	return &vcs.NotMergedError{Reason: fmt.Sprintf("the forge answers %d: %s", r.status, rest.Quote(cmp.Or(c.rest.Clean(reason), "no reason")))}
 }
 
 // style is the forge's name of a method; see vcs.DefaultMethod.

@@ -64,6 +64,7 @@ func TestMergeRefusals(t *testing.T) {
 		"may not":                    {steps: steps{open, says(405, "User not allowed to merge PR"), open}, want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
 		"a method that is off":       {steps: steps{open, says(405, "merge is not allowed an allowed merge style for this repository"), open}, want: &vcs.NotMergedError{Reason: "`acme/infra` does not allow this method to merge"}},
 		"the rules":                  {steps: steps{open, says(405, "Does not have enough approvals"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 405: `Does not have enough approvals`"}},
+		"the rules of a Forgejo":     {steps: steps{open, says(405, "not allowed to merge [reason: Does not have enough approvals]"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 405: `Does not have enough approvals`"}},
 		"no scope":                   {steps: steps{open, says(403, ""), open}, want: &vcs.NotMergedError{Reason: "the forge answers 403: `no reason`"}},
 		"without end":                {steps: steps{open, says(403, strings.Repeat("x`", 5000)), open}, want: &vcs.NotMergedError{Reason: "the forge answers 403: `" + strings.Repeat("x'", 98) + "x…`"}},
 		"archived":                   {steps: steps{open, says(423, "Repository is archived"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 423: `Repository is archived`"}},

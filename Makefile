@@ -10,7 +10,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 LDFLAGS   := -s -w -X main.version=$(VERSION)
 export TIDEGATE_CACHE := $(CACHE)
 
-.PHONY: help build demo test test-tools race e2e e2e-gitea e2e-gitlab chaos fuzz lint fmt check measure-start show-crash soak mutants screenshots docs clean
+.PHONY: help build demo test test-tools race e2e e2e-gitea e2e-forgejo e2e-gitlab chaos fuzz lint fmt check measure-start show-crash soak mutants screenshots docs clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ e2e: test-tools ## Run the stories only. STORY=name runs one
 
 e2e-gitea: test-tools ## Tell the stories on a real Gitea. STORY=name tells one
 	$(GO) test -race -timeout 45m ./e2e -run 'TestStoriesOnGitea/$(or $(STORY),.*)$$' -v
+
+e2e-forgejo: test-tools ## Build a Forgejo, and hold the client of Gitea against it and tell the stories on it. STORY=name tells one
+	./.ci/forgejo
+	TIDEGATE_GITEA=forgejo $(GO) test -race -count 1 ./vcs/gitea
+	TIDEGATE_GITEA=forgejo $(GO) test -race -count 1 -timeout 45m ./e2e -run 'TestStoriesOnGitea/$(or $(STORY),.*)$$' -v
 
 e2e-gitlab: test-tools ## Tell the stories in GitLab's dialect. STORY=name tells one
 	$(GO) test -race -timeout 45m ./e2e -run 'TestStoriesOnGitLab/$(or $(STORY),.*)$$' -v

@@ -1,5 +1,5 @@
 // Package giteatest runs a real Gitea server for tests, on loopback, with a database of its own that is gone
-// afterwards. `.ci/gitea` builds it.
+// afterwards. `.ci/gitea` builds it. With TIDEGATE_GITEA=forgejo in the environment it is the Forgejo that `.ci/forgejo` builds.
 //
 // It knows nothing of vcs: it is the other side.
 //
@@ -8,6 +8,7 @@ package giteatest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,23 +84,24 @@ func Start(ctx context.Context, dir string) (*Server, error) {
 	return s, nil
 }
 
-// built finds the directory that .ci/gitea has written.
+// built finds the directory that .ci/gitea has written, or .ci/forgejo.
 func built() (string, error) {
+	kind := cmp.Or(os.Getenv("TIDEGATE_GITEA"), "gitea")
 	cache := os.Getenv("TIDEGATE_CACHE")
 	for dir := "."; cache == ""; dir = filepath.Join(dir, "..") {
 		if root, err := filepath.Abs(dir); err != nil || root == filepath.Dir(root) {
 			return "", errors.New("no repository around here: set TIDEGATE_CACHE")
 		}
-		if _, err := os.Stat(filepath.Join(dir, ".ci", "gitea")); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, ".ci", kind)); err == nil {
 			cache = filepath.Join(dir, ".cache")
 		}
 	}
-	dir, err := filepath.Abs(filepath.Join(cache, "gitea"))
+	dir, err := filepath.Abs(filepath.Join(cache, kind))
 	if err != nil {
 		return "", err
 	}
 	if _, err := os.Stat(filepath.Join(dir, "made-from")); err != nil {
-		return "", fmt.Errorf("there is no Gitea server to test against (%w): run make test-tools", err)
+		return "", fmt.Errorf("there is no %s server to test against (%w): run make test-tools, or .ci/%s", kind, err, kind)
 	}
 	return dir, nil
 }

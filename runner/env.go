@@ -122,6 +122,7 @@ func (w *work) sandbox() supervisor.Sandbox {
 	if w.job.StateFile != "" {
 		s.ShowRead = append(s.ShowRead, w.job.StateFile)
 	}
+	s.ShowRead = append(s.ShowRead, w.cfg.SSH.show()...)
 	if mirror := w.mirror(); mirror != "" {
 		s.ShowRead = append(s.ShowRead, mirror)
 	}

@@ -267,14 +267,10 @@ func (w *work) command(step string, env []string) (terraform.Command, error) {
 	if w.job.Action != Plan {
 		timeout = w.cfg.ApplyTimeout
 	}
-	sandbox := w.sandbox()
-	if fetches(step) {
-		sandbox.ShowRead = append(sandbox.ShowRead, w.cfg.SSH.show(w.cfg.Data)...)
-	}
 	return terraform.Command{
 		Self: w.cfg.Self, Tool: w.job.Tool, Dir: w.dir,
 		StepDir: filepath.Join(w.job.Dir, fmt.Sprintf("%d-%s", len(steps)+1, step)),
-		Env:     env, Sandbox: sandbox, Grace: w.cfg.Grace, Patient: w.job.Action != Plan, LogLimit: w.cfg.LogLimit,
+		Env:     env, Sandbox: w.sandbox(), Grace: w.cfg.Grace, Patient: w.job.Action != Plan, LogLimit: w.cfg.LogLimit,
 		LockTimeout: w.cfg.LockTimeout, Timeout: timeout, Memory: w.cfg.Memory, OpenFiles: w.cfg.OpenFiles,
 	}, nil
 }

@@ -2,13 +2,19 @@ package runner
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // SSH is how git reaches modules over ssh.
 type SSH struct {
-	// KnownHosts is the absolute path of the file with the keys of hosts. Empty: ssh's own files.
+	// KnownHosts is the absolute path of the file with the keys of hosts; jobs can only read it. Empty: that of the system, which ssh
+	// reads in any case.
 	KnownHosts string
 	// Agent says who is given the agent of the server's environment. The zero value is AgentForModules.
 	Agent AgentUse
@@ -29,13 +35,12 @@ const (
 	sshCommand  = "GIT_SSH_COMMAND="
 	// askingNobody: ssh fails rather than to ask for a password, or whether a host is the right one.
 	askingNobody = "ssh -o BatchMode=yes"
-	// knownOnly takes a host whose key is known, and no other one.
-	knownOnly = askingNobody + " -o StrictHostKeyChecking=yes"
-	// noFile: ssh reads no configuration. It finds the one of its user in the home directory whatever HOME says, and jobs can write it.
-	noFile = "ssh -F /dev/null"
+	// knownOnly takes a host whose key is known, and no other one. ssh finds the files of its user in the home directory whatever HOME says,
+	// and jobs can write there: it reads no configuration, and knows hosts from elsewhere.
+	knownOnly = "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o "
 )
 
-// CheckKnownHosts refuses a path that ssh would read in another way than it is meant.
+// CheckKnownHosts refuses a path that ssh would read in another way than it is meant, and one that a job could lead elsewhere.
 func (s SSH) CheckKnownHosts() error {
 	switch {
 	case s.KnownHosts == "":
@@ -44,13 +49,18 @@ func (s SSH) CheckKnownHosts() error {
 	case strings.ContainsFunc(s.KnownHosts, func(r rune) bool { return r < ' ' || strings.ContainsRune(`"'\%$~`, r) }):
 		return errors.New("the path of the file of known hosts has a character that means something to ssh or to a shell")
 	}
+	for path := s.KnownHosts; path != filepath.Dir(path) && path != "."; path = filepath.Dir(path) {
+		info, err := os.Lstat(path)
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 && unix.Access(filepath.Dir(path), unix.W_OK) == nil {
+			return fmt.Errorf("%s is a link that jobs could replace, as the server could: name what it leads to", path)
+		}
+	}
 	return nil
 }
 
-// show is what of it lies in the data directory, where no job would see it.
-func (s SSH) show(data string) []string {
-	rel, err := filepath.Rel(data, s.KnownHosts)
-	if s.KnownHosts == "" || err != nil || !filepath.IsLocal(rel) {
+// show is what jobs see of it, and can't write.
+func (s SSH) show() []string {
+	if s.KnownHosts == "" {
 		return nil
 	}
 	return []string{s.KnownHosts}
@@ -59,9 +69,9 @@ func (s SSH) show(data string) []string {
 // command is how git calls ssh where modules are fetched.
 func (s SSH) command() string {
 	if s.KnownHosts == "" {
-		return knownOnly
+		return knownOnly + "UserKnownHostsFile=/dev/null"
 	}
-	return knownOnly + ` -o 'UserKnownHostsFile="` + s.KnownHosts + `"'`
+	return knownOnly + `'UserKnownHostsFile="` + s.KnownHosts + `"'`
 }
 
 // known has git speak to known hosts alone. An operator's own GIT_SSH_COMMAND stays.
@@ -74,14 +84,9 @@ func (s SSH) known(env []string) []string {
 	return env
 }
 
-// env is known, by no configuration but ours, with the agent of the server's environment.
+// env is known with the agent of the server's environment.
 func (s SSH) env(env, server []string) []string {
 	env = s.known(env)
-	for i, entry := range env {
-		if entry == sshCommand+s.command() {
-			env[i] = sshCommand + noFile + strings.TrimPrefix(s.command(), "ssh")
-		}
-	}
 	if s.Agent == AgentForAll || s.Agent == AgentForNone {
 		return env
 	}

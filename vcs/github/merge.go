@@ -30,11 +30,14 @@ func (c *Client) Merge(ctx context.Context, pull vcs.Pull, how vcs.Merging) erro
 	if err := usable(op, pull); err != nil {
 		return err
 	}
-	methods, err := c.methods(ctx, op, pull, how.Method)
+	if how.Method != vcs.DefaultMethod && !slices.Contains(c.MergeMethods(), how.Method) {
+		return fmt.Errorf("%s: %q is no way to merge: %w", op, how.Method, vcs.ErrRefused)
+	}
+	rules, err := c.rules(ctx, op, pull)
 	if err != nil {
 		return err
 	}
-	if err := c.mergeBy(ctx, op, pull, methods); err != nil {
+	if err := c.mergeBy(ctx, op, pull, rules, how.Method); err != nil {
 		return err
 	}
 	if how.DeleteBranch {
@@ -52,13 +55,9 @@ func usable(op string, pull vcs.Pull) error {
 }
 
 // methods are the ways of merging to try, one after the other.
-func (c *Client) methods(ctx context.Context, op string, pull vcs.Pull, want vcs.MergeMethod) ([]vcs.MergeMethod, error) {
-	all := c.MergeMethods()
-	if slices.Contains(all, want) {
-		return []vcs.MergeMethod{want}, nil
-	}
+func (c *Client) methods(ctx context.Context, op string, pull vcs.Pull, of rules, want vcs.MergeMethod) ([]vcs.MergeMethod, error) {
 	if want != vcs.DefaultMethod {
-		return nil, fmt.Errorf("%s: %q is no way to merge: %w", op, want, vcs.ErrRefused)
+		return []vcs.MergeMethod{want}, nil
 	}
 	var repo struct {
 		Merge  *bool `json:"allow_merge_commit"`
@@ -68,13 +67,9 @@ func (c *Client) methods(ctx context.Context, op string, pull vcs.Pull, want vcs
 	if err := c.get(ctx, op, c.path(pull.Repo, ""), &repo); err != nil {
 		return nil, err
 	}
-	rules, err := c.rules(ctx, op, pull)
-	if err != nil {
-		return nil, err
-	}
 	told := map[vcs.MergeMethod]*bool{vcs.MergeCommit: repo.Merge, vcs.MergeRebase: repo.Rebase, vcs.MergeSquash: repo.Squash}
-	all = slices.DeleteFunc(all, func(m vcs.MergeMethod) bool { // who may not write is not told
-		return told[m] != nil && !*told[m] || !rules.allow(m)
+	all := slices.DeleteFunc(c.MergeMethods(), func(m vcs.MergeMethod) bool { // who may not write is not told
+		return told[m] != nil && !*told[m] || !of.allow(m)
 	})
 	if len(all) == 0 {
 		return nil, &vcs.NotMergedError{Reason: fmt.Sprintf("the rules for %s allow no way of merging that the repository allows", rest.Quote(pull.Base.Ref))}
@@ -84,7 +79,21 @@ func (c *Client) methods(ctx context.Context, op string, pull vcs.Pull, want vcs
 
 // mergeBy merges by the first of the methods that is taken. That one is not taken may be told by the refusal alone: the
 // rules of a branch's protection are for administrators to read.
-func (c *Client) mergeBy(ctx context.Context, op string, pull vcs.Pull, methods []vcs.MergeMethod) error {
+func (c *Client) mergeBy(ctx context.Context, op string, pull vcs.Pull, of rules, want vcs.MergeMethod) error {
+	if of.has("merge_queue") { // an account that may pass it by would be let through
+		_, now, err := c.look(ctx, op, pull.Repo, pull.Number)
+		if err != nil || now.State == vcs.Merged && now.Head.SHA == pull.Head.SHA {
+			return err
+		}
+		if why := rest.StandsStill(now, pull); why != nil {
+			return why
+		}
+		return &vcs.NotMergedError{Reason: byQueue(now)}
+	}
+	methods, err := c.methods(ctx, op, pull, of, want)
+	if err != nil {
+		return err
+	}
 	for i, method := range methods {
 		said, err := c.mergeOnce(ctx, op, pull, method)
 		if said == nil {
@@ -145,7 +154,7 @@ func (c *Client) whyNot(ctx context.Context, op string, pull vcs.Pull, said *gh.
 	case now.Draft:
 		no.Reason = isDraft
 	case strings.Contains(words, "through the merge queue"):
-		no.Reason = fmt.Sprintf("%s is merged by its merge queue: add the pull request to the queue on its page", rest.Quote(now.Base.Ref))
+		no.Reason = byQueue(now)
 	case strings.HasPrefix(words, "base branch was modified"), strings.HasPrefix(words, "merge already in progress"):
 		no.Again = true
 	case raw.Mergeable != nil && !raw.GetMergeable():
@@ -159,6 +168,10 @@ func (c *Client) whyNot(ctx context.Context, op string, pull vcs.Pull, said *gh.
 		no.Reason = "the account may not merge here; " + no.Reason
 	}
 	return no
+}
+
+func byQueue(p vcs.Pull) string {
+	return fmt.Sprintf("%s is merged by its merge queue: add the pull request to the queue on its page", rest.Quote(p.Base.Ref))
 }
 
 // isNotMergeable: GitHub says so of conflicts, and while it has not looked for them.

@@ -55,8 +55,24 @@ func says(status int, words string) forgetest.Step {
 	return forgetest.Reply(status, text(map[string]any{"message": words, "documentation_url": "https://docs.github.com/rest"}))
 }
 
-// merge merges ripePull, in fake time, and answers what was asked.
+const rulesOfMain = "GET /rules/branches/main?page=1&per_page=100"
+
+// merge merges ripePull, in fake time, and answers what was asked. Where a method is asked for, the branch's rules, of which
+// there are none then, are not among the steps and not among what was asked.
 func merge(t *testing.T, how vcs.Merging, steps ...forgetest.Step) (asked []string, err error) {
+	t.Helper()
+	if how.Method != vcs.DefaultMethod && how.Method != "octopus" {
+		asked, err = mergeByRules(t, how, append([]forgetest.Step{forgetest.Reply(http.StatusOK, `[]`)}, steps...)...)
+		if len(asked) == 0 || asked[0] != rulesOfMain {
+			t.Fatalf("asked %q, want the rules of the branch first", asked)
+		}
+		return asked[1:], err
+	}
+	return mergeByRules(t, how, steps...)
+}
+
+// mergeByRules is merge with all that is asked among the steps.
+func mergeByRules(t *testing.T, how vcs.Merging, steps ...forgetest.Step) (asked []string, err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &forgetest.Script{Steps: steps}
@@ -162,7 +178,7 @@ func TestMergeDoubts(t *testing.T) {
 // TestMergeMethod: without a method it is the first that the repository and the rules of the branch allow.
 func TestMergeMethod(t *testing.T) {
 	t.Parallel()
-	const repo, ruling = "GET ", "GET /rules/branches/main?page=1&per_page=100"
+	const repo = "GET"
 	done := forgetest.Reply(http.StatusOK, `{"merged":true}`)
 	flags := func(merge, rebase, squash bool) forgetest.Step {
 		return forgetest.Reply(http.StatusOK, fmt.Sprintf(`{"allow_merge_commit":%v,"allow_rebase_merge":%v,"allow_squash_merge":%v}`, merge, rebase, squash))
@@ -173,28 +189,28 @@ func TestMergeMethod(t *testing.T) {
 		want  []string
 		text  string
 	}{
-		"all":     {[]forgetest.Step{flags(true, true, true), none, done}, []string{"merge"}, ""},
-		"two":     {[]forgetest.Step{flags(false, true, true), none, done}, []string{"rebase"}, ""},
-		"one":     {[]forgetest.Step{flags(false, false, true), none, done}, []string{"squash"}, ""},
-		"untold":  {[]forgetest.Step{forgetest.Reply(http.StatusOK, `{}`), none, done}, []string{"merge"}, ""},
-		"ruled":   {[]forgetest.Step{flags(true, true, true), forgetest.Reply(http.StatusOK, `[{"type":"pull_request","parameters":{"allowed_merge_methods":["squash"]}}]`), done}, []string{"squash"}, ""},
-		"a line":  {[]forgetest.Step{flags(true, true, true), forgetest.Reply(http.StatusOK, `[{"type":"required_linear_history"}]`), done}, []string{"rebase"}, ""},
-		"neither": {[]forgetest.Step{flags(true, false, false), forgetest.Reply(http.StatusOK, `[{"type":"required_linear_history"}]`)}, nil, "the rules for `main` allow no way of merging"},
-		"old":     {[]forgetest.Step{flags(true, true, true), says(http.StatusNotFound, "Not Found"), done}, []string{"merge"}, ""},
+		"all":     {[]forgetest.Step{none, flags(true, true, true), done}, []string{"merge"}, ""},
+		"two":     {[]forgetest.Step{none, flags(false, true, true), done}, []string{"rebase"}, ""},
+		"one":     {[]forgetest.Step{none, flags(false, false, true), done}, []string{"squash"}, ""},
+		"untold":  {[]forgetest.Step{none, forgetest.Reply(http.StatusOK, `{}`), done}, []string{"merge"}, ""},
+		"ruled":   {[]forgetest.Step{forgetest.Reply(http.StatusOK, `[{"type":"pull_request","parameters":{"allowed_merge_methods":["squash"]}}]`), flags(true, true, true), done}, []string{"squash"}, ""},
+		"a line":  {[]forgetest.Step{forgetest.Reply(http.StatusOK, `[{"type":"required_linear_history"}]`), flags(true, true, true), done}, []string{"rebase"}, ""},
+		"neither": {[]forgetest.Step{forgetest.Reply(http.StatusOK, `[{"type":"required_linear_history"}]`), flags(true, false, false)}, nil, "the rules for `main` allow no way of merging"},
+		"old":     {[]forgetest.Step{says(http.StatusNotFound, "Not Found"), flags(true, true, true), done}, []string{"merge"}, ""},
 		"a plan without": {
-			[]forgetest.Step{flags(true, true, true), says(http.StatusForbidden, "Upgrade to GitHub Pro to enable this feature."), done},
+			[]forgetest.Step{says(http.StatusForbidden, "Upgrade to GitHub Pro to enable this feature."), flags(true, true, true), done},
 			[]string{"merge"},
 			"",
 		},
-		"unreadable": {[]forgetest.Step{flags(true, true, true), forgetest.Reply(http.StatusOK, `[{"type":"pull_request","parameters":7}]`)}, nil, "a rule of main"},
+		"unreadable": {[]forgetest.Step{forgetest.Reply(http.StatusOK, `[{"type":"pull_request","parameters":7}]`)}, nil, "a rule of main"},
 		"protected": {
-			[]forgetest.Step{flags(true, true, true), none, says(http.StatusMethodNotAllowed, "This branch must not contain merge commits."), done},
+			[]forgetest.Step{none, flags(true, true, true), says(http.StatusMethodNotAllowed, "This branch must not contain merge commits."), done},
 			[]string{"merge", "rebase"},
 			"",
 		},
 		"untold, and not allowed": {
 			[]forgetest.Step{
-				forgetest.Reply(http.StatusOK, `{}`), none, says(http.StatusMethodNotAllowed, "Merge commits are not allowed on this repository."),
+				none, forgetest.Reply(http.StatusOK, `{}`), says(http.StatusMethodNotAllowed, "Merge commits are not allowed on this repository."),
 				says(http.StatusMethodNotAllowed, "Rebase merges are not allowed on this repository."),
 				says(http.StatusMethodNotAllowed, "Squash merges are not allowed on this repository."), told(nil),
 			}, []string{"merge", "rebase", "squash"}, "Squash merges are not allowed on this repository",
@@ -206,7 +222,7 @@ func TestMergeMethod(t *testing.T) {
 			if (err != nil) != (tt.text != "") || err != nil && !strings.Contains(err.Error(), tt.text) {
 				t.Errorf("Merge() = %v, want %q", err, tt.text)
 			}
-			want := []string{strings.TrimSpace(repo), ruling}
+			want := []string{rulesOfMain, repo}[:min(2, len(tt.steps))]
 			for _, m := range tt.want {
 				want = append(want, putting(m))
 			}
@@ -214,6 +230,30 @@ func TestMergeMethod(t *testing.T) {
 				t.Errorf("asked (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestMergeQueue: an account that may pass a merge queue by would be let through, and does not ask.
+func TestMergeQueue(t *testing.T) {
+	t.Parallel()
+	queue := forgetest.Reply(http.StatusOK, `[{"type":"merge_queue","parameters":{}}]`)
+	const byQueue = "`main` is merged by its merge queue: add the pull request to the queue on its page"
+	for name, tt := range map[string]struct {
+		pull map[string]any
+		want *vcs.NotMergedError
+	}{
+		"open":    {nil, &vcs.NotMergedError{Reason: byQueue}},
+		"merged":  {map[string]any{"merged": true, "state": "closed"}, nil},
+		"closed":  {map[string]any{"state": "closed"}, &vcs.NotMergedError{Reason: "it is closed"}},
+		"another": {map[string]any{"head": map[string]any{"ref": "grow", "sha": sha("other")}}, &vcs.NotMergedError{Reason: "its head is not " + sha("head")[:7] + " any more", Moved: true}},
+	} {
+		for _, method := range []vcs.MergeMethod{vcs.DefaultMethod, vcs.MergeSquash} {
+			t.Run(name+" "+string(method), func(t *testing.T) {
+				t.Parallel()
+				_, err := mergeByRules(t, vcs.Merging{Method: method}, queue, told(tt.pull))
+				forgetest.CheckMerge(t, err, tt.want, nil)
+			})
+		}
 	}
 }
 
@@ -255,7 +295,7 @@ func TestMergeTidies(t *testing.T) {
 func TestMergeTidiesInTime(t *testing.T) {
 	t.Parallel()
 	forgetest.InTime(t, 30*time.Second, func(ctx context.Context) error {
-		s := &forgetest.Script{Steps: append([]forgetest.Step{forgetest.Reply(http.StatusOK, `{"merged":true}`)}, forgetest.Times(99, forgetest.Reply(http.StatusBadGateway, ""))...)}
+		s := &forgetest.Script{Steps: append([]forgetest.Step{forgetest.Reply(http.StatusOK, `[]`), forgetest.Reply(http.StatusOK, `{"merged":true}`)}, forgetest.Times(99, forgetest.Reply(http.StatusBadGateway, ""))...)}
 		return client(t, github.Config{HTTP: s}).Merge(ctx, ripePull(), vcs.Merging{Method: vcs.MergeCommit, DeleteBranch: true})
 	})
 }

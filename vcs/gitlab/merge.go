@@ -16,6 +16,9 @@ import (
 	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
 
+// isAtWork is said of a merge request that is being merged.
+const isAtWork = "the forge is at work on it"
+
 // merging is a merge request with what is told only of a single one.
 type merging struct {
 	mergeRequest
@@ -117,6 +120,8 @@ func (c *Client) judgeMerge(ctx context.Context, op string, m merging, now, read
 	switch {
 	case now.State == vcs.Merged:
 		return no("it is merged already")
+	case m.State == "locked":
+		return vcs.Mergeable{State: vcs.MergeUnknown, Why: []string{isAtWork}}, nil
 	case m.mayNot():
 		return no("the account of the token may not merge into " + rest.Quote(m.TargetBranch))
 	case isChecking(status):
@@ -396,7 +401,7 @@ func (c *Client) whyNot(ctx context.Context, op string, m merging, said *gl.Erro
 	case code == http.StatusConflict && isAnotherHead(said):
 		no.Reason, no.Moved = "its head has moved", true
 	case code == http.StatusConflict, m.State == "locked":
-		no.Reason, no.Again = "the forge is at work on it", true
+		no.Reason, no.Again = isAtWork, true
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		no.Reason = "the account of the token may not merge into " + base
 	case isChecking(status):

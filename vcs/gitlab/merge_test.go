@@ -78,8 +78,12 @@ func TestMergeable(t *testing.T) {
 		"not ours":         {steps: steps{merging(t, "iid", 13)}, err: vcs.ErrUnusable},
 		"closed":           {steps: steps{merging(t, status, "not_open", "state", "closed")}, want: no("it is closed")},
 		"merged":           {steps: steps{merging(t, status, "not_open", "state", "merged")}, want: no("it is merged already")},
-		"moved":            {steps: steps{merging(t, status, "mergeable", "sha", strings.Repeat("c", 40))}, want: no("its head is not aaaaaaa any more")},
-		"who may not":      {steps: steps{merging(t, status, "mergeable", "user", map[string]any{"can_merge": false})}, want: no("the account of the token may not merge into `main`")},
+		"being merged":     {steps: ft.Times(8, merging(t, status, "not_open", "state", "locked")), want: unknown("the forge is at work on it")},
+		"being merged, merged": {
+			steps: steps{merging(t, status, "not_open", "state", "locked"), merging(t, status, "not_open", "state", "merged")}, want: no("it is merged already"),
+		},
+		"moved":       {steps: steps{merging(t, status, "mergeable", "sha", strings.Repeat("c", 40))}, want: no("its head is not aaaaaaa any more")},
+		"who may not": {steps: steps{merging(t, status, "mergeable", "user", map[string]any{"can_merge": false})}, want: no("the account of the token may not merge into `main`")},
 
 		"older: ready":     {steps: steps{merging(t)}, want: ready},
 		"older: unchecked": {steps: steps{merging(t, "merge_status", "cannot_be_merged_recheck"), merging(t)}, want: ready},

@@ -27,6 +27,11 @@ func (s *Server) Replay(ctx context.Context, user, page string) (int, error) {
 			return "", err
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		for _, c := range jar.Cookies(req.URL) {
+			if c.Name == "_csrf" { // as a Forgejo wants it
+				req.Header.Set("X-Csrf-Token", c.Value)
+			}
+		}
 		resp, err := (&http.Client{Jar: jar}).Do(req)
 		if err != nil {
 			return "", err

@@ -66,13 +66,15 @@ type grafter struct {
 	kept map[string]string
 	// home is how long the forge may still take, elsewhere all other servers.
 	home, elsewhere time.Duration
+	// most is how much may come for one submodule, in bytes.
+	most int64
 	// left are how many submodules, room how many bytes of listings, one tree may still have.
 	left, room int
 }
 
 func (m *mirror) grafter(ctx context.Context, repo Repo, pull int) (*grafter, error) {
 	kept, err := m.refs(ctx, refPrefix(pull)+"sub/")
-	return &grafter{mirror: m, repo: repo, pull: pull, kept: kept, home: longestHome, elsewhere: longestElsewhere}, err
+	return &grafter{mirror: m, repo: repo, pull: pull, kept: kept, home: longestHome, elsewhere: longestElsewhere, most: mostModule}, err
 }
 
 // graft answers the tree of a commit or tree with the files of its submodules, at the commits that are recorded, and of theirs. What is
@@ -311,8 +313,15 @@ func (g *grafter) bring(ctx context.Context, from, id, dir string) error {
 	began := time.Now()
 	defer func() { *left -= time.Since(began) }()
 	defer time.AfterFunc(*left, func() { cancel(over) }).Stop()
-	defer watchSize(dir, mostModule, func() { cancel(fmt.Errorf("more than %d MiB came: %w", mostModule>>20, ErrTooLarge)) })()
-	return g.mirror.fetchBy(ctx, g.mirror.apart, repo, dir, []string{"+" + id + ":refs/tidegate/module"})
+	large := fmt.Errorf("more than %d MiB came: %w", g.most>>20, ErrTooLarge)
+	defer watchSize(dir, g.most, func() { cancel(large) })()
+	if err := g.mirror.fetchBy(ctx, g.mirror.apart, repo, dir, []string{"+" + id + ":refs/tidegate/module"}); err != nil {
+		return err
+	}
+	if sizeOf(dir) > g.most {
+		return large
+	}
+	return nil
 }
 
 // watchSize calls over when the files below a directory are more than most bytes. end must be called.

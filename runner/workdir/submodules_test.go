@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -304,7 +306,8 @@ func TestStrangersHoldNobodyUp(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Merge() that was ended = %v", err)
 	}
-	checkTimeIsOver(t, s, repo, src, func(g *grafter) { g.elsewhere = 0 }, "other than the forge")
+	checkOver(t, s, repo, src, func(g *grafter) { g.elsewhere = 0 }, "other than the forge have 2m0s for the submodules of a merge, and that is over")
+	checkOver(t, s, repo, src, func(g *grafter) { g.elsewhere, g.most = time.Hour, 1 }, "more than 0 MiB came")
 }
 
 // TestTheForgeHasItsTime: a submodule of the forge's own that comes to no end is left, too.
@@ -316,11 +319,12 @@ func TestTheForgeHasItsTime(t *testing.T) {
 	src.module(t, "m", "../other.git", at)
 	src.pull(t, 7)
 	s, repo := submoduleStore(t), serveGit(t, map[string]*source{"/acme/infra.git": src, "/acme/other.git": other}).repo(testPassword)
-	checkTimeIsOver(t, s, repo, src, func(g *grafter) { g.home = 0 }, "the forge has")
+	checkOver(t, s, repo, src, func(g *grafter) { g.home = 0 }, "the forge has 10m0s for the submodules of a merge, and that is over")
+	checkOver(t, s, repo, src, func(g *grafter) { g.most = 1 }, "more than 0 MiB came")
 }
 
-// checkTimeIsOver grafts the submodules of HEAD with no time left.
-func checkTimeIsOver(t *testing.T, s *Store, repo Repo, src *source, spend func(*grafter), want string) {
+// checkOver grafts the submodules of HEAD where that may cost little.
+func checkOver(t *testing.T, s *Store, repo Repo, src *source, spare func(*grafter), want string) {
 	t.Helper()
 	m, err := s.mirror(t.Context(), repo)
 	if err != nil {
@@ -333,10 +337,10 @@ func checkTimeIsOver(t *testing.T, s *Store, repo Repo, src *source, spend func(
 	if err != nil {
 		t.Fatal(err)
 	}
-	spend(g)
+	spare(g)
 	_, err = g.graft(t.Context(), src.git(t, "rev-parse", "HEAD"))
-	if refused, ok := errors.AsType[*SubmoduleError](err); !ok || !strings.Contains(refused.Said(), want) || !strings.Contains(refused.Said(), "that is over") {
-		t.Errorf("graft() without time = %v, want a *SubmoduleError with %q", err, want)
+	if refused, ok := errors.AsType[*SubmoduleError](err); !ok || !strings.Contains(refused.Said(), want) {
+		t.Errorf("graft() = %v, want a *SubmoduleError with %q", err, want)
 	}
 }
 
@@ -369,17 +373,27 @@ func TestStrangersWords(t *testing.T) {
 	}
 }
 
-// TestMuchComes: what comes for a submodule is ended when it is too much.
+// TestMuchComes: what comes for a submodule is ended when it is too much, and not before.
 func TestMuchComes(t *testing.T) {
 	t.Parallel()
-	dir, over := t.TempDir(), make(chan struct{})
-	defer watchSize(dir, 3, func() { close(over) })()
-	writeFile(t, filepath.Join(dir, "a"), "12")
-	if err := os.Mkdir(filepath.Join(dir, "b"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, filepath.Join(dir, "b", "c"), "34")
-	<-over
+	synctest.Test(t, func(t *testing.T) {
+		dir, over := t.TempDir(), false
+		defer watchSize(dir, 4, func() { over = true })()
+		if err := os.Mkdir(filepath.Join(dir, "b"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []struct {
+			file, text string
+			want       bool
+		}{{"a", "12", false}, {"b/c", "34", false}, {"b/d", "5", true}} {
+			writeFile(t, filepath.Join(dir, step.file), step.text)
+			<-time.After(2 * sizeWatch)
+			synctest.Wait()
+			if over != step.want {
+				t.Errorf("with %s it is over: %v, want %v", step.file, over, step.want)
+			}
+		}
+	})
 }
 
 // TestModuleSections: of two sections with one path the last counts, as for git.

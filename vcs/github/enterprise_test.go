@@ -76,13 +76,13 @@ func (p *tunnel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer func() { _ = out.Close() }()
 	w.WriteHeader(http.StatusOK)
-	in, _, err := http.NewResponseController(w).Hijack()
+	in, read, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	defer func() { _ = in.Close() }()
 	go func() {
-		_, _ = io.Copy(out, in)
+		_, _ = io.Copy(out, read) // what came at once is not in the connection any more
 		_ = out.(*net.TCPConn).CloseWrite()
 	}()
 	_, _ = io.Copy(in, out)

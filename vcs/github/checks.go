@@ -181,9 +181,6 @@ func stateOf(s string) vcs.StatusState {
 
 // behind reports whether the base has commits that the head does not have.
 func (c *Client) behind(ctx context.Context, op string, pull vcs.Pull, base branch) (bool, error) {
-	if !rest.IsSHA(base.Commit.SHA) {
-		return false, nil
-	}
 	var got struct {
 		By int `json:"behind_by"`
 	}

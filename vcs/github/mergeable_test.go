@@ -121,7 +121,10 @@ func TestMergeableBlocked(t *testing.T) {
 		return forgetest.Reply(http.StatusOK, text(map[string]any{"check_runs": all}))
 	}
 	protected := func(contexts ...string) forgetest.Step {
-		return forgetest.Reply(http.StatusOK, text(map[string]any{"protected": true, "protection": map[string]any{"required_status_checks": map[string]any{"contexts": contexts}}}))
+		return forgetest.Reply(http.StatusOK, text(map[string]any{
+			"commit": map[string]any{"sha": sha("base")}, "protected": true,
+			"protection": map[string]any{"required_status_checks": map[string]any{"contexts": contexts}},
+		}))
 	}
 	ruled := func(kind, parameters string) forgetest.Step {
 		return forgetest.Reply(http.StatusOK, fmt.Sprintf(`[{"type":%q,"parameters":%s}]`, kind, parameters))
@@ -276,6 +279,21 @@ func TestMergeableBlocked(t *testing.T) {
 					t.Errorf("Mergeable() (-want +got):\n%s", diff)
 				}
 			})
+		})
+	}
+}
+
+// TestMergeableUntold: where the forge does not say what the base requires, it must not seem to be nothing.
+func TestMergeableUntold(t *testing.T) {
+	t.Parallel()
+	blocked := told(map[string]any{"mergeable_state": "blocked"})
+	for want, all := range map[string]site{
+		"no branch": {"/pulls/12": blocked, "/branches/main": forgetest.Reply(http.StatusOK, `{}`)},
+		"is empty":  {"/pulls/12": blocked, "/branches/main": forgetest.Reply(http.StatusOK, ``)},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			_, err := client(t, github.Config{HTTP: all}).Mergeable(t.Context(), ripePull(), ours)
+			forgetest.CheckError(t, err, nil, want)
 		})
 	}
 }

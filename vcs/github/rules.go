@@ -13,6 +13,7 @@ import (
 	gh "github.com/google/go-github/v60/github"
 
 	"github.com/tidegate/tidegate/vcs"
+	"github.com/tidegate/tidegate/vcs/internal/rest"
 )
 
 // branch is what everybody who may read is told of a branch.
@@ -37,8 +38,13 @@ type requiredCheck struct {
 
 func (c *Client) branch(ctx context.Context, op string, repo vcs.Repo, name string) (branch, error) {
 	var got branch
-	err := c.get(ctx, op, c.path(repo, "branches", name), &got)
-	return got, err
+	if err := c.get(ctx, op, c.path(repo, "branches", name), &got); err != nil {
+		return branch{}, err
+	}
+	if !rest.IsSHA(got.Commit.SHA) { // what it requires would seem to be nothing
+		return branch{}, fmt.Errorf("%s: the forge's answer is no branch", op)
+	}
+	return got, nil
 }
 
 // rules are what rulesets ask of a branch.

@@ -1,9 +1,12 @@
 package rest
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -84,7 +87,25 @@ func (s *sender) roundTrip(req *http.Request) (*http.Response, error) {
 	// Whoever prints the answer's request prints one without the token.
 	resp.Request = req
 	resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	if req.Method == http.MethodGet && resp.StatusCode == http.StatusOK && saysNothing(resp) {
+		_ = resp.Body.Close()
+		return nil, errors.New("the answer (200) is empty")
+	}
 	return resp, nil
+}
+
+// saysNothing reports whether all that a body has is space, or JSON's null. Nothing that is asked for is answered so, and
+// the forges' libraries take it for a list without entries.
+func saysNothing(resp *http.Response) bool {
+	const some = 16
+	body := bufio.NewReader(resp.Body)
+	begin, err := body.Peek(some)
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{body, resp.Body}
+	said := string(bytes.TrimSpace(begin))
+	return errors.Is(err, io.EOF) && (said == "" || said == "null")
 }
 
 // read reads the token, and checks that it can be one. Its error is an *unsentError.

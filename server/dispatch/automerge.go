@@ -109,10 +109,23 @@ func (e *Engine) incomplete(ctx context.Context, s scene, st stage, all []standi
 			return "", err
 		}
 		if r != nil {
-			return quoted(s.pull.Base.Ref) + " has moved on in what " + quoted(label(one.project)) + " is made from, so that what was applied is not what would be merged; plan it again", nil
+			return e.movedUnder(ctx, s, st, *one.plan)
 		}
 	}
 	return "", nil
+}
+
+// movedUnder is why what a plan was made from is not what would be merged.
+func (e *Engine) movedUnder(ctx context.Context, s scene, st stage, plan journal.Plan) (string, error) {
+	run, ok, err := e.Journal.Run(ctx, plan.Run)
+	if err != nil {
+		return "", err
+	}
+	name := quoted(label(plan.Project))
+	if ok && run.Head != st.merge.Head {
+		return "commits that change what " + name + " is made from were pushed after it was planned; plan it again", nil
+	}
+	return quoted(s.pull.Base.Ref) + " has moved on in what " + name + " is made from, so that what was applied is not what would be merged; plan it again", nil
 }
 
 // unknownMethod: a forge is not asked for what it can't do.

@@ -173,6 +173,9 @@ func TestAnApplyMergesWhatIsApplied(t *testing.T) {
 		"a draft":                  {change: func(_ *Engine, f *mergingForge, _ remote) { f.now.Draft = true }, want: "Why: it is a draft."},
 		"base moved elsewhere":     {change: func(_ *Engine, _ *mergingForge, r remote) { r.onMain("README.md") }, merges: 1, want: isMerged, without: notMerged},
 		"base moved under it":      {change: func(_ *Engine, _ *mergingForge, r remote) { r.onMain("network/more.tf") }, want: "This is not merged by itself: `main` has moved on in what `network` is made from", without: isMerged},
+		"pushed and not planned": {change: func(_ *Engine, f *mergingForge, r remote) {
+			*f.now = r.head(1, map[string]string{"network/main.tf": "# a change\n", "network/more.tf": "# and one more\n"})
+		}, want: "This is not merged by itself: commits that change what `network` is made from were pushed after it was planned; plan it again", without: isMerged},
 		"a method, and no merging": {ask: "apply --auto-merge-method squash", change: func(e *Engine, _ *mergingForge, _ remote) { e.Options.Automerge = false }, want: "not merged by itself: neither `--automerge` nor", without: isMerged},
 		"not autoplanned": {files: map[string]string{
 			"dns/main.tf": "# a change\n", "tidegate.yaml": "version: 3\nprojects:\n- dir: network\n- dir: dns\n  autoplan: {enabled: false}\n",

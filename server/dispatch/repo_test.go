@@ -234,7 +234,7 @@ func (e *Engine) ready(t *testing.T, p vcs.Pull) {
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "plan")
 	must(t, os.WriteFile(file, nil, 0o600))
-	r := journal.Run{ID: e.Journal.NewRunID(), Pull: p.ID(), Command: cmdPlan, State: journal.RunDone, Started: time.Now()}
+	r := journal.Run{ID: e.Journal.NewRunID(), Pull: p.ID(), Command: cmdPlan, Head: p.Head.SHA, State: journal.RunDone, Started: time.Now()}
 	j := journal.Job{Run: r.ID, N: 1, State: journal.JobDone, PlanID: r.ID + "/1", Job: runner.Job{Project: network()}}
 	must(t, e.Journal.CreateRun(ctx, r, []journal.Job{j}))
 	must(t, e.Journal.PutPlan(ctx, journal.Plan{

@@ -121,9 +121,10 @@ func (s *settings) checkAccounts(all []account, listed bool, bad *problems) {
 	if len(s.accounts) == 0 {
 		bad.add("no forge is configured: --gh-user, --gh-token-file and --gh-webhook-secret-file are for GitHub, the same with --gitlab- and --gitea- for GitLab, Gitea and Forgejo")
 	}
-	served := map[string]string{}
+	served, signed := map[string]string{}, map[string]string{}
 	for _, a := range s.accounts {
 		s.checkAccount(a, bad)
+		a.checkOwnSecret(signed, bad)
 		if !a.checkAPIURL(bad) || !a.checkPageSize(bad) {
 			continue
 		}
@@ -177,6 +178,19 @@ func (s *settings) checkAccount(a account, bad *problems) {
 	}
 	if !a.secret.set() && !s.polls {
 		bad.add("--%s-webhook-secret or --%[1]s-webhook-secret-file: without it anybody could send webhooks", a.flags)
+	}
+}
+
+// checkOwnSecret refuses a secret that another forge has: GitLab sends it along with every delivery, so that who gets one
+// could sign as the other. of has the forges of the secrets that were seen.
+func (a account) checkOwnSecret(of map[string]string, bad *problems) {
+	all, _ := a.secret.all() // that it can't be read is told elsewhere
+	for _, value := range all {
+		if other := of[value]; other != "" && other != a.forge {
+			bad.add("--%s-webhook-secret[-file]: %s has the same secret; give each forge one of its own", a.flags, other)
+			return
+		}
+		of[value] = a.forge
 	}
 }
 

@@ -80,8 +80,11 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"half of two forges", []string{"--repo-allowlist=*", "--gh-user=bot", "--gitea-token=tok-hush"}, []string{
 			"--gh-token or --gh-token-file:", "--gh-webhook-secret or --gh-webhook-secret-file:", "--gitea-user:", "--gitea-webhook-secret or --gitea-webhook-secret-file:",
 		}},
-		{"one forge twice", enough("--repo-allowlist=*", "--gh-api-url=https://git.acme.example/api/v3", "--gitea-base-url=https://git.acme.example", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret=hook-hush"), []string{
+		{"one forge twice", enough("--repo-allowlist=*", "--gh-api-url=https://git.acme.example/api/v3", "--gitea-base-url=https://git.acme.example", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret=other-hush"), []string{
 			"--gitea-base-url: git.acme.example is served already as GitHub",
+		}},
+		{"one secret for two forges", enough("--repo-allowlist=*", "--gitlab-user=bot", "--gitlab-token=tok-hush", "--gitlab-webhook-secret=hook-hush"), []string{
+			"--gitlab-webhook-secret[-file]: GitHub has the same secret",
 		}},
 		{"half of an App", []string{"--repo-allowlist=github.com/*", "--gh-app-id=7", "--gh-token=tok-hush", "--gh-webhook-secret=hook-hush"}, []string{
 			"--gh-token and --gh-app-id: ", "--gh-app-id and --gh-app-key[-file] go together", "--gh-hostname: ",
@@ -89,10 +92,10 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"no App", []string{"--repo-allowlist=github.com/*", "--gh-app-id=seven", "--gh-app-key=key-hush", "--gh-webhook-secret=hook-hush"}, []string{
 			"--gh-hostname: --gh-app-id: ",
 		}},
-		{"no page", enough("--repo-allowlist=*", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret=hook-hush", "--gitea-page-size=0", "--gitea-base-url=http://git.acme.example"), []string{
+		{"no page", enough("--repo-allowlist=*", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret=other-hush", "--gitea-page-size=0", "--gitea-base-url=http://git.acme.example"), []string{
 			"--gitea-base-url: plain http would send the token in clear",
 		}},
-		{"no page size", enough("--repo-allowlist=*", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret=hook-hush", "--gitea-page-size=0"), []string{
+		{"no page size", enough("--repo-allowlist=*", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret=other-hush", "--gitea-page-size=0"), []string{
 			"--gitea-page-size:",
 		}},
 		{"everything wrong", []string{
@@ -116,7 +119,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		{"no room for a socket", enough("--write-git-creds", "--data-dir=/"+strings.Repeat("d", 90)), []string{"--write-git-creds and --git-lfs:"}},
 		{"no number", enough("--max-queue-per-pull=-1", "--max-queue-per-repo=few"), []string{"--max-queue-per-pull:", "--max-queue-per-repo:"}},
 		{"no method", enough("--automerge-method=ff"), []string{"--automerge-method: \"ff\" is none of merge, rebase, squash"}},
-		{"a method that a forge does not have", enough("--repo-allowlist=*", "--gitlab-user=bot", "--gitlab-token=tok-hush", "--gitlab-webhook-secret=hook-hush", "--automerge-method=rebase"), []string{
+		{"a method that a forge does not have", enough("--repo-allowlist=*", "--gitlab-user=bot", "--gitlab-token=tok-hush", "--gitlab-webhook-secret=other-hush", "--automerge-method=rebase"), []string{
 			"--automerge-method: GitLab does not merge by rebase; it knows merge, squash",
 		}},
 		{"no size", enough("--job-log-limit=much"), []string{"--job-log-limit:"}},

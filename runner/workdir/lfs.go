@@ -211,7 +211,7 @@ func (m *mirror) smudge(ctx context.Context, root *os.Root, dir string, p Pointe
 	m.filling.RLock()
 	defer m.filling.RUnlock()
 	c.args, c.stdin, c.out = []string{"lfs", "smudge", "--", p.Path}, bytes.NewReader(p.text), scratch
-	if _, err := m.apart(ctx, c); err != nil {
+	if err := m.fetchLarge(ctx, c, p); err != nil {
 		return err
 	}
 	if _, err := scratch.Seek(0, io.SeekStart); err != nil {
@@ -244,6 +244,48 @@ func (m *mirror) smudge(ctx context.Context, root *os.Root, dir string, p Pointe
 		err = errors.Join(err, root.Remove(temp))
 	}
 	return err
+}
+
+// fetchLarge runs git-lfs for one file. It takes whatever the server sends, and looks at the size of nothing, so that is watched here: who writes a
+// pointer says how much room is made for it.
+func (m *mirror) fetchLarge(ctx context.Context, c command, p Pointer) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	size := func() int64 { return max(m.coming(p), sizeOf(c.out.Name())) }
+	defer watchSize(size, p.size, func() { cancel(errLarger) })()
+	_, err := m.apart(ctx, c)
+	if errors.Is(context.Cause(ctx), errLarger) {
+		err = errors.Join(errLarger, m.dropComing(p))
+	}
+	return err
+}
+
+var errLarger = errors.New("more comes than the pointer says")
+
+// halves are the files in which git-lfs gathers what comes for a pointer: they are named after it, in either of two directories.
+func (m *mirror) halves(p Pointer) []string {
+	var all []string
+	for _, dir := range []string{"incomplete", "tmp"} {
+		found, _ := filepath.Glob(filepath.Join(m.large(), dir, p.oid+"*")) // an oid is no pattern
+		all = append(all, found...)
+	}
+	return all
+}
+
+// coming is the largest of the halves, in bytes.
+func (m *mirror) coming(p Pointer) (size int64) {
+	for _, path := range m.halves(p) {
+		size = max(size, sizeOf(path))
+	}
+	return size
+}
+
+func (m *mirror) dropComing(p Pointer) error {
+	var errs []error
+	for _, path := range m.halves(p) {
+		errs = append(errs, removeIfThere(path))
+	}
+	return errors.Join(errs...)
 }
 
 // large is where git-lfs keeps what it has fetched, and its logs.

@@ -284,3 +284,56 @@ echo large`)
 		t.Errorf("the mirror has the configuration\n%s", config)
 	}
 }
+
+// TestMoreThanThePointerSays: who writes a pointer may lie about how much room is needed, and git-lfs takes what comes.
+func TestMoreThanThePointerSays(t *testing.T) {
+	for name, script := range map[string]string{
+		"beside": `
+dir=$(git config lfs.storage)/incomplete
+/bin/mkdir -p "$dir"
+echo "much more than six bytes" >"$dir/$(git config some.key).part"
+exec /bin/sleep 3000`,
+		"handed on": "echo much more than six bytes; exec /bin/sleep 3000",
+	} {
+		t.Run(name, func(t *testing.T) {
+			useLFS(t, script)
+			o := open(t, func(s *source) {
+				s.write(t, ".gitattributes", "*.zip filter=lfs diff=lfs merge=lfs -text\n")
+				s.write(t, "a.zip", pointerTo("large\n"))
+			}, func(s *source) { s.write(t, "b", "b") })
+			if err := o.Close(); err != nil {
+				t.Fatal(err)
+			}
+			var oid string
+			store, err := Open(t.Context(), Config{Data: o.data, LFS: func(context.Context, Repo) ([]string, []string, func(), error) {
+				return []string{"some.key", oid}, nil, func() {}, nil
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = store.Close() })
+			tree, err := store.Tree(t.Context(), o.src.repo(), o.merge.Tree)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, err := tree.Pointers(t.Context(), func(string) bool { return true })
+			if err != nil {
+				t.Fatal(err)
+			}
+			oid = all[0].oid
+			c, err := store.Checkout(t.Context(), o.src.repo(), 7, "default", o.merge)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			err = store.Fill(ctx, o.src.repo(), c, all)
+			if lost, ok := errors.AsType[*LFSError](err); !ok || lost.Path != "a.zip" || !errors.Is(err, errLarger) {
+				t.Errorf("Fill() = %v, want an *LFSError", err)
+			}
+			if left, err := filepath.Glob(filepath.Join(o.mirrorDir(), "lfs", "incomplete", "*")); err != nil || len(left) > 0 {
+				t.Errorf("left: %q, %v", left, err)
+			}
+		})
+	}
+}

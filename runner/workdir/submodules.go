@@ -314,18 +314,19 @@ func (g *grafter) bring(ctx context.Context, from, id, dir string) error {
 	defer func() { *left -= time.Since(began) }()
 	defer time.AfterFunc(*left, func() { cancel(over) }).Stop()
 	large := fmt.Errorf("more than %d MiB came: %w", g.most>>20, ErrTooLarge)
-	defer watchSize(dir, g.most, func() { cancel(large) })()
+	size := func() int64 { return sizeOf(dir) }
+	defer watchSize(size, g.most, func() { cancel(large) })()
 	if err := g.mirror.fetchBy(ctx, g.mirror.apart, repo, dir, []string{"+" + id + ":refs/tidegate/module"}); err != nil {
 		return err
 	}
-	if sizeOf(dir) > g.most {
+	if size() > g.most {
 		return large
 	}
 	return nil
 }
 
-// watchSize calls over when the files below a directory are more than most bytes. end must be called.
-func watchSize(dir string, most int64, over func()) (end func()) {
+// watchSize calls over when a size is more than most bytes. end must be called.
+func watchSize(size func() int64, most int64, over func()) (end func()) {
 	done := make(chan struct{})
 	go func() {
 		tick := time.NewTicker(sizeWatch)
@@ -336,7 +337,7 @@ func watchSize(dir string, most int64, over func()) (end func()) {
 				return
 			case <-tick.C:
 			}
-			if sizeOf(dir) > most {
+			if size() > most {
 				over()
 				return
 			}

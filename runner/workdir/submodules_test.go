@@ -378,7 +378,7 @@ func TestMuchComes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		dir, over := t.TempDir(), false
-		defer watchSize(dir, 4, func() { over = true })()
+		defer watchSize(func() int64 { return sizeOf(dir) }, 4, func() { over = true })()
 		if err := os.Mkdir(filepath.Join(dir, "b"), 0o700); err != nil {
 			t.Fatal(err)
 		}

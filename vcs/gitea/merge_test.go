@@ -35,52 +35,32 @@ func TestMergeRefusals(t *testing.T) {
 		return is(func(pull, _, _ map[string]any) { pull[key] = value })
 	}
 	open := set("state", "open")
-	merged := set("merged", true)
 	moved := is(func(_, head, _ map[string]any) { head["sha"] = strings.Repeat("c", 40) })
 	says := func(status int, message string) forgetest.Step {
 		text, _ := jsonOf(map[string]any{"message": message, "url": "https://gitea.com/api/swagger"})
 		return forgetest.Reply(status, text)
 	}
 	type steps = []forgetest.Step
-	for name, tt := range map[string]struct {
-		steps steps
-		// want is nil where err is one of vcs's, or where it is merged.
-		want *vcs.NotMergedError
-		err  error
-	}{
-		"merged":                     {steps: steps{open, forgetest.Reply(http.StatusOK, ``)}},
-		"merged before":              {steps: steps{merged}},
-		"merged meanwhile":           {steps: steps{open, says(405, "The PR is already merged"), merged}},
-		"closed":                     {steps: steps{set("state", "closed")}, want: &vcs.NotMergedError{Reason: "it is closed"}},
-		"closed meanwhile":           {steps: steps{open, says(405, "no"), set("state", "closed")}, want: &vcs.NotMergedError{Reason: "it is closed"}},
-		"moved":                      {steps: steps{moved}, want: &vcs.NotMergedError{Moved: true, Reason: "its head is not aaaaaaa any more"}},
-		"moved, as is seen later":    {steps: steps{open, says(409, "head out of date"), open}, want: &vcs.NotMergedError{Moved: true, Reason: "its head has moved"}},
-		"moved, whatever was said":   {steps: steps{open, says(405, "Please try again later"), moved}, want: &vcs.NotMergedError{Moved: true, Reason: "its head is not aaaaaaa any more"}},
-		"the base has moved":         {steps: steps{open, says(409, "merge push out of date"), open}, want: &vcs.NotMergedError{Again: true, Reason: "`main` has moved meanwhile"}},
-		"conflicts":                  {steps: steps{open, forgetest.Reply(409, `{"Style":"merge","StdOut":"CONFLICT","StdErr":"","Err":{}}`), open}, want: &vcs.NotMergedError{Reason: "it has conflicts with `main`"}},
-		"a hook of the forge":        {steps: steps{open, says(409, "PushRejected with remote message: not on\nSunday"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 409: `PushRejected with remote message: not on Sunday`"}},
-		"not looked at yet":          {steps: steps{open, says(405, "Please try again later"), open}, want: &vcs.NotMergedError{Again: true, Reason: "it has conflicts with `main`, or the forge is still looking for them"}},
-		"a draft":                    {steps: steps{open, says(405, "Work in progress PRs cannot be merged"), open}, want: &vcs.NotMergedError{Reason: "it is a draft"}},
-		"may not":                    {steps: steps{open, says(405, "User not allowed to merge PR"), open}, want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
-		"a method that is off":       {steps: steps{open, says(405, "merge is not allowed an allowed merge style for this repository"), open}, want: &vcs.NotMergedError{Reason: "`acme/infra` does not allow this method to merge"}},
-		"the rules":                  {steps: steps{open, says(405, "Does not have enough approvals"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 405: `Does not have enough approvals`"}},
-		"the rules of a Forgejo":     {steps: steps{open, says(405, "not allowed to merge [reason: Does not have enough approvals]"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 405: `Does not have enough approvals`"}},
-		"no scope":                   {steps: steps{open, says(403, ""), open}, want: &vcs.NotMergedError{Reason: "the forge answers 403: `no reason`"}},
-		"without end":                {steps: steps{open, says(403, strings.Repeat("x`", 5000)), open}, want: &vcs.NotMergedError{Reason: "the forge answers 403: `" + strings.Repeat("x'", 98) + "x…`"}},
-		"archived":                   {steps: steps{open, says(423, "Repository is archived"), open}, want: &vcs.NotMergedError{Reason: "the forge answers 423: `Repository is archived`"}},
-		"no answer":                  {steps: steps{open, forgetest.Cut(errors.New("reset"))}, err: vcs.ErrInDoubt},
-		"a fault":                    {steps: steps{open, says(500, "")}, err: vcs.ErrInDoubt},
-		"not there":                  {steps: steps{says(404, "not found")}, err: vcs.ErrNotFound},
-		"refused, and then not read": {steps: steps{open, says(405, "no"), says(404, "not found")}, err: vcs.ErrNotFound},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := &forgetest.Script{Steps: tt.steps}
-			err := client(t, gitea.Config{HTTP: s}).Merge(t.Context(), toMerge(), vcs.Merging{})
-			forgetest.CheckMerge(t, err, tt.want, tt.err)
-			s.CheckSent(t, len(tt.steps))
-		})
-	}
+	forgetest.Merges{
+		Open: open, Closed: set("state", "closed"), Merged: set("merged", true), Moved: moved,
+		Done: forgetest.Reply(http.StatusOK, ``), Refused: says(405, "Please try again later"), Fault: says(500, ""), Missing: says(404, "not found"),
+	}.Run(t, map[string]forgetest.MergeCase{
+		"moved, as is seen later": {Steps: steps{open, says(409, "head out of date"), open}, Want: &vcs.NotMergedError{Moved: true, Reason: "its head has moved"}},
+		"the base has moved":      {Steps: steps{open, says(409, "merge push out of date"), open}, Want: &vcs.NotMergedError{Again: true, Reason: "`main` has moved meanwhile"}},
+		"conflicts":               {Steps: steps{open, forgetest.Reply(409, `{"Style":"merge","StdOut":"CONFLICT","StdErr":"","Err":{}}`), open}, Want: &vcs.NotMergedError{Reason: "it has conflicts with `main`"}},
+		"a hook of the forge":     {Steps: steps{open, says(409, "PushRejected with remote message: not on\nSunday"), open}, Want: &vcs.NotMergedError{Reason: "the forge answers 409: `PushRejected with remote message: not on Sunday`"}},
+		"not looked at yet":       {Steps: steps{open, says(405, "Please try again later"), open}, Want: &vcs.NotMergedError{Again: true, Reason: "it has conflicts with `main`, or the forge is still looking for them"}},
+		"a draft":                 {Steps: steps{open, says(405, "Work in progress PRs cannot be merged"), open}, Want: &vcs.NotMergedError{Reason: "it is a draft"}},
+		"may not":                 {Steps: steps{open, says(405, "User not allowed to merge PR"), open}, Want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
+		"a method that is off":    {Steps: steps{open, says(405, "merge is not allowed an allowed merge style for this repository"), open}, Want: &vcs.NotMergedError{Reason: "`acme/infra` does not allow this method to merge"}},
+		"the rules":               {Steps: steps{open, says(405, "Does not have enough approvals"), open}, Want: &vcs.NotMergedError{Reason: "the forge answers 405: `Does not have enough approvals`"}},
+		"the rules of a Forgejo":  {Steps: steps{open, says(405, "not allowed to merge [reason: Does not have enough approvals]"), open}, Want: &vcs.NotMergedError{Reason: "the forge answers 405: `Does not have enough approvals`"}},
+		"no scope":                {Steps: steps{open, says(403, ""), open}, Want: &vcs.NotMergedError{Reason: "the forge answers 403: `no reason`"}},
+		"without end":             {Steps: steps{open, says(403, strings.Repeat("x`", 5000)), open}, Want: &vcs.NotMergedError{Reason: "the forge answers 403: `" + strings.Repeat("x'", 98) + "x…`"}},
+		"archived":                {Steps: steps{open, says(423, "Repository is archived"), open}, Want: &vcs.NotMergedError{Reason: "the forge answers 423: `Repository is archived`"}},
+	}, func(ctx context.Context, transport http.RoundTripper) error {
+		return client(t, gitea.Config{HTTP: transport}).Merge(ctx, toMerge(), vcs.Merging{})
+	})
 }
 
 // TestMergeStyle: the default is the repository's, or the first that it allows.

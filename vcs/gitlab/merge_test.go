@@ -200,51 +200,32 @@ func TestMergeRefusals(t *testing.T) {
 	not := ft.Reply(405, `{"message":"405 Method Not Allowed"}`)
 	cannot := ft.Reply(422, `{"message":"Branch cannot be merged"}`)
 	no401 := ft.Reply(401, `{"message":"401 Unauthorized"}`)
-	moved := merging(t, "sha", strings.Repeat("c", 40))
 	type steps = []ft.Step
-	for name, tt := range map[string]struct {
-		steps steps
-		// want is nil where err is one of vcs's, or where it is merged.
-		want *vcs.NotMergedError
-		err  error
-	}{
-		"merged":                   {steps: steps{open, project, open}},
-		"merged before":            {steps: steps{merging(t, "state", "merged")}},
-		"merged meanwhile":         {steps: steps{open, project, not, merging(t, "state", "merged")}},
-		"closed":                   {steps: steps{merging(t, "state", "closed")}, want: &vcs.NotMergedError{Reason: "it is closed"}},
-		"moved":                    {steps: steps{moved}, want: &vcs.NotMergedError{Moved: true, Reason: "its head is not aaaaaaa any more"}},
-		"moved meanwhile":          {steps: steps{open, project, not, moved}, want: &vcs.NotMergedError{Moved: true, Reason: "its head is not aaaaaaa any more"}},
-		"moved, as is seen later":  {steps: steps{open, project, ft.Reply(409, `{"message":"SHA does not match HEAD of source branch"}`), open}, want: &vcs.NotMergedError{Moved: true, Reason: "its head has moved"}},
-		"merged at another head":   {steps: steps{merging(t, "state", "merged", "sha", strings.Repeat("c", 40))}, want: &vcs.NotMergedError{Moved: true, Reason: "its head is not aaaaaaa any more"}},
-		"conflicts":                {steps: steps{open, project, not, is("conflict")}, want: &vcs.NotMergedError{Reason: "it has conflicts with `main`"}},
-		"not looked at yet":        {steps: steps{open, project, not, is("checking")}, want: &vcs.NotMergedError{Again: true, Reason: "the forge is still working out whether it can be merged"}},
-		"being merged":             {steps: steps{open, project, not, merging(t, status, "not_open", "state", "locked")}, want: &vcs.NotMergedError{Again: true, Reason: "the forge is at work on it"}},
-		"the pipeline":             {steps: steps{open, project, not, merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(`[{"id":1,"name":"tidegate/apply","status":"failed"}]`)}, want: &vcs.NotMergedError{Reason: "`tidegate/apply` in its pipeline is `failed`"}},
-		"the pipeline, not looked": {steps: steps{open, project, not, merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[]`)}, want: &vcs.NotMergedError{Again: true, Reason: "its pipeline is `running`"}},
-		"the base has moved":       {steps: steps{open, project, cannot, open}, want: &vcs.NotMergedError{Again: true, Reason: "the forge answers 422: `Branch cannot be merged`"}},
-		"a hook of the server":     {steps: steps{open, project, cannot, merging(t, "merge_error", "GL-HOOK-ERR: not on\nSunday")}, want: &vcs.NotMergedError{Again: true, Reason: "the forge answers 422: `GL-HOOK-ERR: not on Sunday`"}},
+	ft.Merges{
+		Open: open, Closed: merging(t, "state", "closed"), Merged: merging(t, "state", "merged"), Moved: merging(t, "sha", strings.Repeat("c", 40)),
+		Before: steps{project}, Done: open, Refused: not,
+		Fault: ft.Reply(500, `{"message":"500 Internal Server Error"}`), Missing: ft.Reply(404, `{"message":"404 Not found"}`),
+	}.Run(t, map[string]ft.MergeCase{
+		"moved, as is seen later":  {Steps: steps{open, project, ft.Reply(409, `{"message":"SHA does not match HEAD of source branch"}`), open}, Want: &vcs.NotMergedError{Moved: true, Reason: "its head has moved"}},
+		"merged at another head":   {Steps: steps{merging(t, "state", "merged", "sha", strings.Repeat("c", 40))}, Want: &vcs.NotMergedError{Moved: true, Reason: "its head is not aaaaaaa any more"}},
+		"conflicts":                {Steps: steps{open, project, not, is("conflict")}, Want: &vcs.NotMergedError{Reason: "it has conflicts with `main`"}},
+		"not looked at yet":        {Steps: steps{open, project, not, is("checking")}, Want: &vcs.NotMergedError{Again: true, Reason: "the forge is still working out whether it can be merged"}},
+		"being merged":             {Steps: steps{open, project, not, merging(t, status, "not_open", "state", "locked")}, Want: &vcs.NotMergedError{Again: true, Reason: "the forge is at work on it"}},
+		"the pipeline":             {Steps: steps{open, project, not, merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(`[{"id":1,"name":"tidegate/apply","status":"failed"}]`)}, Want: &vcs.NotMergedError{Reason: "`tidegate/apply` in its pipeline is `failed`"}},
+		"the pipeline, not looked": {Steps: steps{open, project, not, merging(t, status, "ci_still_running", "head_pipeline", pipeline("running")), jobs(`[]`)}, Want: &vcs.NotMergedError{Again: true, Reason: "its pipeline is `running`"}},
+		"the base has moved":       {Steps: steps{open, project, cannot, open}, Want: &vcs.NotMergedError{Again: true, Reason: "the forge answers 422: `Branch cannot be merged`"}},
+		"a hook of the server":     {Steps: steps{open, project, cannot, merging(t, "merge_error", "GL-HOOK-ERR: not on\nSunday")}, Want: &vcs.NotMergedError{Again: true, Reason: "the forge answers 422: `GL-HOOK-ERR: not on Sunday`"}},
 		"a pipeline without end": {
-			steps: steps{open, project, not, merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(manyJobs(300))},
-			want:  &vcs.NotMergedError{Reason: strings.Repeat("`"+strings.Repeat("j", 197)+"…` in its pipeline is `failed`; ", 10) + "and 290 more"},
+			Steps: steps{open, project, not, merging(t, status, "ci_must_pass", "head_pipeline", pipeline("failed")), jobs(manyJobs(300))},
+			Want:  &vcs.NotMergedError{Reason: strings.Repeat("`"+strings.Repeat("j", 197)+"…` in its pipeline is `failed`; ", 10) + "and 290 more"},
 		},
-		"a word of later":       {steps: steps{open, project, not, is("moon")}, want: &vcs.NotMergedError{Reason: "the forge answers 405: `405 Method Not Allowed`"}},
-		"who may not":           {steps: steps{merging(t, "user", map[string]any{"can_merge": false}), project}, want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
-		"who may not, says 401": {steps: steps{open, project, no401, no401, no401, no401, open}, want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
-		"a merge train":         {steps: steps{open, ft.Reply(http.StatusOK, `{"merge_trains_enabled":true}`)}, want: &vcs.NotMergedError{Reason: "`main` is merged by its merge train: add the merge request to the train on its page"}},
-		"no answer":             {steps: steps{open, project, ft.Cut(errors.New("reset"))}, err: vcs.ErrInDoubt},
-		"a fault":               {steps: steps{open, project, ft.Reply(500, `{"message":"500 Internal Server Error"}`)}, err: vcs.ErrInDoubt},
-		"not there":             {steps: steps{ft.Reply(404, `{"message":"404 Not found"}`)}, err: vcs.ErrNotFound},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				s := &ft.Script{Steps: tt.steps}
-				err := client(t, gitlab.Config{HTTP: s}).Merge(t.Context(), toMerge(), vcs.Merging{})
-				ft.CheckMerge(t, err, tt.want, tt.err)
-				s.CheckSent(t, len(tt.steps))
-			})
-		})
-	}
+		"a word of later":       {Steps: steps{open, project, not, is("moon")}, Want: &vcs.NotMergedError{Reason: "the forge answers 405: `405 Method Not Allowed`"}},
+		"who may not":           {Steps: steps{merging(t, "user", map[string]any{"can_merge": false}), project}, Want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
+		"who may not, says 401": {Steps: steps{open, project, no401, no401, no401, no401, open}, Want: &vcs.NotMergedError{Reason: "the account of the token may not merge into `main`"}},
+		"a merge train":         {Steps: steps{open, ft.Reply(http.StatusOK, `{"merge_trains_enabled":true}`)}, Want: &vcs.NotMergedError{Reason: "`main` is merged by its merge train: add the merge request to the train on its page"}},
+	}, func(ctx context.Context, transport http.RoundTripper) error {
+		return client(t, gitlab.Config{HTTP: transport}).Merge(ctx, toMerge(), vcs.Merging{})
+	})
 }
 
 // TestMergeBody: what is asked of a merge, for what the merge request and the project are set to.

@@ -8,13 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tidegate/tidegate/runner/gitcredential"
 )
 
 // apart makes of a job's environment that of the process that fetches modules, where something is offered to it: nothing that other jobs can
 // write tells it what to run. All jobs share the home directory, so it gets an empty one; git and Mercurial heed what repository they
-// are started in, and a checkout is what a pull request and earlier jobs have made of it, so they are started elsewhere. What the operator has
-// configured in /etc, or by the environment, holds.
+// are started in, and a checkout is what a pull request and earlier jobs have made of it, so they are started elsewhere; and PATH leads to
+// programs that are not of jobs. What the operator has configured in /etc, or by the environment, holds.
 func (w *work) apart(env []string) ([]string, error) {
 	home, bin := filepath.Join(w.tmp, "home"), filepath.Join(w.tmp, "bin")
 	for _, dir := range []string{home, bin} {
@@ -28,15 +30,19 @@ func (w *work) apart(env []string) ([]string, error) {
 	if err := keepSettings(home, valueOf(env, "HOME")); err != nil {
 		return nil, err
 	}
+	path := ownPath(valueOf(env, "PATH"), valueOf(env, "HOME"))
 	for _, name := range []string{"git", "hg"} {
-		if err := w.startElsewhere(name, bin, home); err != nil {
+		if err := w.startElsewhere(name, path, bin, home); err != nil {
 			return nil, err
 		}
 	}
-	path := strings.TrimSuffix(bin+":"+valueOf(env, "PATH"), ":")
-	env = gitcredential.Config(env,
-		"core.hooksPath", "/dev/null", "core.fsmonitor", "false", "protocol.ext.allow", "never", "safe.bareRepository", "explicit",
-	)
+	path = strings.TrimSuffix(bin+":"+path, ":")
+	env = gitcredential.Config(env, "core.hooksPath", "/dev/null", "core.fsmonitor", "false", "safe.bareRepository", "explicit", "protocol.allow", "never")
+	// Git's defaults, but for protocols that are programs of anybody's: https://git-scm.com/docs/git-config#Documentation/git-config.txt-protocolallow
+	for _, known := range []string{"http", "https", "ssh", "git"} {
+		env = gitcredential.Config(env, "protocol."+known+".allow", "always")
+	}
+	env = gitcredential.Config(env, "protocol.file.allow", "user")
 	return replaceEnv(env, "HOME="+home, "XDG_CONFIG_HOME="+home, "PATH="+path,
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_TEMPLATE_DIR=", "GIT_CEILING_DIRECTORIES="+w.tmp), nil
 }
@@ -67,10 +73,10 @@ func keepSettings(home, shared string) error {
 
 // startElsewhere makes a program of that name in bin that starts the actual one in the directory home, but for where modules are put: a
 // module has a repository of its own. Terraform names everything else by absolute paths.
-func (w *work) startElsewhere(name, bin, home string) error {
-	actual, err := exec.LookPath(name)
-	if err != nil {
-		return nil //nolint:nilerr // terraform says so itself when it needs it
+func (w *work) startElsewhere(name, path, bin, home string) error {
+	actual := lookIn(path, name)
+	if actual == "" {
+		return nil // terraform says so itself when it needs it
 	}
 	modules, err := filepath.EvalSymlinks(w.job.DataDir)
 	if err != nil {
@@ -82,6 +88,37 @@ func (w *work) startElsewhere(name, bin, home string) error {
 		return fmt.Errorf("writing what starts %s for a job: %w", name, err)
 	}
 	return nil
+}
+
+// ownPath are the directories of a PATH in which no job can put a program: none that is found from where a process happens to be, none in the home
+// directory, and none that the server could write to. It is all of them where git is in no other.
+func ownPath(path, shared string) string {
+	var all, own []string
+	for dir := range strings.SplitSeq(path, ":") {
+		if !filepath.IsAbs(dir) {
+			continue
+		}
+		all = append(all, dir)
+		rel, err := filepath.Rel(shared, dir)
+		if shared != "" && err == nil && filepath.IsLocal(rel) || os.Geteuid() != 0 && unix.Access(dir, unix.W_OK) == nil {
+			continue
+		}
+		own = append(own, dir)
+	}
+	if found := strings.Join(own, ":"); lookIn(found, "git") != "" {
+		return found
+	}
+	return strings.Join(all, ":")
+}
+
+// lookIn is a program of that name in the directories of a PATH, "" without one.
+func lookIn(path, name string) string {
+	for dir := range strings.SplitSeq(path, ":") {
+		if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil && filepath.IsAbs(found) {
+			return found
+		}
+	}
+	return ""
 }
 
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -402,3 +402,39 @@ esac`)
 		})
 	}
 }
+
+// TestProgramsOfOthers: where a credential is offered no program runs that a job could have put there, whatever the operator's PATH says, and
+// none that git would choose by a module's source.
+func TestProgramsOfOthers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": localBackend})
+	s.write(map[string]string{"modules.tf": s.remoteModule()})
+	home := filepath.Join(s.base, "home")
+	bin := filepath.Join(home, "bin")
+	loot := filepath.Join(s.base, "ledger", "loot")
+	for dir, name := range map[string]string{bin: "git", filepath.Join(s.base, "bin"): "git-remote-own"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		script := "#!/bin/sh\ntest -z \"$TIDEGATE_GIT_KEY\" || echo " + name + " >>'" + loot + "'\nPATH=${PATH#*home/bin:}\nexec git \"$@\"\n"
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.cfg.Environ = append(s.cfg.Environ, "PATH="+bin+"::.:"+filepath.Join(s.base, "bin")+":"+os.Getenv("PATH"))
+	s.offer()
+	if got, want := ownPath(bin+"::.:/bin", home), "/bin"; got != want {
+		t.Errorf("ownPath() = %q, want %q", got, want)
+	}
+	if got, want := ownPath(bin+":/nowhere", home), bin+":/nowhere"; got != want {
+		t.Errorf("ownPath() with one git = %q, want %q", got, want)
+	}
+	s.plan("1")
+	s.write(map[string]string{"own.tf": "module \"own\" {\n  source = \"git::own://forge.example/acme/m.git\"\n}\n"})
+	if result := s.run(s.next("2", Plan)); result.End != Failed || !strings.Contains(result.Failure.Text, "transport 'own' not allowed") {
+		t.Errorf("the plan = %s, %+v, want the protocol refused", result.End, result.Failure)
+	}
+	if raw, err := os.ReadFile(loot); err == nil {
+		t.Errorf("these ran where a credential is offered: %q", raw)
+	}
+}

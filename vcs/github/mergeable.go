@@ -221,9 +221,15 @@ func (c *Client) asked(ctx context.Context, op string, pull vcs.Pull, text, afte
 	}
 	var got struct {
 		Repository struct {
-			Pull answered `json:"pullRequest"`
+			Pull *answered `json:"pullRequest"`
 		} `json:"repository"`
 	}
 	err = c.do(ctx, op, func(ctx context.Context) (*gh.Response, error) { return c.query(ctx, body, &got) })
-	return got.Repository.Pull, err
+	switch {
+	case err != nil:
+		return answered{}, err
+	case got.Repository.Pull == nil: // what is asked of its reviews would seem to be nothing
+		return answered{}, fmt.Errorf("%s: GraphQL shows the account no pull request #%d: %w", op, pull.Number, vcs.ErrNotFound)
+	}
+	return *got.Repository.Pull, nil
 }

@@ -286,14 +286,27 @@ func TestMergeableBlocked(t *testing.T) {
 // TestMergeableUntold: where the forge does not say what the base requires, it must not seem to be nothing.
 func TestMergeableUntold(t *testing.T) {
 	t.Parallel()
-	blocked := told(map[string]any{"mergeable_state": "blocked"})
-	for want, all := range map[string]site{
-		"no branch": {"/pulls/12": blocked, "/branches/main": forgetest.Reply(http.StatusOK, `{}`)},
-		"is empty":  {"/pulls/12": blocked, "/branches/main": forgetest.Reply(http.StatusOK, ``)},
+	known := forgetest.Reply(http.StatusOK, `{"commit":{"sha":"`+sha("base")+`"},"protected":true,"protection":{"required_status_checks":{"contexts":["tidegate/apply"]}}}`)
+	for name, tt := range map[string]struct {
+		branch, graph forgetest.Step
+		err           error
+		text          string
+	}{
+		"no branch":       {branch: forgetest.Reply(http.StatusOK, `{}`), text: "no branch"},
+		"nothing":         {branch: forgetest.Reply(http.StatusOK, ``), text: "is empty"},
+		"nobody's review": {known, forgetest.Reply(http.StatusOK, `{"data":{"repository":null},"errors":[{"type":"NOT_FOUND","message":"no"}]}`), vcs.ErrNotFound, "#12"},
+		"no pull request": {known, forgetest.Reply(http.StatusOK, `{"data":{"repository":{"pullRequest":null}}}`), vcs.ErrNotFound, "#12"},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			_, err := client(t, github.Config{HTTP: all}).Mergeable(t.Context(), ripePull(), ours)
-			forgetest.CheckError(t, err, nil, want)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				all := site{
+					"/pulls/12": told(map[string]any{"mergeable_state": "blocked"}), "/branches/main": tt.branch, "/graphql": tt.graph,
+					"/rules/branches/main": forgetest.Reply(http.StatusOK, `[]`), "/commits/" + sha("head") + "/status": forgetest.Reply(http.StatusOK, `{"statuses":[]}`),
+				}
+				_, err := client(t, github.Config{HTTP: all}).Mergeable(t.Context(), ripePull(), ours)
+				forgetest.CheckError(t, err, tt.err, tt.text)
+			})
 		})
 	}
 }

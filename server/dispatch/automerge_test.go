@@ -169,10 +169,10 @@ func TestAnApplyMergesWhatIsApplied(t *testing.T) {
 		"closed while it is merged": {change: func(_ *Engine, f *mergingForge, _ remote) {
 			f.answer = func(int) error { f.now.State = vcs.Closed; return &vcs.NotMergedError{Reason: "it is closed"} }
 		}, merges: 1, want: isMerged, without: notMerged},
-		"statuses refused":         {change: func(_ *Engine, f *mergingForge, _ remote) { f.status = vcs.ErrRefused }, want: "Why: the forge did not take the status `tidegate/plan`."},
-		"a draft":                  {change: func(_ *Engine, f *mergingForge, _ remote) { f.now.Draft = true }, want: "Why: it is a draft."},
-		"base moved elsewhere":     {change: func(_ *Engine, _ *mergingForge, r remote) { r.onMain("README.md") }, merges: 1, want: isMerged, without: notMerged},
-		"base moved under it":      {change: func(_ *Engine, _ *mergingForge, r remote) { r.onMain("network/more.tf") }, want: "This is not merged by itself: `main` has moved on in what `network` is made from", without: isMerged},
+		"statuses refused":     {change: func(_ *Engine, f *mergingForge, _ remote) { f.status = vcs.ErrRefused }, want: "Why: the forge did not take the status `tidegate/plan`."},
+		"a draft":              {change: func(_ *Engine, f *mergingForge, _ remote) { f.now.Draft = true }, want: "Why: it is a draft."},
+		"base moved elsewhere": {change: func(_ *Engine, _ *mergingForge, r remote) { r.onMain("README.md") }, merges: 1, want: isMerged, without: notMerged},
+		"base moved under it":  {change: func(_ *Engine, _ *mergingForge, r remote) { r.onMain("network/more.tf") }, want: "This is not merged by itself: `main` has moved on in what `network` is made from", without: isMerged},
 		"pushed and not planned": {change: func(_ *Engine, f *mergingForge, r remote) {
 			*f.now = r.head(1, map[string]string{"network/main.tf": "# a change\n", "network/more.tf": "# and one more\n"})
 		}, want: "This is not merged by itself: commits that change what `network` is made from were pushed after it was planned; plan it again", without: isMerged},

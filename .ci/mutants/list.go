@@ -140,5 +140,20 @@ func mutants() []mutant {
 			old: `return one.project == identity(p) && one.done()`, new: `return one.project == identity(p) || one.done()`,
 			test: []string{"./server/dispatch", "-run", "TestAnApplyMerges"},
 		},
+		{
+			name: "merge-what-was-told-to-be-not-merged", file: "server/dispatch/automerge.go",
+			old: `s.run.ID)); told || err != nil {`, new: `s.run.ID)); told && s.run.ID == "" || err != nil {`,
+			test: []string{"./server/dispatch", "-run", "TestWhatIsToldEndsAMerge"},
+		},
+		{
+			name: "anybody-stops-a-merge", file: "server/dispatch/lane.go",
+			old: `q.ask.kind == askUnlock && ls.may(ctx, q)`, new: `q.ask.kind == askUnlock && ctx != nil`,
+			test: []string{"./server/dispatch", "-run", "TestAMergeIsNotTakenBackByWhoMayNot"},
+		},
+		{
+			name: "a-job-passes-for-a-status-of-ours", file: "vcs/gitlab/merge.go",
+			old: `return s.Description != "" && (`, new: `return true || (`,
+			test: []string{"./vcs/gitlab", "-run", "TestMergeable"},
+		},
 	}
 }

@@ -79,7 +79,7 @@ func (a *actor) work(ctx, here context.Context) error {
 		}
 		wanted := a.wants(mergingPoint) || a.wants(mergedPoint)
 		done, err := a.apply(ctx, pull, branch, how{
-			cancel: !wanted && a.dice.IntN(10) == 0 || a.wants(cancelPoint), merge: wanted || a.dice.IntN(2) == 0, in: in,
+			cancel: !wanted && a.dice.IntN(10) == 0 || a.wants(cancelPoint), merge: wanted || a.dice.IntN(3) == 0, in: in,
 		})
 		if err != nil {
 			return err

@@ -144,20 +144,26 @@ func (f *giteaForge) redeliver(newIDs bool) error {
 	return nil
 }
 
-// ownerhook: the repository's owner has a webhook, too, for all repositories, to the same server and with the same secret. A Gitea
-// holds it as it holds that of an organisation.
-func cmdOwnerHook(ts *testscript.TestScript, w *world, _ []string) error {
+// ownerhook [ORG]: the repository's owner, or an organisation that owns it now, has a webhook, too, for all repositories, to the same
+// server and with the same secret.
+func cmdOwnerHook(ts *testscript.TestScript, w *world, args []string) error {
 	f, ok := w.forge.(*giteaForge)
 	if !ok {
 		return errors.New("only a Gitea has webhooks of an owner")
 	}
-	status, answer := f.Ask(w.t, owner, http.MethodPost, "/user/hooks", f.hookTo(w.server.url+"/events"))
+	path := "/user/hooks"
+	if len(args) > 0 {
+		path = "/orgs/" + args[0] + "/hooks"
+	}
+	status, answer := f.Ask(w.t, owner, http.MethodPost, path, f.hookTo(w.server.url+"/events"))
 	ts.Logf("%d %s", status, answer)
 	var made struct{ ID int64 }
 	if err := json.Unmarshal(answer, &made); err != nil || status != http.StatusCreated {
 		return errors.Join(err, fmt.Errorf("the answer is %d", status))
 	}
-	f.owners = made.ID
+	if len(args) == 0 {
+		f.owners = made.ID
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -81,7 +82,7 @@ func openGitHub(a account, log *slog.Logger) (client, error) {
 	if a.app() {
 		id, err := strconv.ParseInt(a.appID, 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("--gh-app-id: %q is not a number", a.appID)
+			return nil, &flagError{"--gh-app-id", fmt.Sprintf("%q is not a number", a.appID)}
 		}
 		c.App = &github.App{ID: id, Key: func() ([]byte, error) {
 			key, err := a.appKey.read()
@@ -89,7 +90,7 @@ func openGitHub(a account, log *slog.Logger) (client, error) {
 		}}
 		if a.installation != "" {
 			if c.App.InstallationID, err = strconv.ParseInt(a.installation, 10, 64); err != nil {
-				return nil, fmt.Errorf("--gh-app-installation-id: %q is not a number", a.installation)
+				return nil, &flagError{"--gh-app-installation-id", fmt.Sprintf("%q is not a number", a.installation)}
 			}
 		}
 		c.Token = nil
@@ -130,7 +131,7 @@ func (s *settings) checkAccounts(all []account, listed bool, bad *problems) {
 		}
 		c, err := a.open(a, slog.New(slog.DiscardHandler))
 		if err != nil {
-			bad.add("%s: %w", a.where(), err)
+			bad.add("%s: %w", a.blamed(err), err)
 			continue
 		}
 		instance := c.Site().Instance
@@ -212,6 +213,25 @@ func (a account) checkUser(bad *problems) {
 	}
 	if token, err := a.token.read(); err == nil && strings.ContainsFunc(token, unicode.IsSpace) {
 		bad.add("--%s-token[-file]: there is a space in it, which no token has", a.flags)
+	}
+}
+
+// flagError is what is wrong with the value of one flag.
+type flagError struct{ flag, problem string }
+
+func (e *flagError) Error() string { return e.problem }
+
+// blamed names the flags that a client can't be made of.
+func (a account) blamed(err error) string {
+	var one *flagError
+	var app *github.AppError
+	switch {
+	case errors.As(err, &one):
+		return one.flag
+	case errors.As(err, &app):
+		return "--gh-app-id and --gh-app-key[-file]"
+	default:
+		return a.where()
 	}
 }
 

@@ -87,10 +87,10 @@ func TestAllProblemsAtOnce(t *testing.T) {
 			"--gitlab-webhook-secret[-file]: GitHub has the same secret",
 		}},
 		{"half of an App", []string{"--repo-allowlist=github.com/*", "--gh-app-id=7", "--gh-token=tok-hush", "--gh-webhook-secret=hook-hush"}, []string{
-			"--gh-token and --gh-app-id: ", "--gh-app-id and --gh-app-key[-file] go together", "--gh-hostname: ",
+			"--gh-token and --gh-app-id: ", "--gh-app-id and --gh-app-key[-file] go together", "--gh-app-id and --gh-app-key[-file]: ",
 		}},
 		{"no App", []string{"--repo-allowlist=github.com/*", "--gh-app-id=seven", "--gh-app-key=key-hush", "--gh-webhook-secret=hook-hush"}, []string{
-			"--gh-hostname: --gh-app-id: ",
+			"--gh-app-id: \"seven\" is not a number",
 		}},
 		{"no page", enough("--repo-allowlist=*", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret=other-hush", "--gitea-page-size=0", "--gitea-base-url=http://git.acme.example"), []string{
 			"--gitea-base-url: plain http would send the token in clear",

@@ -109,6 +109,12 @@ func isNotInstalled(err error) bool {
 	return errors.As(err, &hidden)
 }
 
+// AppError is an App that can't ask, because of its id or its private key.
+type AppError struct{ err error }
+
+func (e *AppError) Error() string { return e.err.Error() }
+func (e *AppError) Unwrap() error { return e.err }
+
 // newApp makes the App that self asks as.
 func newApp(a App, self *Client) (*app, error) {
 	switch {

@@ -109,7 +109,7 @@ func New(c Config) (*Client, error) {
 			return nil, errors.New("either a token or an App asks, not both")
 		}
 		if cl.app, err = newApp(*c.App, cl); err != nil {
-			return nil, err
+			return nil, &AppError{err}
 		}
 		// What an App asks as itself is not counted with the rest.
 		how.Token, how.Judge, how.Note = cl.app.sign, cl.app.judge, nil

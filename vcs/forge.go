@@ -106,6 +106,8 @@ type Webhook struct {
 	Wrong []string
 	// Failed is why the newest delivery did not arrive, in the forge's words; "" when it did, or when that is not told.
 	Failed string
+	// Untold: the forge never tells what became of a delivery, so that nobody sees from here that the secret is another one.
+	Untold bool
 }
 
 // Apps is a client that may ask as an application, which has one webhook of its own for all repositories and is given

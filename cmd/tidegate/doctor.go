@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -400,8 +402,18 @@ func (d *doctor) webhook(ctx context.Context, s settings, f client, a account, r
 	}
 	if !found {
 		d.bad("Run `tidegate webhook install`, unless its organisation or group has one, which is not seen here; or set --url to where the forge reaches this server.",
-			"no webhook of the repository goes to %s", to)
+			"no webhook of the repository goes to %s%s", to, elsewhere(all))
 	}
+}
+
+// elsewhere names the webhooks that may be meant for this server. Others are nobody's business: a URL may hold a secret.
+func elsewhere(all []vcs.Webhook) (text string) {
+	for _, h := range all {
+		if u, err := url.Parse(h.URL); err == nil && strings.Trim(path.Base(u.Path), "/") == "events" {
+			text += fmt.Sprintf("; one goes to %s://%s%s", u.Scheme, u.Host, u.Path)
+		}
+	}
+	return text
 }
 
 func (d *doctor) oneWebhook(h vcs.Webhook, to string) {
@@ -414,6 +426,9 @@ func (d *doctor) oneWebhook(h vcs.Webhook, to string) {
 		d.bad("See that the server runs, and that nothing between it and the forge stands in the way.", "the newest delivery to %s did not arrive: %s", to, h.Failed)
 	default:
 		d.ok("the webhook to %s sends what is needed", to)
+		if h.Untold {
+			d.line("", "Whether its secret is the server's, the forge does not tell. `tidegate webhook install` sets it.")
+		}
 	}
 }
 

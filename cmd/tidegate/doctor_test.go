@@ -131,3 +131,18 @@ func TestDoctorSeesTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// Which webhook may be meant for this server is said, and of no other more than that it is not.
+func TestDoctorNamesOtherWebhooks(t *testing.T) {
+	t.Parallel()
+	all := []vcs.Webhook{{URL: "https://hooks.chat.example/T0/hush"}, {URL: "https://bot:hush@old.example/tg/events?key=hush"}, {URL: "::"}}
+	if got, want := elsewhere(all), "; one goes to https://old.example/tg/events"; got != want {
+		t.Errorf("elsewhere() = %q, want %q", got, want)
+	}
+	got := told(func(d *doctor) { d.oneWebhook(vcs.Webhook{Untold: true}, "https://t.example/events") })
+	want := "  ok    the webhook to https://t.example/events sends what is needed\n" +
+		"        Whether its secret is the server's, the forge does not tell. `tidegate webhook install` sets\n        it.\n"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("of one whose deliveries are not told (-want +got):\n%s", diff)
+	}
+}

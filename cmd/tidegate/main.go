@@ -103,12 +103,7 @@ func root(out, errs io.Writer) *cobra.Command {
 	c.SetOut(out)
 	c.SetErr(errs)
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{flagProblem(c.Flags(), err)} })
-	c.Args = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		return &usageError{unknownCommand(c, args[0])}
-	}
+	c.Args = noCommand
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	c.AddCommand(serverCommand(), doctorCommand(), webhookCommand(), demoCommand(), backupCommand(), restoreCommand(), versionCommand(), healthcheckCommand(), innerCommand("init", "PID 1 of a container: starts the server and looks after its processes"),
 		innerCommand("supervise", "Used by the server to run terraform; not for people"),

@@ -72,11 +72,19 @@ func noArgs(c *cobra.Command, args []string) error {
 	return nil
 }
 
+// noCommand is for a command that has others below it.
+func noCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return &usageError{unknownCommand(c, args[0])}
+}
+
 // unknownCommand names the command that was probably meant.
 func unknownCommand(c *cobra.Command, given string) error {
 	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(given); len(near) > 0 {
 		return fmt.Errorf("%q is not a command; did you mean %s?", given, strings.Join(near, " or "))
 	}
-	return fmt.Errorf("%q is not a command; tidegate --help lists them", given)
+	return fmt.Errorf("%q is not a command; %s --help lists them", given, c.CommandPath())
 }

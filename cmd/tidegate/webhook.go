@@ -15,7 +15,7 @@ func webhookCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "webhook",
 		Short: "Make the webhooks that send Tidegate what happens",
-		Args:  noArgs,
+		Args:  noCommand,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(installCommand())

@@ -65,7 +65,7 @@ func (c *Client) Webhooks(ctx context.Context, repo vcs.Repo) ([]vcs.Webhook, er
 }
 
 func (c *Client) webhook(h *sdk.Hook) vcs.Webhook {
-	out := vcs.Webhook{ID: h.ID, URL: c.rest.Clean(h.Config["url"])}
+	out := vcs.Webhook{ID: h.ID, URL: c.rest.Clean(h.Config["url"]), Untold: true}
 	if !h.Active {
 		out.Wrong = append(out.Wrong, "it is switched off")
 	}

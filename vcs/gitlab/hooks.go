@@ -70,7 +70,7 @@ func (c *Client) Webhooks(ctx context.Context, repo vcs.Repo) ([]vcs.Webhook, er
 			if h.ID <= 0 {
 				return nil, fmt.Errorf("%s: the forge's answer: a webhook has no id", op)
 			}
-			all = append(all, vcs.Webhook{ID: h.ID, URL: c.rest.Clean(h.URL), Wrong: c.wrong(h)})
+			all = append(all, vcs.Webhook{ID: h.ID, URL: c.rest.Clean(h.URL), Wrong: c.wrong(h), Untold: true})
 		}
 		return resp, nil
 	})

@@ -29,7 +29,7 @@ func TestWebhooks(t *testing.T) {
 	}
 	s.project.SetWebhook(0, func(h *gitlabtest.Webhook) { h.Merges, h.Notes, h.TLS, h.Alert = false, false, false, "disabled" })
 	all, err := s.client.Webhooks(t.Context(), repo)
-	want := []vcs.Webhook{{ID: made.ID, URL: to, Wrong: []string{
+	want := []vcs.Webhook{{ID: made.ID, URL: to, Untold: true, Wrong: []string{
 		"GitLab has switched it off after failures (disabled): send a test from its settings",
 		"it does not send merge request events and comments", "it does not look at the server's certificate",
 	}}}

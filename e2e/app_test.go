@@ -18,13 +18,18 @@ type devApp struct {
 	id, installation int64
 }
 
-// app: from now on servers ask as an App, which is installed. app uninstall takes it away.
-func cmdApp(_ *testscript.TestScript, w *world, args []string) error {
+// app: from now on servers ask as an App, which is installed. app uninstall takes it away, app install brings it back, as another
+// installation.
+func cmdApp(_ *testscript.TestScript, w *world, args []string) (err error) {
 	if len(args) == 1 && args[0] == "uninstall" {
 		return w.dev.Uninstall(w.dev.app.installation)
 	}
+	if len(args) == 1 && args[0] == "install" {
+		w.dev.app.installation, err = w.dev.Install(w.dev.app.id, owner)
+		return err
+	}
 	if len(args) > 0 {
-		return fmt.Errorf("usage: app | app uninstall")
+		return fmt.Errorf("usage: app | app uninstall | app install")
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -36,6 +36,8 @@ type forge interface {
 	cloneOf(user, repo string) string
 	found(tb testing.TB, repo string) error
 	token(user string) string
+	// renew takes the bot's token back, and gives out another one: that one, where the forge lets it be chosen.
+	renew(tb testing.TB, to string) (string, error)
 	// bot is the account whose comments are the server's.
 	bot() string
 	// serving are the flags of a server for this forge, whose secrets lie in a directory.
@@ -241,6 +243,8 @@ func (f *devForge) token(user string) string {
 	}
 	return user + "-token"
 }
+
+func (f *devForge) renew(_ testing.TB, to string) (string, error) { return to, f.SetToken(bot, to) }
 
 func (f *devForge) bot() string {
 	if f.app != nil {

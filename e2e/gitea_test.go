@@ -67,6 +67,16 @@ func (f *giteaForge) api() string              { return f.URL + "/api/v1" }
 func (f *giteaForge) host() string             { return strings.TrimPrefix(f.URL, "http://") }
 func (f *giteaForge) token(user string) string { return f.tokens[user] }
 
+func (f *giteaForge) renew(tb testing.TB, _ string) (string, error) {
+	tb.Helper()
+	var all []struct{ ID int64 }
+	f.Call(tb, bot, http.MethodGet, "/users/"+bot+"/tokens?limit=50", nil, &all)
+	for _, one := range all {
+		f.Call(tb, bot, http.MethodDelete, fmt.Sprintf("/users/%s/tokens/%d", bot, one.ID), nil, nil)
+	}
+	return f.Token(tb, bot, "write:repository", "write:issue", "read:user"), nil
+}
+
 func (f *giteaForge) bot() string { return bot }
 
 func (f *giteaForge) cloneURL(user string) string { return f.cloneOf(user, owner+"/"+name) }

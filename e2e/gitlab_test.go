@@ -80,6 +80,11 @@ func (f *gitlabForge) token(user string) string {
 	return user + "-token"
 }
 
+func (f *gitlabForge) renew(_ testing.TB, to string) (string, error) {
+	f.SetToken(bot, to)
+	return to, nil
+}
+
 func (f *gitlabForge) bot() string { return bot }
 
 func (f *gitlabForge) as(user string) asks {

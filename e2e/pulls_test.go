@@ -2,8 +2,10 @@ package e2e
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -97,10 +99,11 @@ func (w *world) pushSpec(spec string) error {
 	return w.forge.settle()
 }
 
-// token FILE: the bot's token is taken back, and the one in the file is good.
+// token FILE: the bot's token is taken back, and the one in the file is good. A forge that makes tokens itself writes it there.
 func cmdToken(ts *testscript.TestScript, w *world, args []string) error {
 	if err := need(args, 1, "token FILE"); err != nil {
 		return err
 	}
-	return w.dev.SetToken(bot, strings.TrimSpace(ts.ReadFile(args[0])))
+	made, err := w.forge.renew(w.t, strings.TrimSpace(ts.ReadFile(args[0])))
+	return errors.Join(err, os.WriteFile(ts.MkAbs(args[0]), []byte(made+"\n"), 0o600))
 }

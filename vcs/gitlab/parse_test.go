@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -494,4 +495,23 @@ func FuzzParse(f *testing.F) {
 		h.Set("Content-Type", kind)
 		forgetest.Fuzzed(t, c, "https://gitlab.com", h, body)
 	})
+}
+
+// TestNamesForPeople: groups and projects have names in any script beside their paths. Who and where is read from the paths alone.
+func TestNamesForPeople(t *testing.T) {
+	t.Parallel()
+	body := recorded(t, "service_merge_request")
+	c := client(t, gitlab.Config{})
+	want := forgetest.Parse(t, c, headers(pullHook), body)
+	if want.Event == nil {
+		t.Fatalf("the recording is no event: %+v", want)
+	}
+	for path, name := range map[string]string{
+		"project.name": "Größe · インフラ", "project.namespace": "Bäume / 木 \u202e", "user.name": "Ána <b>", "object_attributes.title": "Über\u2028all",
+	} {
+		body = forgetest.Change(t, body, path, name)
+	}
+	if got := forgetest.Parse(t, c, headers(pullHook), body); !reflect.DeepEqual(got, want) {
+		t.Errorf("with such names it is %+v, want %+v", got.Event, want.Event)
+	}
 }

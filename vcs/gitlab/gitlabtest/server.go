@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -90,6 +91,15 @@ func (s *Server) AddUser(name, token string) {
 	if token != "" {
 		s.tokens[token] = u
 	}
+}
+
+// SetToken ends a user's tokens, and gives out another one.
+func (s *Server) SetToken(name, token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.user(name)
+	maps.DeleteFunc(s.tokens, func(_ string, of *user) bool { return of == u })
+	s.tokens[token] = u
 }
 
 // Limit gives a token no more than these scopes. Nothing is refused for it; it is told who asks.

@@ -248,17 +248,29 @@ func (l *limited) Write(p []byte) (int, error) {
 type tail struct {
 	buf  []byte
 	most int
+	// cut: something was written before.
+	cut bool
 }
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.buf = append(t.buf, p...)
 	if over := len(t.buf) - t.most; over > 0 {
-		t.buf = append(t.buf[:0], t.buf[over:]...)
+		t.buf, t.cut = append(t.buf[:0], t.buf[over:]...), true
 	}
 	return len(p), nil
 }
 
-func (t *tail) String() string { return string(t.buf) }
+// String is without a line that has lost its beginning: half of a secret would not be known for one.
+func (t *tail) String() string {
+	if !t.cut {
+		return string(t.buf)
+	}
+	at := bytes.IndexAny(t.buf, "\r\n")
+	if at < 0 {
+		return ""
+	}
+	return string(t.buf[at+1:])
+}
 
 var userinfo = sync.OnceValue(func() *regexp.Regexp { //nolint:gochecknoglobals // compiled when it is used first: a supervisor never uses it
 	return regexp.MustCompile(`://[^/\s'"]*@`)

@@ -250,3 +250,36 @@ func TestAHostileEnvironmentHasNoEffect(t *testing.T) {
 		t.Errorf("Merge() = %+v, %v, want %+v", again, err, merge)
 	}
 }
+
+// TestTheCredentialIsNotLedAway: a forge, or who sits before it, that leads elsewhere does not lead the credential there.
+func TestTheCredentialIsNotLedAway(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var heard []string
+	thief := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		heard = append(heard, r.Header.Get("Authorization"))
+		w.Header().Set("WWW-Authenticate", `Basic realm="forge"`)
+		http.Error(w, "who are you", http.StatusUnauthorized)
+	}))
+	t.Cleanup(thief.Close)
+	for name, after := range map[string]bool{"at once": false, "after it was asked": true} {
+		forge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, _, ok := r.BasicAuth(); after && !ok {
+				w.Header().Set("WWW-Authenticate", `Basic realm="forge"`)
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			http.Redirect(w, r, thief.URL+r.URL.String(), http.StatusFound)
+		}))
+		t.Cleanup(forge.Close)
+		_, err := openStore(t, t.TempDir()).Merge(t.Context(), (&gitServer{Server: forge}).repo(testPassword), request(7))
+		if !errors.Is(err, ErrUnauthorized) || strings.Contains(err.Error(), testPassword) {
+			t.Errorf("%s: Merge() = %v", name, err)
+		}
+	}
+	if len(heard) < 2 || strings.Join(heard, "") != "" {
+		t.Errorf("who it was led to heard %q", heard)
+	}
+}

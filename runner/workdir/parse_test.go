@@ -85,14 +85,21 @@ func TestScrub(t *testing.T) {
 
 func TestTail(t *testing.T) {
 	t.Parallel()
-	tail := &tail{most: 5}
-	for _, part := range []string{"abc", "def", "", "0123456789"} {
-		if n, err := tail.Write([]byte(part)); n != len(part) || err != nil {
-			t.Errorf("Write(%q) = %d, %v", part, n, err)
+	for _, tt := range []struct {
+		parts []string
+		want  string
+	}{
+		{[]string{"ab", "cde"}, "abcde"}, {[]string{"abc", "def", "", "0123\n6789"}, "6789"}, {[]string{"S3CRET\r6789"}, "6789"}, {[]string{"S3CRET"}, ""},
+	} {
+		tail := &tail{most: 5}
+		for _, part := range tt.parts {
+			if n, err := tail.Write([]byte(part)); n != len(part) || err != nil {
+				t.Errorf("Write(%q) = %d, %v", part, n, err)
+			}
 		}
-	}
-	if got := tail.String(); got != "56789" {
-		t.Errorf("String() = %q, want %q", got, "56789")
+		if got := tail.String(); got != tt.want {
+			t.Errorf("String() after %q = %q, want %q", tt.parts, got, tt.want)
+		}
 	}
 }
 

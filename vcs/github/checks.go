@@ -152,8 +152,11 @@ func (c *Client) checks(ctx context.Context, op string, pull vcs.Pull, all repor
 			some, resp, err = c.api.Checks.ListCheckRunsForRef(ctx, pull.Repo.Owner, pull.Repo.Name, pull.Head.SHA, opts)
 			return resp, err
 		})
-		if err != nil {
+		switch {
+		case err != nil:
 			return resp, err
+		case some == nil:
+			return nil, fmt.Errorf("%s: the forge's answer is no list of check runs", op)
 		}
 		for _, run := range some.CheckRuns {
 			all[run.GetName()] = append(all[run.GetName()], report{stateOf(run.GetConclusion()), run.GetApp().GetID()})

@@ -286,22 +286,26 @@ func TestMergeableBlocked(t *testing.T) {
 // TestMergeableUntold: where the forge does not say what the base requires, it must not seem to be nothing.
 func TestMergeableUntold(t *testing.T) {
 	t.Parallel()
-	known := forgetest.Reply(http.StatusOK, `{"commit":{"sha":"`+sha("base")+`"},"protected":true,"protection":{"required_status_checks":{"contexts":["tidegate/apply"]}}}`)
+	needs := func(context string) forgetest.Step {
+		return forgetest.Reply(http.StatusOK, `{"commit":{"sha":"`+sha("base")+`"},"protected":true,"protection":{"required_status_checks":{"contexts":["`+context+`"]}}}`)
+	}
 	for name, tt := range map[string]struct {
 		branch, graph forgetest.Step
+		runs          forgetest.Step
 		err           error
 		text          string
 	}{
 		"no branch":       {branch: forgetest.Reply(http.StatusOK, `{}`), text: "no branch"},
 		"nothing":         {branch: forgetest.Reply(http.StatusOK, ``), text: "is empty"},
-		"nobody's review": {known, forgetest.Reply(http.StatusOK, `{"data":{"repository":null},"errors":[{"type":"NOT_FOUND","message":"no"}]}`), vcs.ErrNotFound, "#12"},
-		"no pull request": {known, forgetest.Reply(http.StatusOK, `{"data":{"repository":{"pullRequest":null}}}`), vcs.ErrNotFound, "#12"},
+		"no check runs":   {branch: needs("ci/lint"), runs: forgetest.Reply(http.StatusOK, `null`), text: "no list of check runs"},
+		"nobody's review": {branch: needs("tidegate/apply"), graph: forgetest.Reply(http.StatusOK, `{"data":{"repository":null},"errors":[{"type":"NOT_FOUND","message":"no"}]}`), err: vcs.ErrNotFound, text: "#12"},
+		"no pull request": {branch: needs("tidegate/apply"), graph: forgetest.Reply(http.StatusOK, `{"data":{"repository":{"pullRequest":null}}}`), err: vcs.ErrNotFound, text: "#12"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				all := site{
-					"/pulls/12": told(map[string]any{"mergeable_state": "blocked"}), "/branches/main": tt.branch, "/graphql": tt.graph,
+					"/pulls/12": told(map[string]any{"mergeable_state": "blocked"}), "/branches/main": tt.branch, "/graphql": tt.graph, "/commits/" + sha("head") + "/check-runs": tt.runs,
 					"/rules/branches/main": forgetest.Reply(http.StatusOK, `[]`), "/commits/" + sha("head") + "/status": forgetest.Reply(http.StatusOK, `{"statuses":[]}`),
 				}
 				_, err := client(t, github.Config{HTTP: all}).Mergeable(t.Context(), ripePull(), ours)

@@ -94,8 +94,8 @@ func (s *sender) roundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// saysNothing reports whether all that a body has is space, or JSON's null. Nothing that is asked for is answered so, and
-// the forges' libraries take it for a list without entries.
+// saysNothing reports whether a body has nothing but space. Nothing that is asked for is answered so, and the forges'
+// libraries take it for a list without entries. JSON's null may be one, as Gitea answers without reactions.
 func saysNothing(resp *http.Response) bool {
 	const some = 16
 	body := bufio.NewReader(resp.Body)
@@ -104,8 +104,7 @@ func saysNothing(resp *http.Response) bool {
 		io.Reader
 		io.Closer
 	}{body, resp.Body}
-	said := string(bytes.TrimSpace(begin))
-	return errors.Is(err, io.EOF) && (said == "" || said == "null")
+	return errors.Is(err, io.EOF) && len(bytes.TrimSpace(begin)) == 0
 }
 
 // read reads the token, and checks that it can be one. Its error is an *unsentError.

@@ -97,6 +97,11 @@ func (e *Engine) incomplete(ctx context.Context, s scene, st stage, all []standi
 	if err != nil {
 		return "", err
 	}
+	for key := range held { // what was applied of it is in the state, and not in what would be merged
+		if !slices.ContainsFunc(all, func(one standing) bool { return key == lockKey(s.pull.Repo.ID, one.project) }) {
+			return quoted(label(projectOf(key))) + " is still locked by this pull request, and is not what it changes any more; plan it by its name, or comment `unlock`", nil
+		}
+	}
 	for _, one := range all {
 		switch {
 		case !one.done():

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tidegate/tidegate/locking"
 	"github.com/tidegate/tidegate/runner"
 	"github.com/tidegate/tidegate/runner/workdir"
 	"github.com/tidegate/tidegate/server/journal"
@@ -187,6 +188,12 @@ func TestAnApplyMergesWhatIsApplied(t *testing.T) {
 		"many reasons": {change: func(_ *Engine, f *mergingForge, _ remote) {
 			f.can = vcs.Mergeable{State: vcs.MergeBlocked, Why: slices.Repeat([]string{"`" + strings.Repeat("ü", 150) + "` is missing"}, 400)}
 		}, want: "` …."},
+		"applied before, and not changed any more": {change: func(e *Engine, f *mergingForge, _ remote) {
+			dns := locking.Request{Pull: lockPull(f.now.ID()), Keys: []locking.Key{lockKey(f.now.Repo.ID, runner.Project{Dir: "dns", Workspace: "default"})}}
+			if _, err := e.Locks.Acquire(context.Background(), dns); err != nil {
+				panic(err)
+			}
+		}, want: "This is not merged by itself: `dns` is still locked by this pull request, and is not what it changes any more; plan it by its name, or comment `unlock`", without: isMerged},
 		"lock released": {change: func(e *Engine, f *mergingForge, _ remote) {
 			held, err := e.Locks.Held(context.Background(), lockPull(f.now.ID()))
 			if err == nil {

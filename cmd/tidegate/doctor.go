@@ -149,7 +149,7 @@ func (d *doctor) machine(ctx context.Context, s settings) {
 	} else {
 		d.ok("git %s", git)
 	}
-	tools := terraform.NewFinder(terraform.FinderConfig{Dir: filepath.Join(s.dataDir, "tools"), DefaultVersion: s.defaultTF, Log: slog.New(slog.DiscardHandler)})
+	tools := terraform.NewFinder(terraform.FinderConfig{Dir: filepath.Join(s.dataDir, "tools"), DefaultVersion: s.defaultTF, Look: true})
 	tool, err := tools.Find(ctx, "", "")
 	switch {
 	case err == nil:
@@ -223,7 +223,7 @@ func (d *doctor) account(ctx context.Context, f client, a account) bool {
 func unknown(a account, err error) string {
 	switch {
 	case errors.Is(err, vcs.ErrNotFound):
-		return "See that " + a.where() + " leads to the root of the forge's API: what answers there does not know what is asked."
+		return "See where " + a.where() + " leads: it has to be the forge itself. What answers there does not know what is asked."
 	case errors.Is(err, vcs.ErrRefused):
 		return "Give the token what it lacks. " + tokenAdvice(a)
 	default:

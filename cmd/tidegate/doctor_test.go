@@ -78,6 +78,10 @@ func TestDoctorGoesTheWay(t *testing.T) {
 			t.Errorf("%s: want %s, %q and %q:\n%s", what, tt.level, tt.says, tt.mend, got)
 		}
 	}
+	proxy := fmt.Errorf("asking: %w", &net.OpError{Op: "proxyconnect", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "proxy", IsNotFound: true}})
+	if got := told(func(d *doctor) { d.noWay("https://t.example/events", proxy) }); !strings.Contains(got, "warn  the proxy that is asked for") || !strings.Contains(got, "HTTPS_PROXY") {
+		t.Errorf("a proxy that is not there: %s", got)
+	}
 	unknown := fmt.Errorf("asking: %w", &net.DNSError{Err: "no such host", Name: "tidegate.invalid", IsNotFound: true})
 	want := "  warn  https://tidegate.invalid/events: the name is not known here: lookup tidegate.invalid: no\n        such host\n" +
 		"        See that --url is right. Where the forge is, this name has to be known.\n"
@@ -97,6 +101,16 @@ func TestDoctorMakesNothing(t *testing.T) {
 	}
 	if left, err := os.ReadDir(top); err != nil || len(left) > 0 {
 		t.Errorf("it has left %v, %v", left, err)
+	}
+	nobody := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(nobody.Close)
+	args := complete(t, dir, "--gh-api-url="+nobody.URL+"/api/v3", "--repo-allowlist="+strings.TrimPrefix(nobody.URL, "http://")+"/acme/infra")
+	code, said, _ := exit(t, tidegate(t, append([]string{"doctor"}, args[1:]...)...))
+	if code != 1 || !strings.Contains(said, "See where --gh-hostname and --gh-api-url leads") || !strings.Contains(said, "  ok    terraform") {
+		t.Errorf("the whole command ends with %d:\n%s", code, said)
+	}
+	if left, err := os.ReadDir(top); err != nil || len(left) > 0 {
+		t.Errorf("the whole command has left %v, %v", left, err)
 	}
 	file := filepath.Join(top, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -63,7 +63,10 @@ func (d *doctor) answers(to string, resp *http.Response, took time.Duration) {
 func (d *doctor) noWay(to string, err error) {
 	var untrusted *tls.CertificateVerificationError
 	var lookup *net.DNSError
+	var dial *net.OpError
 	switch {
+	case errors.As(err, &dial) && dial.Op == "proxyconnect":
+		d.warn("See that HTTPS_PROXY is right, or name the host in NO_PROXY.", "the proxy that is asked for %s does not answer: %v", to, dial.Err)
 	case errors.As(err, &untrusted):
 		d.bad("Give it one for that name, whole with its chain, that forges trust. An authority of your own is trusted here if SSL_CERT_FILE names its certificate.",
 			"the certificate of %s is not good: %v", to, untrusted.Err)

@@ -33,6 +33,8 @@ type FinderConfig struct {
 	ReleasesKey string
 	// Log is told of downloads. Nil: nobody.
 	Log *slog.Logger
+	// Look keeps nothing in Dir of what was found out: for who is not the server.
+	Look bool
 }
 
 // Finder finds terraform and tofu binaries, and installs exact versions of terraform. Its methods may
@@ -55,7 +57,7 @@ func NewFinder(cfg FinderConfig) *Finder {
 	}
 	return &Finder{
 		cfg:        cfg,
-		versions:   &versionCache{file: filepath.Join(cfg.Dir, "versions.json")},
+		versions:   &versionCache{file: filepath.Join(cfg.Dir, "versions.json"), look: cfg.Look},
 		installing: make(map[string]chan struct{}),
 	}
 }

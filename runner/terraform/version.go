@@ -19,6 +19,7 @@ const versionTimeout = 30 * time.Second
 // starting it. It is kept in a file, so that a restart starts no process either.
 type versionCache struct {
 	file string
+	look bool // it is not written
 
 	mu     sync.Mutex
 	loaded bool
@@ -54,7 +55,9 @@ func (c *versionCache) of(ctx context.Context, file string) (string, error) {
 		return "", err
 	}
 	c.known[file] = now
-	c.save()
+	if !c.look {
+		c.save()
+	}
 	return now.Version, nil
 }
 

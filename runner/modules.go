@@ -1,12 +1,18 @@
 package runner
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/tidegate/tidegate/runner/gitcredential"
@@ -34,9 +40,9 @@ func (w *work) fetchModules(ctx context.Context, workspace string) (*step, error
 	if err != nil {
 		return nil, err
 	}
-	var renewed atomic.Bool
+	var given offer
 	if offers {
-		socket, err := gitcredential.Listen(ctx, w.tmp, noting(*f, &renewed), w.cfg.Log)
+		socket, err := gitcredential.Listen(ctx, w.tmp, given.of(*f), w.cfg.Log)
 		if err != nil {
 			return nil, fmt.Errorf("offering terraform get a credential: %w", err)
 		}
@@ -48,19 +54,40 @@ func (w *work) fetchModules(ctx context.Context, workspace string) (*step, error
 		env = socket.Env(env, w.cfg.Self)
 	}
 	for again := false; ; again = true {
-		s, err := w.step(ctx, getStep, env, func(ctx context.Context, c terraform.Command) (terraform.Exit, error) { return c.Get(ctx) })
+		s, err := w.step(ctx, getStep, env, func(ctx context.Context, c terraform.Command) (terraform.Exit, error) {
+			exit, err := c.Get(ctx)
+			return exit, errors.Join(err, given.takeOut(filepath.Join(c.StepDir, terraform.LogName)))
+		})
 		switch {
 		case err == nil && s.failure == nil:
 			return nil, nil
-		case err != nil || again || ctx.Err() != nil || !renewed.Load():
+		case err != nil || again || ctx.Err() != nil || !given.renewed.Load():
 			return s, err
 		}
 	}
 }
 
-// noting is the forge that also says when a credential that it refused was replaced.
-func noting(f Forge, renewed *atomic.Bool) Forge {
-	refused := f.Refused
+// offer is what became of a credential that was offered.
+type offer struct {
+	// renewed: the forge refused one, and has another one now.
+	renewed atomic.Bool
+
+	mu      sync.Mutex
+	secrets []string
+}
+
+// of is the forge that also takes down what is handed out, and refused.
+func (o *offer) of(f Forge) Forge {
+	credential, refused := f.Credential, f.Refused
+	f.Credential = func(ctx context.Context) (user, password string, err error) {
+		user, password, err = credential(ctx)
+		if password != "" {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.secrets = append(o.secrets, password, base64.StdEncoding.EncodeToString([]byte(user+":"+password))) // as it is sent
+		}
+		return user, password, err
+	}
 	if refused == nil {
 		return f
 	}
@@ -68,10 +95,31 @@ func noting(f Forge, renewed *atomic.Bool) Forge {
 		if !refused(ctx, password) {
 			return false
 		}
-		renewed.Store(true)
+		o.renewed.Store(true)
 		return true
 	}
 	return f
+}
+
+// takeOut takes out of a log what was handed out: the forge, or who sits before it, may have repeated it, and git tells that.
+func (o *offer) takeOut(log string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	text, err := os.ReadFile(log) //nolint:gosec // a file of ours
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	clean := text
+	for _, secret := range o.secrets {
+		clean = bytes.ReplaceAll(clean, []byte(secret), []byte("***"))
+	}
+	if err == nil && len(o.secrets) > 0 && !bytes.Equal(clean, text) {
+		err = os.WriteFile(log, clean, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("taking a credential out of a log: %w", err)
+	}
+	return nil
 }
 
 // getStep is the step that fetches modules.

@@ -438,3 +438,31 @@ func TestProgramsOfOthers(t *testing.T) {
 		t.Errorf("these ran where a credential is offered: %q", raw)
 	}
 }
+
+// TestARepeatedCredential: what the forge, or a proxy before it, repeats of a credential is in no log and no answer.
+func TestARepeatedCredential(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, map[string]string{"main.tf": localBackend})
+	s.write(map[string]string{"modules.tf": s.remoteModule()})
+	s.stub("get", `password=$(printf 'protocol=https\nhost=forge.example\n\n' | git credential fill | sed -n 's/^password=//p')
+test -n "$password" || exit 3
+printf 'Error: Failed to download module\n\nremote: no access with %s, %s\n' "$password" "$(printf %s "tidegate:$password" | base64)" >&2
+exit 1`)
+	s.offer()
+	result := s.run(s.next("1", Plan))
+	if result.End != Failed || !strings.Contains(result.Failure.Text, "no access with ***, ***") {
+		t.Errorf("the plan = %s, %+v", result.End, result.Failure)
+	}
+	err := filepath.WalkDir(filepath.Join(s.base, "data"), func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		if content, err := os.ReadFile(path); err != nil || bytes.Contains(content, []byte("nobody-may-see")) {
+			t.Errorf("the password is in %s, %v", path, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -156,12 +157,14 @@ func (s *Store) Fill(ctx context.Context, repo Repo, c Checkout, pointers []Poin
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	// Its logs say no more than its errors, from which secrets are taken out.
+	defer func() { err = errors.Join(err, os.RemoveAll(dir), os.RemoveAll(filepath.Join(m.large(), "logs"))) }()
 	bare := filepath.Join(dir, "repo.git")
 	if err := initBare(ctx, m.git, bare); err != nil {
 		return err
 	}
-	config, env, end, err := s.helper(ctx, repo)
+	var sent sentSecrets
+	config, env, end, err := s.helper(ctx, sent.of(repo))
 	if err != nil {
 		return fmt.Errorf("offering git-lfs a credential: %w", err)
 	}
@@ -179,10 +182,42 @@ func (s *Store) Fill(ctx context.Context, repo Repo, c Checkout, pointers []Poin
 			if ctx.Err() != nil {
 				return err
 			}
-			return &LFSError{p.Path, err}
+			return &LFSError{p.Path, sent.takeOut(err)}
 		}
 	}
 	return nil
+}
+
+// sentSecrets are what git-lfs was told, which a server could repeat to it.
+type sentSecrets struct {
+	mu  sync.Mutex
+	all []string
+}
+
+// of is the repository whose credential is noted when it is asked for.
+func (s *sentSecrets) of(repo Repo) Repo {
+	credential := repo.Credential
+	if credential == nil {
+		return repo
+	}
+	repo.Credential = func(ctx context.Context) (user, password string, err error) {
+		user, password, err = credential(ctx)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.all = append(s.all, spellings(user, password)...)
+		return user, password, err
+	}
+	return repo
+}
+
+// takeOut answers the error without them.
+func (s *sentSecrets) takeOut(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if failure, ok := errors.AsType[*gitError](err); ok {
+		failure.text = scrub(failure.text, s.all)
+	}
+	return err
 }
 
 // isStill reports whether a file of the checkout is the pointer, whatever ends its lines.

@@ -269,10 +269,10 @@ echo large`)
 	tree.mirror.filling.RLock()
 	remove(time.Now().Add(time.Hour), 0)
 	tree.mirror.filling.RUnlock()
-	if !exists(t, file) {
-		t.Fatalf("%s is gone", file)
+	if !exists(t, file) || exists(t, filepath.Join(lfs, "logs")) {
+		t.Fatalf("%s is there: %v, logs: %v", file, exists(t, file), exists(t, filepath.Join(lfs, "logs")))
 	}
-	remove(time.Now().Add(time.Hour), 2)
+	remove(time.Now().Add(time.Hour), 1)
 	if left, err := os.ReadDir(lfs); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
@@ -335,5 +335,43 @@ exec /bin/sleep 3000`,
 				t.Errorf("left: %q, %v", left, err)
 			}
 		})
+	}
+}
+
+// TestLFSRepeatsACredential: what git-lfs was told, and a server repeats, is not in the error.
+func TestLFSRepeatsACredential(t *testing.T) {
+	useLFS(t, `echo "no access with $(git config some.key)" >&2; exit 1`)
+	o := open(t, func(s *source) {
+		s.write(t, ".gitattributes", "*.zip filter=lfs diff=lfs merge=lfs -text\n")
+		s.write(t, "a.zip", pointerTo("large\n"))
+	}, func(s *source) { s.write(t, "b", "b") })
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	store, err := Open(t.Context(), Config{Data: o.data, LFS: func(ctx context.Context, repo Repo) ([]string, []string, func(), error) {
+		_, password, err := repo.Credential(ctx)
+		return []string{"some.key", password}, nil, func() {}, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	repo := o.src.repo()
+	tree, err := store.Tree(t.Context(), repo, o.merge.Tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := tree.Pointers(t.Context(), func(string) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := store.Checkout(t.Context(), repo, 7, "default", o.merge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo.Credential = func(context.Context) (string, string, error) { return testUser, testPassword, nil }
+	err = store.Fill(t.Context(), repo, c, all)
+	if _, ok := errors.AsType[*LFSError](err); !ok || !strings.Contains(err.Error(), "no access with ***") || strings.Contains(err.Error(), testPassword) {
+		t.Errorf("Fill() = %v, want an *LFSError without the password", err)
 	}
 }

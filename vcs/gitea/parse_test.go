@@ -333,6 +333,14 @@ func TestParseElsewhere(t *testing.T) {
 		if got := forgetest.Parse(t, c, headers(event), body); got.Event == nil || got.Event.Repo.ID.Forge != "git.example.com" {
 			t.Errorf("Parse(its own %s) = %+v, want an event of git.example.com", name, got)
 		}
+		below := client(t, gitea.Config{BaseURL: "https://git.example.com/forge"})
+		if got := forgetest.Parse(t, below, headers(event), body); !strings.Contains(got.Problem, `want one below "/forge/"`) {
+			t.Errorf("Parse(%s of another site on the same host) = %+v, want a problem that says so", name, got)
+		}
+		body = bytes.ReplaceAll(body, []byte("https://git.example.com"), []byte("https://git.example.com/forge"))
+		if got := forgetest.Parse(t, below, headers(event), body); got.Event == nil {
+			t.Errorf("Parse(its own %s, below a path) = %+v, want an event", name, got)
+		}
 	}
 }
 

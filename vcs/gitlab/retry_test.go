@@ -80,6 +80,8 @@ func TestRetry(t *testing.T) {
 		{list, ft.Try{Name: "faults without end", Steps: ft.Times(40, ft.Reply(500, `{"message":"500 Internal Server Error"}`)), Want: []int{0, 1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30, 30, 30}, Text: "Internal Server Error"}},
 		{list, ft.Try{Name: "a request that hangs", Steps: []ft.Step{ft.Hangs, ok}, Want: []int{30}}},
 		{list, ft.Try{Name: "answers that say nothing", Steps: []ft.Step{ft.Reply(200, ``), ft.Reply(200, "\n"), ok}, Want: []int{0, 1}}},
+		{edit, ft.Try{Name: "edit is answered by a page", Steps: []ft.Step{ft.Reply(200, "\n<!DOCTYPE html>", "Content-Type", "text/html; charset=utf-8"), ft.Reply(200, madeNote)}, Want: []int{0}}},
+		{create, ft.Try{Name: "a note is answered by a page", Steps: []ft.Step{ft.Reply(201, "<html>", "Content-Type", "text/html")}, Err: vcs.ErrInDoubt, Text: "is a page"}},
 		{edit, ft.Try{Name: "edit is sent again", Steps: []ft.Step{ft.Cut(io.EOF), ft.Reply(200, madeNote)}, Want: []int{0}}},
 		{remove, ft.Try{Name: "delete is sent again and finds nothing", Steps: []ft.Step{ft.Hangs, ft.Reply(404, `{"message":"404 Note Not Found"}`)}, Want: []int{30}}},
 

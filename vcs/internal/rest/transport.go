@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -87,16 +88,19 @@ func (s *sender) roundTrip(req *http.Request) (*http.Response, error) {
 	// Whoever prints the answer's request prints one without the token.
 	resp.Request = req
 	resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
-	if req.Method == http.MethodGet && resp.StatusCode == http.StatusOK && saysNothing(resp) {
-		_ = resp.Body.Close()
-		return nil, errors.New("the answer (200) is empty")
+	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusCreated {
+		if why := noAnswer(req.Method, resp); why != "" {
+			_ = resp.Body.Close()
+			return nil, fmt.Errorf("the answer (%d) is %s", resp.StatusCode, why)
+		}
 	}
 	return resp, nil
 }
 
-// saysNothing reports whether a body has nothing but space. Nothing that is asked for is answered so, and the forges'
-// libraries take it for a list without entries. JSON's null may be one, as Gitea answers without reactions.
-func saysNothing(resp *http.Response) bool {
+// noAnswer says what a body is that can't be an answer of an API; "" for any other. What is asked for is never answered
+// with nothing but space, which the forges' libraries take for a list without entries; JSON's null may be one, as Gitea
+// answers without reactions. A page is of something that stands before the forge, and nobody may take it for a success.
+func noAnswer(method string, resp *http.Response) string {
 	const some = 16
 	body := bufio.NewReader(resp.Body)
 	begin, err := body.Peek(some)
@@ -104,7 +108,15 @@ func saysNothing(resp *http.Response) bool {
 		io.Reader
 		io.Closer
 	}{body, resp.Body}
-	return errors.Is(err, io.EOF) && len(bytes.TrimSpace(begin)) == 0
+	said := bytes.TrimSpace(begin)
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch {
+	case method == http.MethodGet && errors.Is(err, io.EOF) && len(said) == 0:
+		return "empty"
+	case kind == "text/html" && bytes.HasPrefix(said, []byte("<")):
+		return "a page"
+	}
+	return ""
 }
 
 // read reads the token, and checks that it can be one. Its error is an *unsentError.

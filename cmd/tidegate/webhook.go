@@ -78,7 +78,7 @@ func (s *settings) installWebhooks(c *cobra.Command, also []string) error {
 				err = s.installWebhook(c, h, r, secrets[0])
 			}
 			if err != nil {
-				errs = append(errs, fmt.Errorf("%s/%s: %w", f.Site().Instance, named.FullName(), err))
+				errs = append(errs, fmt.Errorf("%s/%s: %w%s", f.Site().Instance, named.FullName(), err, hookAdvice(s.accounts[i], err)))
 			}
 		}
 	}
@@ -86,6 +86,19 @@ func (s *settings) installWebhooks(c *cobra.Command, also []string) error {
 		errs = append(errs, errors.New("no repository is named whole: use --repo HOST/OWNER/NAME"))
 	}
 	return errors.Join(errs...)
+}
+
+// hookAdvice is what a token that sets webhooks must be able to do, for who was refused.
+func hookAdvice(a account, err error) string {
+	if !errors.Is(err, vcs.ErrNotFound) && !errors.Is(err, vcs.ErrRefused) {
+		return ""
+	}
+	what := map[string]string{
+		"gh":     "a fine-grained one needs webhooks: write, a classic one repo, and its user administers the repository",
+		"gitlab": "it needs the scope api, and its user the role Maintainer",
+		"gitea":  "it needs the scope write:repository, and its user administers the repository",
+	}
+	return "\n  See that it is written as on the forge, and that the token may set webhooks there: " + what[a.flags] + "; it may be another token than the server's."
 }
 
 // installAppWebhook sets the one webhook of an App, which is for all of its repositories.

@@ -1,11 +1,14 @@
 package runner
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +20,7 @@ import (
 // write tells it what to run. All jobs share the home directory, so it gets an empty one; git and Mercurial heed what repository they
 // are started in, and a checkout is what a pull request and earlier jobs have made of it, so they are started elsewhere; and PATH leads to
 // programs that are not of jobs. What the operator has configured in /etc, or by the environment, holds.
-func (w *work) apart(env []string) ([]string, error) {
+func (w *work) apart(ctx context.Context, env []string) ([]string, error) {
 	home, bin := filepath.Join(w.tmp, "home"), filepath.Join(w.tmp, "bin")
 	for _, dir := range []string{home, bin} {
 		if err := os.RemoveAll(dir); err != nil { // a job may have written there
@@ -37,14 +40,35 @@ func (w *work) apart(env []string) ([]string, error) {
 		}
 	}
 	path = strings.TrimSuffix(bin+":"+path, ":")
-	env = gitcredential.Config(env, "core.hooksPath", "/dev/null", "core.fsmonitor", "false", "safe.bareRepository", "explicit", "protocol.allow", "never")
-	// Git's defaults, but for protocols that are programs of anybody's: https://git-scm.com/docs/git-config#Documentation/git-config.txt-protocolallow
-	for _, known := range []string{"http", "https", "ssh", "git"} {
-		env = gitcredential.Config(env, "protocol."+known+".allow", "always")
+	env = gitcredential.Config(env, "core.hooksPath", "/dev/null", "core.fsmonitor", "false", "safe.bareRepository", "explicit")
+	env = replaceEnv(env, "HOME="+home, "XDG_CONFIG_HOME="+home, "PATH="+path,
+		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_TEMPLATE_DIR=", "GIT_CEILING_DIRECTORIES="+w.tmp)
+	return knownProtocols(ctx, env, lookIn(path, "git"), home)
+}
+
+// knownProtocols are git's defaults, but for protocols that are programs of anybody's, where the operator has said nothing else:
+// https://git-scm.com/docs/git-config#Documentation/git-config.txt-protocolallow
+func knownProtocols(ctx context.Context, env []string, git, home string) ([]string, error) {
+	if git == "" || ctx.Err() != nil {
+		return env, nil // whoever needs it says so
 	}
-	env = gitcredential.Config(env, "protocol.file.allow", "user")
-	return replaceEnv(env, "HOME="+home, "XDG_CONFIG_HOME="+home, "PATH="+path,
-		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_TEMPLATE_DIR=", "GIT_CEILING_DIRECTORIES="+w.tmp), nil
+	cmd := exec.CommandContext(ctx, git, "config", "--name-only", "--get-regexp", `^protocol\.`)
+	cmd.Env, cmd.Dir = env, home
+	out, err := cmd.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && ctx.Err() == nil && (!ok || exit.ExitCode() != 1) { // 1 is nothing
+		return nil, fmt.Errorf("asking git which protocols are configured: %w", err)
+	}
+	said := strings.Fields(string(out))
+	if slices.Contains(said, "protocol.allow") {
+		return env, nil
+	}
+	env = gitcredential.Config(env, "protocol.allow", "never")
+	for _, of := range []struct{ protocol, allow string }{{"http", "always"}, {"https", "always"}, {"ssh", "always"}, {"git", "always"}, {"file", "user"}} {
+		if name := "protocol." + of.protocol + ".allow"; !slices.Contains(said, name) {
+			env = gitcredential.Config(env, name, of.allow)
+		}
+	}
+	return env, nil
 }
 
 // keepSettings has terraform's CLI configuration found, and the tokens of registries that `terraform login` has stored. They name nothing to

@@ -36,7 +36,7 @@ func (w *work) fetchModules(ctx context.Context, workspace string) (*step, error
 	if !w.conf.RemoteModules || !offers && !slices.ContainsFunc(env, isAgent) {
 		return nil, nil
 	}
-	env, err := w.apart(env)
+	env, err := w.apart(ctx, env)
 	if err != nil {
 		return nil, err
 	}

@@ -439,6 +439,37 @@ func TestProgramsOfOthers(t *testing.T) {
 	}
 }
 
+// TestProtocolsOfTheOperator: what is configured of protocols holds, and else those alone are allowed that are no programs of anybody's.
+func TestProtocolsOfTheOperator(t *testing.T) {
+	t.Parallel()
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for config, want := range map[string]string{
+		"": "protocol.allow=never protocol.http.allow=always protocol.https.allow=always protocol.ssh.allow=always " +
+			"protocol.git.allow=always protocol.file.allow=user",
+		"[protocol \"http\"]\nallow = never\n[protocol \"own\"]\nallow = always\n": "protocol.http.allow=never protocol.own.allow=always protocol.allow=never " +
+			"protocol.https.allow=always protocol.ssh.allow=always protocol.git.allow=always protocol.file.allow=user",
+		"[protocol]\nallow = never\n[protocol \"https\"]\nallow = always\n": "protocol.allow=never protocol.https.allow=always",
+	} {
+		system := filepath.Join(t.TempDir(), "gitconfig")
+		if err := os.WriteFile(system, []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		env, err := knownProtocols(t.Context(), []string{"GIT_CONFIG_SYSTEM=" + system, "GIT_CONFIG_GLOBAL=/dev/null"}, git, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), git, "config", "--list")
+		cmd.Env, cmd.Dir = env, t.TempDir()
+		out, err := cmd.Output()
+		if got := strings.Join(strings.Fields(string(out)), " "); err != nil || got != want {
+			t.Errorf("with %q git has %q, %v, want %q", config, got, err, want)
+		}
+	}
+}
+
 // TestARepeatedCredential: what the forge, or a proxy before it, repeats of a credential is in no log and no answer.
 func TestARepeatedCredential(t *testing.T) {
 	t.Parallel()

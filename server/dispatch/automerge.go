@@ -97,7 +97,7 @@ func (e *Engine) incomplete(ctx context.Context, s scene, st stage, all []standi
 	if err != nil {
 		return "", err
 	}
-	for key := range held { // what was applied of it is in the state, and not in what would be merged
+	for _, key := range inOrder(held) { // what was applied of it is in the state, and not in what would be merged
 		if !slices.ContainsFunc(all, func(one standing) bool { return key == lockKey(s.pull.Repo.ID, one.project) }) {
 			return quoted(label(projectOf(key))) + " is still locked by this pull request, and is not what it changes any more; plan it by its name, or comment `unlock`", nil
 		}
@@ -312,7 +312,7 @@ func (e *Engine) mergeInTries(ctx context.Context, s scene, r journal.Report) (w
 		switch {
 		case ctx.Err() != nil:
 			return "", context.Cause(ctx)
-		case journal.Damaged(err):
+		case errors.Is(err, errStopping), journal.Damaged(err):
 			return "", err
 		case err != nil:
 			why, tries = "the forge does not answer as it should", triesAway
@@ -365,8 +365,11 @@ func (e *Engine) mergeOnce(ctx context.Context, s scene, r journal.Report) (why 
 		if why, tries, err = e.fitToMerge(ctx, s, m, r); why != "" || err != nil {
 			return why, tries, err
 		}
-		// Of two that are merged into one branch, the second is held against what the first has made of it.
-		defer e.dirs.lock("merge\n" + s.pull.Repo.ID.String() + "\n" + s.pull.Base.Ref)()
+		leave, why, err := e.mergeTurn(ctx, s)
+		if why != "" || err != nil {
+			return why, 0, err
+		}
+		defer leave()
 		if why, err = e.notAsApplied(ctx, s); why == "" && err == nil {
 			why, err = e.mergeEnded(ctx, s)
 		}
@@ -389,6 +392,18 @@ func (e *Engine) mergeOnce(ctx context.Context, s scene, r journal.Report) (why 
 	}
 	e.Hook(AtMerged)
 	return "", 0, nil
+}
+
+// mergeTurn waits until nothing else is merged into the same branch: of two, the second is held against what the first has made of
+// it. The error is [errStopping] when the server stops.
+func (e *Engine) mergeTurn(ctx context.Context, s scene) (leave func(), why string, err error) {
+	within, end := e.untilClosing(ctx)
+	defer end()
+	leave, err = e.dirs.lockIn(within, "merge\n"+s.pull.Repo.ID.String()+"\n"+s.pull.Base.Ref)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, "others were being merged into " + quoted(s.pull.Base.Ref) + " all the time", nil
+	}
+	return leave, "", err
 }
 
 // fitToMerge is why an open pull request is not merged as it stands. The forge's rules hold for us even where our account

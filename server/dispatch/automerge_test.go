@@ -189,7 +189,10 @@ func TestAnApplyMergesWhatIsApplied(t *testing.T) {
 			f.can = vcs.Mergeable{State: vcs.MergeBlocked, Why: slices.Repeat([]string{"`" + strings.Repeat("ü", 150) + "` is missing"}, 400)}
 		}, want: "` …."},
 		"applied before, and not changed any more": {change: func(e *Engine, f *mergingForge, _ remote) {
-			dns := locking.Request{Pull: lockPull(f.now.ID()), Keys: []locking.Key{lockKey(f.now.Repo.ID, runner.Project{Dir: "dns", Workspace: "default"})}}
+			dns := locking.Request{Pull: lockPull(f.now.ID())}
+			for _, dir := range []string{"zone", "mail", "dns", "web", "store"} { // the first of them is told
+				dns.Keys = append(dns.Keys, lockKey(f.now.Repo.ID, runner.Project{Dir: dir, Workspace: "default"}))
+			}
 			if _, err := e.Locks.Acquire(context.Background(), dns); err != nil {
 				panic(err)
 			}
@@ -481,6 +484,41 @@ func TestTwoMergesAtOnce(t *testing.T) {
 	if len(f.asked) != 0 || !strings.Contains(said, "Why: `main` has moved on") {
 		t.Errorf("asked %d times, and it says:\n%s", len(f.asked), said)
 	}
+}
+
+// Who comes to no turn in time says so, and does not blame the forge; and a stop does not wait for a turn.
+func TestAMergeWaitsForItsTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := engine(t)
+		defer func() { _ = e.Journal.Close() }()
+		s := scene{pull: aPull(1)}
+		first, why, err := e.mergeTurn(t.Context(), s)
+		if why != "" || err != nil {
+			t.Fatal(why, err)
+		}
+		limited, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, why, err := e.mergeTurn(limited, s); why != "others were being merged into `main` all the time" || err != nil {
+			t.Errorf("the second one waited in vain: %q, %v", why, err)
+		}
+		go func() {
+			_ = sleep(t.Context(), time.Minute)
+			first()
+		}()
+		second, why, err := e.mergeTurn(t.Context(), s)
+		if why != "" || err != nil {
+			t.Fatal(why, err)
+		}
+		defer second()
+		go func() {
+			_ = sleep(t.Context(), time.Minute)
+			e.shut()
+		}()
+		if _, why, err := e.mergeTurn(t.Context(), s); why != "" || !errors.Is(err, errStopping) {
+			t.Errorf("the third one waited past a stop: %q, %v", why, err)
+		}
+	})
 }
 
 // A server that stops does not wait until a forge is there again: the next start goes on.

@@ -332,30 +332,53 @@ type keyed struct {
 }
 
 type keyedLock struct {
-	mu    sync.Mutex
+	turn  chan struct{} // holds who has the key
 	users int
 }
 
 // lock waits for the key; the returned function unlocks it.
-func (k *keyed) lock(key string) func() {
+func (k *keyed) lock(key string) (unlock func()) {
+	l := k.use(key)
+	l.turn <- struct{}{}
+	return func() { k.release(key, l) }
+}
+
+// lockIn is lock that waits no longer than ctx, whose cause it answers.
+func (k *keyed) lockIn(ctx context.Context, key string) (unlock func(), err error) {
+	l := k.use(key)
+	select {
+	case l.turn <- struct{}{}:
+		return func() { k.release(key, l) }, nil
+	case <-ctx.Done():
+		k.leave(key, l)
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (k *keyed) use(key string) *keyedLock {
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.m == nil {
 		k.m = map[string]*keyedLock{}
 	}
 	l := k.m[key]
 	if l == nil {
-		l = &keyedLock{}
+		l = &keyedLock{turn: make(chan struct{}, 1)}
 		k.m[key] = l
 	}
 	l.users++
-	k.mu.Unlock()
-	l.mu.Lock()
-	return func() {
-		l.mu.Unlock()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if l.users--; l.users == 0 {
-			delete(k.m, key)
-		}
+	return l
+}
+
+func (k *keyed) release(key string, l *keyedLock) {
+	<-l.turn
+	k.leave(key, l)
+}
+
+func (k *keyed) leave(key string, l *keyedLock) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l.users--; l.users == 0 {
+		delete(k.m, key)
 	}
 }

@@ -1,11 +1,13 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -331,6 +333,11 @@ func (e *Engine) heldKeys(ctx context.Context, id vcs.PullID) (map[locking.Key]b
 		out[l.Key] = true
 	}
 	return out, nil
+}
+
+// inOrder are keys in an order that is always the same.
+func inOrder(keys map[locking.Key]bool) []locking.Key {
+	return slices.SortedFunc(maps.Keys(keys), func(a, b locking.Key) int { return bytes.Compare(a.Bytes(), b.Bytes()) })
 }
 
 func lockPull(id vcs.PullID) locking.Pull {

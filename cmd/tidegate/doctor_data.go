@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/tidegate/tidegate/server/backup"
 )
 
 // dataDir looks whether the server could work in the data directory. It is not made here: the server is often another user.
@@ -24,14 +26,21 @@ func (d *doctor) dataDir(s settings) {
 		return
 	}
 	d.ok("data directory %s, with %d MiB free", s.dataDir, free>>20)
-	if info, err := os.Stat(at); err == nil {
-		d.owner(info, os.Geteuid())
-	}
+	d.owner(at, os.Geteuid())
 }
 
-// owner warns who is another user than the server: what it may is not what the server may.
-func (d *doctor) owner(info fs.FileInfo, we int) {
-	if of, ok := info.Sys().(*syscall.Stat_t); ok && int(of.Uid) != we {
+// owner warns who is another user than the server: what it may is not what the server may. What the server has made tells who that is; before
+// that the directory does, but for root's, as volumes are that a group may write to.
+func (d *doctor) owner(dir string, we int) {
+	info, err := os.Stat(filepath.Join(dir, backup.DBName))
+	made := err == nil
+	if !made {
+		info, err = os.Stat(dir)
+	}
+	if err != nil {
+		return
+	}
+	if of, ok := info.Sys().(*syscall.Stat_t); ok && int(of.Uid) != we && (made || of.Uid != 0) {
 		d.warn("Run this as the server's user, who may do other things than you.", "the data directory belongs to user %d, and this runs as user %d", of.Uid, we)
 	}
 }

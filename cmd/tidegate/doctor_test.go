@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tidegate/tidegate/server/webhook"
 	"github.com/tidegate/tidegate/vcs"
 )
 
@@ -41,6 +42,7 @@ func TestDoctorSeesWhoAnswers(t *testing.T) {
 		{"another server without GET", 405, map[string]string{"Allow": "POST, PUT"}, 0, "  bad   https://t.example/events is answered with 405 by something else than a Tidegate\n        See where --url leads, and that a proxy before the server passes /events on.\n"},
 		{"elsewhere", 301, where, 0, "  bad   https://t.example/events sends elsewhere (301): \"https://new.example/events\"\n        Set --url to the address that answers itself: what is sent to this one is lost.\n"},
 		{"a password", 401, nil, 0, "  bad   https://t.example/events wants a password (401)\n        Let the proxy before the server pass /events without a password: webhooks are signed.\n"},
+		{"a door for the forge alone", 403, nil, 0, "  warn  https://t.example/events refuses who asks from here (403)\n        Right if only the forge is let in. Else let the proxy before the server pass /events on:\n        webhooks are signed.\n"},
 		{"a proxy alone", 502, nil, 0, "  bad   a proxy answers at https://t.example/events, and no server behind it (502)\n        Start the server, or see where the proxy before it looks for it.\n"},
 	} {
 		h := http.Header{}
@@ -48,7 +50,7 @@ func TestDoctorSeesWhoAnswers(t *testing.T) {
 			h.Set(name, value)
 		}
 		got := told(func(d *doctor) {
-			d.answers("https://t.example/events", &http.Response{StatusCode: tt.code, Header: h}, tt.took)
+			d.answers("https://t.example/events", reply{code: tt.code, header: h}, tt.took)
 		})
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.what, diff)
@@ -67,13 +69,27 @@ func TestDoctorGoesTheWay(t *testing.T) {
 	t.Cleanup(untrusted.Close)
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	for what, tt := range map[string]struct{ url, level, says, mend string }{
-		"elsewhere":           {moved.URL, "bad", "sends elsewhere (301)", "Set --url to the address"},
-		"a certificate":       {untrusted.URL, "bad", "the certificate of", "SSL_CERT_FILE"},
-		"nobody":              {gone.URL, "warn", "nothing answers at", "Start it"},
-		"no server but a TCP": {strings.Replace(untrusted.URL, "https", "http", 1), "bad", "is answered with 400", "See where --url leads"},
+	hooks := webhook.New(webhook.Config{Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	posts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			http.Error(w, "limited", http.StatusForbidden)
+			return
+		}
+		hooks.ServeHTTP(w, r)
+	}))
+	t.Cleanup(posts.Close)
+	for what, tt := range map[string]struct {
+		url, level, says, mend string
+		polls                  bool
+	}{
+		"elsewhere":           {moved.URL, "bad", "sends elsewhere (301)", "Set --url to the address", false},
+		"a certificate":       {untrusted.URL, "bad", "the certificate of", "SSL_CERT_FILE", false},
+		"nobody":              {gone.URL, "warn", "nothing answers at", "Start it", false},
+		"no server but a TCP": {strings.Replace(untrusted.URL, "https", "http", 1), "bad", "is answered with 400", "See where --url leads", false},
+		"what takes POST":     {posts.URL, "ok", "a server answers at", "to POST alone", false},
+		"a login for people":  {moved.URL, "warn", "/healthz is answered with 301", "No webhook has to come in", true},
 	} {
-		got := strings.Join(strings.Fields(told(func(d *doctor) { d.wayHere(t.Context(), settings{url: tt.url}) })), " ")
+		got := strings.Join(strings.Fields(told(func(d *doctor) { d.wayHere(t.Context(), settings{url: tt.url, polls: tt.polls}) })), " ")
 		if !strings.Contains(got, " "+tt.level+" ") || !strings.Contains(got, tt.says) || !strings.Contains(got, tt.mend) {
 			t.Errorf("%s: want %s, %q and %q:\n%s", what, tt.level, tt.says, tt.mend, got)
 		}
@@ -123,13 +139,24 @@ func TestDoctorMakesNothing(t *testing.T) {
 			t.Errorf("of a file: %s", got)
 		}
 	}
-	info, err := os.Stat(top)
-	if err != nil {
+}
+
+// Who runs doctor as another user than the server is warned. A volume belongs to root, whoever may write to it.
+func TestDoctorKnowsWhoItIs(t *testing.T) {
+	t.Parallel()
+	me := os.Geteuid()
+	dir := t.TempDir()
+	for we, want := range map[int]string{me: "", me + 1: map[bool]string{true: "", false: "warn"}[me == 0]} {
+		if got := told(func(d *doctor) { d.owner(dir, we) }); !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("as user %d: %q, want %q", we, got, want)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tidegate.db"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for we, want := range map[int]string{os.Geteuid(): "", os.Geteuid() + 1: "warn"} {
-		if got := told(func(d *doctor) { d.owner(info, we) }); !strings.Contains(got, want) || want == "" && got != "" {
-			t.Errorf("as user %d: %q, want %q", we, got, want)
+	for we, want := range map[int]string{me: "", me + 1: "warn"} {
+		if got := told(func(d *doctor) { d.owner(dir, we) }); !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("as user %d, with what the server has made: %q, want %q", we, got, want)
 		}
 	}
 }

@@ -61,6 +61,9 @@ const (
 	keepRejected = 20
 )
 
+// OfNobody is the answer to what no forge that is configured here has sent.
+const OfNobody = "these are not the headers of a forge that is configured here"
+
 // Outcome is what became of a delivery.
 type Outcome string
 
@@ -120,7 +123,7 @@ func (h *Handler) take(w http.ResponseWriter, r *http.Request) answer {
 	}
 	hook := h.hook(r.Header)
 	if hook == nil {
-		return answer{status: http.StatusBadRequest, outcome: Rejected, text: "these are not the headers of a forge that is configured here"}
+		return answer{status: http.StatusBadRequest, outcome: Rejected, text: OfNobody}
 	}
 	body, done, err := h.read(w, r)
 	defer done()

@@ -181,6 +181,15 @@ func TestNotAdmin(t *testing.T) {
 	if _, err := c.Pull(t.Context(), repo, 1); !errors.Is(err, vcs.ErrRefused) || !strings.Contains(err.Error(), "scope") {
 		t.Errorf("Pull() with too narrow a token: error = %v, want a refusal that says so", err)
 	}
+	// What the account itself may not do is no fault of its token.
+	w.AddMember(t, owner, "member", "raj", "read")
+	if got, err := c.Token(t.Context(), repo); err != nil || len(got.Lacks) != 2 {
+		t.Errorf("Token() of who may not write with too narrow a token = %+v, %v", got, err)
+	}
+	c = w.client(t, gitea.Config{Token: func() (string, error) { return token, nil }})
+	if got, err := c.Token(t.Context(), repo); err != nil || len(got.Lacks) > 0 {
+		t.Errorf("Token() of who may not write = %+v, %v, want that it lacks nothing", got, err)
+	}
 	// Which scopes it lacks is found out, and nothing is changed for it.
 	w.AddMember(t, owner, "member", "raj", "admin")
 	for scopes, want := range map[string][]string{

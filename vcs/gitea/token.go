@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 
 	sdk "code.gitea.io/sdk/gitea"
 
@@ -13,7 +14,7 @@ import (
 var _ vcs.Keyholder = (*Client)(nil)
 
 // Token tries what the token may, for the forge tells it to nobody who asks with one: a scope is looked at before anything else
-// is, and who lacks it is answered 403.
+// is, and who lacks it is answered 403, with words that say so.
 func (c *Client) Token(ctx context.Context, repo vcs.Repo) (vcs.Token, error) {
 	const op = "asking what the token may"
 	if err := c.kin.Ours(repo); err != nil {
@@ -35,10 +36,11 @@ func (c *Client) Token(ctx context.Context, repo vcs.Repo) (vcs.Token, error) {
 	} {
 		err := c.do(ctx, op, func(api *sdk.Client) (*sdk.Response, error) {
 			resp, err := try.ask(api)
-			if resp == nil || resp.StatusCode == http.StatusUnauthorized {
+			switch {
+			case resp == nil, resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusTooManyRequests,
+				resp.StatusCode > http.StatusInternalServerError:
 				return resp, err
-			}
-			if resp.StatusCode == http.StatusForbidden {
+			case resp.StatusCode == http.StatusForbidden && err != nil && strings.Contains(err.Error(), "scope"): // else it is the account that may not
 				token.Lacks = append(token.Lacks, try.scope)
 			}
 			return resp, nil // what is not there is a fault (500) to some of these forges

@@ -124,7 +124,7 @@ func ownPath(path, shared string) string {
 		}
 		all = append(all, dir)
 		rel, err := filepath.Rel(shared, dir)
-		if shared != "" && err == nil && filepath.IsLocal(rel) || os.Geteuid() != 0 && unix.Access(dir, unix.W_OK) == nil {
+		if shared != "" && shared != "/" && err == nil && filepath.IsLocal(rel) || os.Geteuid() != 0 && unix.Access(dir, unix.W_OK) == nil {
 			continue
 		}
 		own = append(own, dir)
@@ -138,7 +138,7 @@ func ownPath(path, shared string) string {
 // lookIn is a program of that name in the directories of a PATH, "" without one.
 func lookIn(path, name string) string {
 	for dir := range strings.SplitSeq(path, ":") {
-		if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil && filepath.IsAbs(found) {
+		if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil && filepath.IsAbs(dir) { // no PATH but the given one
 			return found
 		}
 	}

@@ -426,6 +426,9 @@ func TestProgramsOfOthers(t *testing.T) {
 	if got, want := ownPath(bin+"::.:/bin", home), "/bin"; got != want {
 		t.Errorf("ownPath() = %q, want %q", got, want)
 	}
+	if got := ownPath(bin, home); got != bin {
+		t.Errorf("ownPath() of nothing else = %q, want %q", got, bin)
+	}
 	if got, want := ownPath(bin+":/nowhere", home), bin+":/nowhere"; got != want {
 		t.Errorf("ownPath() with one git = %q, want %q", got, want)
 	}
@@ -436,6 +439,21 @@ func TestProgramsOfOthers(t *testing.T) {
 	}
 	if raw, err := os.ReadFile(loot); err == nil {
 		t.Errorf("these ran where a credential is offered: %q", raw)
+	}
+}
+
+// TestPathWithoutHome: of who has no home directory, as the user of a container, what can be written to is left out all the same.
+func TestPathWithoutHome(t *testing.T) {
+	t.Parallel()
+	writable := t.TempDir()
+	want := "/bin"
+	if os.Geteuid() == 0 { // who can write everywhere
+		want += ":" + writable
+	}
+	for _, home := range []string{"", "/"} {
+		if got := ownPath("/bin:"+writable, home); got != want {
+			t.Errorf("ownPath() with the home %q = %q, want %q", home, got, want)
+		}
 	}
 }
 

@@ -89,16 +89,16 @@ func (c *versionCache) save() {
 func askVersion(ctx context.Context, file string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	dir, err := os.MkdirTemp("", "tidegate-version-")
-	if err != nil {
-		return "", fmt.Errorf("making a directory to ask for a version in: %w", err)
+	dir, home := "/", os.DevNull // a machine that is read-only has no other
+	if own, err := os.MkdirTemp("", "tidegate-version-"); err == nil {
+		defer func() { _ = os.RemoveAll(own) }()
+		dir, home = own, own
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
 	cmd := exec.CommandContext(ctx, file, "version", "-json")
 	cmd.Dir = dir
 	cmd.WaitDelay = time.Second
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "CHECKPOINT_DISABLE=1",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + home, "CHECKPOINT_DISABLE=1",
 		"TF_CLI_CONFIG_FILE=" + os.DevNull, "TF_IN_AUTOMATION=1",
 	}
 	out, err := cmd.Output()

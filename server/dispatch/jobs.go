@@ -177,13 +177,14 @@ func (e *Engine) oneApply(ctx context.Context, s scene, c *consent, j journal.Jo
 	}
 	defer give()
 	if time.Since(c.asked) > e.pace.permission {
-		*c, err = e.askAgain(ctx, s)
-		if errors.Is(err, errCut) {
+		now, err := e.askAgain(ctx, s)
+		if errors.Is(err, errCut) { // the next one asks for itself
 			return e.cut(ctx, s, j)
 		}
 		if err != nil {
 			return j, err
 		}
+		*c = now
 	}
 	why := c.why
 	if why == "" && c.required != nil {

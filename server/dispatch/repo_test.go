@@ -246,6 +246,30 @@ func (e *Engine) ready(t *testing.T, p vcs.Pull) {
 	must(t, err)
 }
 
+// What was not looked at to the end, because its apply was cancelled, is nothing that the next apply of the run relies on.
+func TestACancelledLookIsNotReliedOn(t *testing.T) {
+	e, f, r := onRepo(t)
+	p := r.head(1, map[string]string{"network/main.tf": "# a change\n"})
+	stop, cancel := context.WithCancelCause(t.Context())
+	looks := 0
+	f.pull = func(int) (vcs.Pull, error) {
+		if looks++; looks > 1 {
+			cancel(errCancelled)
+		}
+		return p, nil
+	}
+	addComment(t, e, 1, 7, "apply")
+	s, err := e.look(t.Context(), stop, e.items(t)[0])
+	must(t, err)
+	j := journal.Job{Run: s.run.ID, N: 1, State: journal.JobQueued, Job: runner.Job{Project: network()}}
+	must(t, e.Journal.CreateRun(t.Context(), s.run, []journal.Job{j}))
+	c := consent{asked: time.Now().Add(-time.Hour)}
+	j, err = e.oneApply(t.Context(), s, &c, j)
+	if err != nil || j.Open() || time.Since(c.asked) < time.Hour {
+		t.Errorf("it is %s, %v, and the next apply relies on what was asked %s ago, want it asked again", j.State, err, time.Since(c.asked))
+	}
+}
+
 // An apply that has waited for its slot starts only if everything that it was decided by still holds.
 func TestAnApplyThatWaitedIsLookedAtAgain(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -33,7 +33,7 @@ const (
 	triesAway    = 12 // it does not answer
 )
 
-// lastLook is how long it is looked at the end whether it was merged after all.
+// lastLook is how long it is looked at the end whether it was merged after all, and whether an unlock may end it.
 const lastLook = 30 * time.Second
 
 // longestWhy is how much is told of why a pull request is not merged, in bytes.
@@ -337,7 +337,9 @@ func (e *Engine) mergeEnded(ctx context.Context, s scene) (string, error) {
 	if len(by) > 0 {
 		return "it was cancelled by " + quoted(by[0].User), nil
 	}
-	if e.lanes.unlocking(ctx, s.pull.ID()) {
+	limited, cancel := context.WithTimeout(ctx, lastLook) // a forge that hides the pull request never tells
+	defer cancel()
+	if e.lanes.unlocking(limited, s.pull.ID()) {
 		return "`unlock` was asked for before the forge was ready", nil
 	}
 	return "", nil

@@ -552,6 +552,21 @@ func TestAMergeHasItsTime(t *testing.T) {
 	})
 }
 
+// Whether an unlock may end a merge is not asked for ever of a forge that does not tell.
+func TestAnUnlockThatNobodyKnowsOfEndsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := engine(t)
+		defer func() { _ = e.Journal.Close() }()
+		e.lanes.byPull[pr(1)] = &lane{queue: []item{{ask: ask{kind: askUnlock}}}}
+		e.lanes.may = func(ctx context.Context, _ item) bool { return sleep(ctx, time.Hour) == nil }
+		began := time.Now()
+		if why, err := e.mergeEnded(t.Context(), scene{pull: aPull(1)}); why != "" || err != nil || time.Since(began) > time.Minute {
+			t.Errorf("mergeEnded() took %s: %q, %v", time.Since(began), why, err)
+		}
+	})
+}
+
 // slowForge tries for long before it says that it can't be reached, as a client does.
 type slowForge struct{ *mergingForge }
 

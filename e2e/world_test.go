@@ -179,6 +179,11 @@ func (w *world) start(env []string, args ...string) error {
 	if err != nil {
 		return err
 	}
+	if w.server != nil { // what was sent while nobody was there does not come later
+		if err := w.until("webhooks to be sent", w.delivered); err != nil {
+			return err
+		}
+	}
 	addr, err := freeAddr(w.server)
 	if err != nil {
 		return err
@@ -270,11 +275,20 @@ func (w *world) get(path string) (int, string, error) {
 	return resp.StatusCode, string(body), err
 }
 
+// delivered reports whether no webhook is under way.
+func (w *world) delivered() (bool, error) {
+	n, err := w.forge.undelivered()
+	if err != nil || n > 0 {
+		return false, errors.Join(err, fmt.Errorf("%d webhooks are under way", n))
+	}
+	return true, nil
+}
+
 // idle waits until the server has nothing to do.
 func (w *world) idle() error {
 	return w.until("the server to be idle", func() (bool, error) {
-		if n, err := w.forge.undelivered(); err != nil || n > 0 {
-			return false, errors.Join(err, fmt.Errorf("%d webhooks are under way", n))
+		if ok, err := w.delivered(); !ok {
+			return false, err
 		}
 		_, body, err := w.get("/status")
 		if err != nil {

@@ -423,7 +423,7 @@ func TestProgramsOfOthers(t *testing.T) {
 	}
 	s.cfg.Environ = append(s.cfg.Environ, "PATH="+bin+"::.:"+filepath.Join(s.base, "bin")+":"+os.Getenv("PATH"))
 	s.offer()
-	if got, want := ownPath(bin+"::.:/bin", home), "/bin"; got != want {
+	if got, want := ownPath(bin+"::.:/usr/bin", home), "/usr/bin"; got != want {
 		t.Errorf("ownPath() = %q, want %q", got, want)
 	}
 	if got := ownPath(bin, home); got != bin {
@@ -446,12 +446,12 @@ func TestProgramsOfOthers(t *testing.T) {
 func TestPathWithoutHome(t *testing.T) {
 	t.Parallel()
 	writable := t.TempDir()
-	want := "/bin"
+	want := "/usr/bin" // where git is, on macOS as well
 	if os.Geteuid() == 0 { // who can write everywhere
 		want += ":" + writable
 	}
 	for _, home := range []string{"", "/"} {
-		if got := ownPath("/bin:"+writable, home); got != want {
+		if got := ownPath("/usr/bin:"+writable, home); got != want {
 			t.Errorf("ownPath() with the home %q = %q, want %q", home, got, want)
 		}
 	}

@@ -88,6 +88,12 @@ func (l *logReader) next() error {
 	}
 	step := l.steps[0]
 	l.steps = l.steps[1:]
+	if stepName(step) == getStep { // while it runs its log may repeat what it was offered
+		if running, _, err := inspect(step); running || err != nil {
+			fmt.Fprintf(&l.text, "[%s]\n(shown when it has ended)\n", getStep)
+			return err
+		}
+	}
 	f, err := os.Open(filepath.Join(step, terraform.LogName)) //nolint:gosec // a file of ours
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -446,7 +446,7 @@ func TestProgramsOfOthers(t *testing.T) {
 func TestPathWithoutHome(t *testing.T) {
 	t.Parallel()
 	writable := t.TempDir()
-	want := "/usr/bin" // where git is, on macOS as well
+	want := "/usr/bin"     // where git is, on macOS as well
 	if os.Geteuid() == 0 { // who can write everywhere
 		want += ":" + writable
 	}
@@ -496,9 +496,36 @@ func TestARepeatedCredential(t *testing.T) {
 	s.stub("get", `password=$(printf 'protocol=https\nhost=forge.example\n\n' | git credential fill | sed -n 's/^password=//p')
 test -n "$password" || exit 3
 printf 'Error: Failed to download module\n\nremote: no access with %s, %s\n' "$password" "$(printf %s "tidegate:$password" | base64)" >&2
+echo >"$LEDGER.said"
+read -r line <"$LEDGER.read"
 exit 1`)
+	said, read := filepath.Join(s.base, "ledger", "lines.said"), filepath.Join(s.base, "ledger", "lines.read")
+	if err := errors.Join(syscall.Mkfifo(said, 0o600), syscall.Mkfifo(read, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	s.offer()
-	result := s.run(s.next("1", Plan))
+	job := s.next("1", Plan)
+	early := make(chan string, 1)
+	go func() {
+		_, _ = os.ReadFile(said)
+		var text []byte
+		if log, err := OpenLog(job.Dir); err == nil {
+			text, _ = io.ReadAll(log)
+			_ = log.Close()
+		}
+		early <- string(text)
+		_ = os.WriteFile(read, []byte("\n"), 0o600)
+	}()
+	result := s.run(job)
+	if f, err := os.OpenFile(said, os.O_RDWR, 0); err == nil { // nobody waits for what was not said
+		_ = f.Close()
+	}
+	if got, want := <-early, "[get]\n(shown when it has ended)\n"; got != want {
+		t.Errorf("while it runs its log is %q, want %q", got, want)
+	}
+	if got := s.logText(job); !strings.Contains(got, "no access with ***") {
+		t.Errorf("its log is %q, want it without the password", got)
+	}
 	if result.End != Failed || !strings.Contains(result.Failure.Text, "no access with ***, ***") {
 		t.Errorf("the plan = %s, %+v", result.End, result.Failure)
 	}

@@ -183,7 +183,8 @@ func TestUndone(t *testing.T) {
 	}{
 		"done":               {`{"resources":[{"name":"a_p1","instances":[{}]}]}`, made, "[]"},
 		"not in the state":   {`{"resources":[]}`, made, "[a_p1 is not applied in p1]"},
-		"not to its end":     {`{"resources":[{"name":"a_p1","instances":[{}]}]}`, made[:1], "[a_p1 is not applied in p1]"},
+		"killed at its end":  {`{"resources":[{"name":"a_p1","instances":[{}]}]}`, made[:1], "[]"},
+		"never begun":        {`{"resources":[{"name":"a_p1","instances":[{}]}]}`, nil, "[a_p1 is not applied in p1]"},
 		"tainted":            {`{"resources":[{"name":"a_p1","instances":[{"status":"tainted"}]}]}`, made, "[a_p1 is not applied in p1]"},
 		"more than it makes": {`{"resources":[{"name":"a_p1","instances":[{}]},{"name":"b_p1","instances":[{}]}]}`, made, "[b_p1 is still in the state of p1]"},
 		"no state":           {``, made, "[the state of p1 can't be read: unexpected end of JSON input]"},

@@ -231,7 +231,8 @@ func (w *world) bare(ctx context.Context, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// undone is what keeps a project's state from being what the files of a commit make, one a line.
+// undone is what keeps a project's state from being what the files of a commit make, one a line. That something has come to its end is not
+// asked for: terraform keeps what it makes before its provisioners run, and one that is killed then has it in the state as made.
 func undone(project, files string, state []byte, ledger []line) []string {
 	var out []string
 	wanted := map[string]bool{}
@@ -260,7 +261,7 @@ func undone(project, files string, state []byte, ledger []line) []string {
 		}
 	}
 	for _, res := range slices.Sorted(maps.Keys(wanted)) {
-		if !made[res] || !slices.ContainsFunc(ledger, func(l line) bool { return l.what == "end" && l.resource == res }) {
+		if !made[res] || !slices.ContainsFunc(ledger, func(l line) bool { return l.what == "begin" && l.resource == res }) {
 			out = append(out, fmt.Sprintf("%s is not applied in %s", res, project))
 		}
 	}

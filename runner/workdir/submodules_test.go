@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -377,8 +378,9 @@ func TestStrangersWords(t *testing.T) {
 func TestMuchComes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		dir, over := t.TempDir(), false
-		defer watchSize(func() int64 { return sizeOf(dir) }, 4, func() { over = true })()
+		var over atomic.Bool
+		dir := t.TempDir()
+		defer watchSize(func() int64 { return sizeOf(dir) }, 4, func() { over.Store(true) })()
 		if err := os.Mkdir(filepath.Join(dir, "b"), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -389,8 +391,8 @@ func TestMuchComes(t *testing.T) {
 			writeFile(t, filepath.Join(dir, step.file), step.text)
 			<-time.After(2 * sizeWatch)
 			synctest.Wait()
-			if over != step.want {
-				t.Errorf("with %s it is over: %v, want %v", step.file, over, step.want)
+			if got := over.Load(); got != step.want {
+				t.Errorf("with %s it is over: %v, want %v", step.file, got, step.want)
 			}
 		}
 	})

@@ -126,14 +126,7 @@ func TestDoors(t *testing.T) {
 		"--gh-webhook-secret="+secrets["GitHub"], "--gh-webhook-secret-file=",
 		"--gitlab-api-url=http://127.0.0.1:10/api/v4", "--gitlab-user=bot", "--gitlab-token=tok-hush", "--gitlab-webhook-secret="+secrets["GitLab"],
 		"--gitea-base-url=http://127.0.0.1:3000", "--gitea-user=bot", "--gitea-token=tok-hush", "--gitea-webhook-secret="+secrets["Gitea"])...)
-	logs, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	addr, rest := listening(t, logs)
+	addr, rest := begin(t, cmd)
 	deliver := func(headers map[string]string, body []byte) (int, string) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/events", bytes.NewReader(body))

@@ -175,14 +175,7 @@ func TestServerStartsAndStops(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	cmd := tidegate(t, complete(t, data)...)
-	logs, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	addr, rest := listening(t, logs)
+	addr, rest := begin(t, cmd)
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/status": 200, "/metrics": 200, "/": 200, "/locks": 200, "/runs/none": 404} {
 		if got := get(t, "http://"+addr+path); got != want {
 			t.Errorf("%s: status %d, want %d", path, got, want)
@@ -215,14 +208,7 @@ func TestServesBeforeTerraformIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd.Env = append(cmd.Env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
-	logs, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	addr, rest := listening(t, logs)
+	addr, rest := begin(t, cmd)
 	if got := get(t, "http://"+addr+"/healthz"); got != http.StatusOK {
 		t.Errorf("/healthz: %d", got)
 	}
@@ -239,14 +225,7 @@ func TestServesBeforeTerraformIsFound(t *testing.T) {
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	cmd := tidegate(t, complete(t, t.TempDir())...)
-	logs, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	addr, rest := listening(t, logs)
+	addr, rest := begin(t, cmd)
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -282,9 +261,13 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}
 }
 
-// listening waits until the server says where it listens. All that it logs comes with rest, at its end.
-func listening(t *testing.T, logs io.Reader) (addr string, rest <-chan string) {
+// begin starts a server, and waits until it says where it listens. All that it logs comes with rest, at its end.
+func begin(t *testing.T, cmd *exec.Cmd) (addr string, rest <-chan string) {
 	t.Helper()
+	logs, err := cmd.StderrPipe()
+	if err := errors.Join(err, cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
 	addrs, all := make(chan string, 1), make(chan string, 1)
 	go func() {
 		var text strings.Builder
@@ -358,14 +341,7 @@ func TestEnvironmentOfOthers(t *testing.T) {
 	t.Parallel()
 	cmd := tidegate(t, complete(t, t.TempDir())...)
 	cmd.Env = append(cmd.Env, "TIDEGATE_PORT=tcp://10.0.0.7:4141", "TIDEGATE_PORT_4141_TCP=tcp://10.0.0.7:4141", "TIDEGATE_SERVICE_HOST=10.0.0.7", "TIDEGATE_GH_TOKN=tok-hush")
-	logs, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	_, rest := listening(t, logs)
+	_, rest := begin(t, cmd)
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -197,6 +197,48 @@ func TestNoLFS(t *testing.T) {
 	}
 }
 
+// large makes a repository with files that are in Git LFS, and a store that offers git-lfs a value under some.key.
+func large(t *testing.T, pointers map[string]string, value func(context.Context, Repo) (string, error)) (*opened, *Tree) {
+	t.Helper()
+	o := open(t, func(s *source) {
+		s.write(t, ".gitattributes", "*.zip filter=lfs diff=lfs merge=lfs -text\n")
+		for path, text := range pointers {
+			s.write(t, path, text)
+		}
+	}, func(s *source) { s.write(t, "b", "b") })
+	err := o.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Store, err = Open(t.Context(), Config{Data: o.data, LFS: func(ctx context.Context, repo Repo) ([]string, []string, func(), error) {
+		v, err := value(ctx, repo)
+		return []string{"some.key", v}, nil, func() {}, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = o.Close() })
+	tree, err := o.Tree(t.Context(), o.src.repo(), o.merge.Tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o, tree
+}
+
+// pointed are the pointers of a tree, and a checkout of it.
+func pointed(t *testing.T, o *opened, tree *Tree, workspace string) (Checkout, []Pointer) {
+	t.Helper()
+	all, err := tree.Pointers(t.Context(), func(string) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := o.Checkout(t.Context(), o.src.repo(), 7, workspace, o.merge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, all
+}
+
 // TestLargeIsRemoved: what Git LFS has brought is kept for as long as it is used, and nothing is taken from under a fetch. What is not
 // what its pointer says is not kept at all.
 func TestLargeIsRemoved(t *testing.T) {
@@ -208,49 +250,23 @@ object=$storage/objects/$(git config some.key)
 test -e "$object" || echo large >"$object"
 echo failed >"$storage/logs/1.log"
 echo large`)
-	good, bad := pointerTo("large\n"), pointerTo("other\n")
-	o := open(t, func(s *source) {
-		s.write(t, ".gitattributes", "*.zip filter=lfs diff=lfs merge=lfs -text\n")
-		s.write(t, "good.zip", good)
-		s.write(t, "wrong.zip", bad)
-	}, func(s *source) { s.write(t, "b", "b") })
-	if err := o.Close(); err != nil {
-		t.Fatal(err)
-	}
 	var object string
-	store, err := Open(t.Context(), Config{Data: o.data, LFS: func(context.Context, Repo) ([]string, []string, func(), error) {
-		return []string{"some.key", object}, nil, func() {}, nil
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
+	o, tree := large(t, map[string]string{"good.zip": pointerTo("large\n"), "wrong.zip": pointerTo("other\n")}, func(context.Context, Repo) (string, error) { return object, nil })
 	lfs, repo := filepath.Join(o.mirrorDir(), "lfs"), o.src.repo()
-	if n, err := store.RemoveLarge(t.Context(), repo, time.Now().Add(time.Hour)); n != 0 || err != nil || exists(t, lfs) {
+	if n, err := o.RemoveLarge(t.Context(), repo, time.Now().Add(time.Hour)); n != 0 || err != nil || exists(t, lfs) {
 		t.Errorf("RemoveLarge() of nothing = %d, %v", n, err)
-	}
-	tree, err := store.Tree(t.Context(), repo, o.merge.Tree)
-	if err != nil {
-		t.Fatal(err)
 	}
 	fill := func(workspace string, file int) (string, error) {
 		t.Helper()
-		all, err := tree.Pointers(t.Context(), func(string) bool { return true })
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := store.Checkout(t.Context(), repo, 7, workspace, o.merge)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c, all := pointed(t, o, tree, workspace)
 		p := all[file]
 		object = filepath.Join(p.oid[:2], p.oid[2:4], p.oid)
-		err = store.Fill(t.Context(), repo, c, all[file:file+1])
+		err := o.Fill(t.Context(), repo, c, all[file:file+1])
 		return filepath.Join(lfs, "objects", object), err
 	}
 	remove := func(since time.Time, want int) {
 		t.Helper()
-		if n, err := store.RemoveLarge(t.Context(), repo, since); n != want || err != nil {
+		if n, err := o.RemoveLarge(t.Context(), repo, since); n != want || err != nil {
 			t.Errorf("RemoveLarge(%s) = %d, %v, want %d", time.Until(since).Round(time.Minute), n, err, want)
 		}
 	}
@@ -297,37 +313,13 @@ exec /bin/sleep 3000`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			useLFS(t, script)
-			o := open(t, func(s *source) {
-				s.write(t, ".gitattributes", "*.zip filter=lfs diff=lfs merge=lfs -text\n")
-				s.write(t, "a.zip", pointerTo("large\n"))
-			}, func(s *source) { s.write(t, "b", "b") })
-			if err := o.Close(); err != nil {
-				t.Fatal(err)
-			}
 			var oid string
-			store, err := Open(t.Context(), Config{Data: o.data, LFS: func(context.Context, Repo) ([]string, []string, func(), error) {
-				return []string{"some.key", oid}, nil, func() {}, nil
-			}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = store.Close() })
-			tree, err := store.Tree(t.Context(), o.src.repo(), o.merge.Tree)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all, err := tree.Pointers(t.Context(), func(string) bool { return true })
-			if err != nil {
-				t.Fatal(err)
-			}
+			o, tree := large(t, map[string]string{"a.zip": pointerTo("large\n")}, func(context.Context, Repo) (string, error) { return oid, nil })
+			c, all := pointed(t, o, tree, "default")
 			oid = all[0].oid
-			c, err := store.Checkout(t.Context(), o.src.repo(), 7, "default", o.merge)
-			if err != nil {
-				t.Fatal(err)
-			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			err = store.Fill(ctx, o.src.repo(), c, all)
+			err := o.Fill(ctx, o.src.repo(), c, all)
 			if lost, ok := errors.AsType[*LFSError](err); !ok || lost.Path != "a.zip" || !errors.Is(err, errLarger) {
 				t.Errorf("Fill() = %v, want an *LFSError", err)
 			}
@@ -341,36 +333,14 @@ exec /bin/sleep 3000`,
 // TestLFSRepeatsACredential: what git-lfs was told, and a server repeats, is not in the error.
 func TestLFSRepeatsACredential(t *testing.T) {
 	useLFS(t, `echo "no access with $(git config some.key)" >&2; exit 1`)
-	o := open(t, func(s *source) {
-		s.write(t, ".gitattributes", "*.zip filter=lfs diff=lfs merge=lfs -text\n")
-		s.write(t, "a.zip", pointerTo("large\n"))
-	}, func(s *source) { s.write(t, "b", "b") })
-	if err := o.Close(); err != nil {
-		t.Fatal(err)
-	}
-	store, err := Open(t.Context(), Config{Data: o.data, LFS: func(ctx context.Context, repo Repo) ([]string, []string, func(), error) {
+	o, tree := large(t, map[string]string{"a.zip": pointerTo("large\n")}, func(ctx context.Context, repo Repo) (string, error) {
 		_, password, err := repo.Credential(ctx)
-		return []string{"some.key", password}, nil, func() {}, err
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
+		return password, err
+	})
+	c, all := pointed(t, o, tree, "default")
 	repo := o.src.repo()
-	tree, err := store.Tree(t.Context(), repo, o.merge.Tree)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := tree.Pointers(t.Context(), func(string) bool { return true })
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := store.Checkout(t.Context(), repo, 7, "default", o.merge)
-	if err != nil {
-		t.Fatal(err)
-	}
 	repo.Credential = func(context.Context) (string, string, error) { return testUser, testPassword, nil }
-	err = store.Fill(t.Context(), repo, c, all)
+	err := o.Fill(t.Context(), repo, c, all)
 	if _, ok := errors.AsType[*LFSError](err); !ok || !strings.Contains(err.Error(), "no access with ***") || strings.Contains(err.Error(), testPassword) {
 		t.Errorf("Fill() = %v, want an *LFSError without the password", err)
 	}

@@ -133,6 +133,14 @@ func (w *work) doubtsHost(name, log string) bool {
 	return fetches(name) && strings.Contains(strings.Join(strings.Fields(log), " "), "Host key verification failed")
 }
 
+// unread is said where a file that people expect to count does not.
+func unread(name string) string {
+	if name == getStep {
+		return "; ~/.ssh/known_hosts is not read"
+	}
+	return ""
+}
+
 // wantsCredential reports a step that failed because git was asked by the job's forge who it is, and had nothing to say.
 func (w *work) wantsCredential(name, log string) bool {
 	f := w.job.Forge

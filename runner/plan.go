@@ -121,7 +121,7 @@ func (w *work) init(ctx context.Context, mode initMode) (*step, error) {
 	if failed, err := w.fetchModules(ctx, workspace); err != nil || failed != nil {
 		return failed, err
 	}
-	s, err := w.step(ctx, "init", w.cfg.SSH.known(w.env(workspace)), func(ctx context.Context, c terraform.Command) (terraform.Exit, error) {
+	s, err := w.step(ctx, "init", w.cfg.SSH.initEnv(w.env(workspace)), func(ctx context.Context, c terraform.Command) (terraform.Exit, error) {
 		// Without it terraform would offer to move the state when a pull request changes its backend,
 		// and fail because nobody answers.
 		return c.Init(ctx, terraform.InitOptions{Reconfigure: !w.conf.Cloud})

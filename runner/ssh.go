@@ -14,7 +14,7 @@ import (
 // SSH is how git reaches modules over ssh.
 type SSH struct {
 	// KnownHosts is the absolute path of the file with the keys of hosts; jobs can only read it. Empty: that of the system, which ssh
-	// reads in any case.
+	// reads in any case, and in init ssh's own files.
 	KnownHosts string
 	// Agent says who is given the agent of the server's environment. The zero value is AgentForModules.
 	Agent AgentUse
@@ -74,19 +74,27 @@ func (s SSH) command() string {
 	return knownOnly + `'UserKnownHostsFile="` + s.KnownHosts + `"'`
 }
 
-// known has git speak to known hosts alone. An operator's own GIT_SSH_COMMAND stays.
-func (s SSH) known(env []string) []string {
+// initEnv has git speak to known hosts alone in init. Without a file of the operator's those are ssh's own, as is what else it finds in ~/.ssh:
+// nothing is on offer there that jobs could not use anyway. An operator's own GIT_SSH_COMMAND stays.
+func (s SSH) initEnv(env []string) []string {
+	if s.KnownHosts == "" {
+		return replaceSSH(env, askingNobody+" -o StrictHostKeyChecking=yes")
+	}
+	return replaceSSH(env, s.command())
+}
+
+func replaceSSH(env []string, command string) []string {
 	for i, entry := range env {
 		if entry == sshCommand+askingNobody {
-			env[i] = sshCommand + s.command()
+			env[i] = sshCommand + command
 		}
 	}
 	return env
 }
 
-// env is known with the agent of the server's environment.
+// env has git speak to known hosts alone, by no file that jobs can write, and adds the agent of the server's environment.
 func (s SSH) env(env, server []string) []string {
-	env = s.known(env)
+	env = replaceSSH(env, s.command())
 	if s.Agent == AgentForAll || s.Agent == AgentForNone {
 		return env
 	}

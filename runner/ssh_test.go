@@ -43,8 +43,17 @@ func TestSSHOfProcesses(t *testing.T) {
 			}
 			return found
 		}
-		inGet := w.cfg.SSH.env(env(), tt.server)
-		for name, pair := range map[string][2][]string{"get": {tt.get, inGet}, "plan": {tt.other, env()}} {
+		inGet, inInit := w.cfg.SSH.env(env(), tt.server), slices.Clone(tt.other)
+		for i, entry := range inInit {
+			switch {
+			case entry != plain:
+			case tt.ssh.KnownHosts == "": // what people have in ~/.ssh
+				inInit[i] = plain + " -o StrictHostKeyChecking=yes"
+			default:
+				inInit[i] = tt.get[0]
+			}
+		}
+		for name, pair := range map[string][2][]string{"get": {tt.get, inGet}, "init": {inInit, w.cfg.SSH.initEnv(env())}, "plan": {tt.other, env()}} {
 			slices.Sort(pair[0])
 			slices.Sort(pair[1])
 			if diff := cmp.Diff(pair[0], pair[1]); diff != "" {

@@ -114,7 +114,7 @@ func (w *work) why(name string, exit terraform.Exit, raw string, own *Failure) *
 	case own != nil && w.doubtsHost(name, terraform.Clean(raw)):
 		failure := *own
 		failure.Text = "The ssh host of a module is not known here, so it was not spoken to. Who runs this server can add its key to " +
-			"/etc/ssh/ssh_known_hosts or the file of --ssh-known-hosts; ~/.ssh/known_hosts is not read. Then comment again.\n\n" + own.Text
+			"/etc/ssh/ssh_known_hosts or the file of --ssh-known-hosts" + unread(name) + ". Then comment again.\n\n" + own.Text
 		return &failure
 	case own != nil && w.wantsCredential(name, terraform.Clean(raw)):
 		failure := *own
